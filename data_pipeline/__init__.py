@@ -1,0 +1,1 @@
+"""Raw files -> examples -> features -> TFRecord -> batches."""

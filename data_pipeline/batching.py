@@ -1,0 +1,345 @@
+"""TFRecords to batches: a fixed order, length buckets, replicas and exact resume.
+
+The order of training data is a pure function of (seed, epoch, position). All
+randomness is stateless, so neither a global seed, nor prefetching, nor the number
+of workers or replicas changes it, and any step can be reached directly.
+
+    records -> shuffled anew every epoch -> pools of whole global batches
+            -> sorted by bucket within the pool -> batches -> batch order shuffled
+            -> padded to the bucket of the longest row -> rows of each replica
+
+Everything runs in tf.data; no Python touches a record.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from data_pipeline import feature_spec, tfrecord
+
+_BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
+
+# What a random draw is for; folded into the seed so that no two draws are related.
+_FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER = range(3)
+
+
+def default_buckets(max_seq_length: int) -> tuple[int, ...]:
+    """Lengths that batches are padded to, up to and including `max_seq_length`."""
+    return (*(b for b in _BUCKETS if b < max_seq_length), max_seq_length)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slices:
+    """How a global batch is cut: B rows, `replicas` parts, of which we want some."""
+
+    batch_size: int
+    replicas: int
+    offset: int
+    local: int
+
+    def __post_init__(self):
+        if self.batch_size < 1 or self.batch_size % self.replicas:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a positive multiple of the "
+                f"number of replicas, {self.replicas}"
+            )
+        if not 0 <= self.offset < self.offset + self.local <= self.replicas:
+            raise ValueError(
+                f"local replicas {self.offset} to {self.offset + self.local - 1} "
+                f"are not among the {self.replicas} replicas"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Rows of one replica's batch."""
+        return self.batch_size // self.replicas
+
+
+def train_batches(
+    files: Sequence[str],
+    spec: feature_spec.FeatureSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    buckets: Sequence[int],
+    num_replicas: int = 1,
+    replica_offset: int = 0,
+    local_replicas: int = 1,
+    shuffle: bool = True,
+    pool_batches: int = 50,
+    shuffle_records: int = 1_000_000,
+) -> tf.data.Dataset:
+    """Infinite stream of training batches, one per local replica and step.
+
+    Epochs follow one another without a gap: a batch may straddle two, as in the
+    parent. Every record occurs once in an epoch. A pool is never larger than the
+    data set, so that one batch does not collect copies of one record.
+
+    Args:
+      files: TFRecord files.
+      spec: what they hold.
+      batch_size: rows of a global batch, over all replicas of all workers.
+      seed: any integer; another one gives another order.
+      start_step: number of global batches to leave out, exactly those that the
+        stream started at 0 would give first.
+      buckets: ascending lengths to pad to; one bucket gives static shapes, and
+        batches that are not grouped by length.
+      num_replicas: replicas over all workers.
+      replica_offset: this worker's first replica.
+      local_replicas: this worker's number of replicas.
+      shuffle: False keeps the files' order strictly, ungrouped by length.
+      pool_batches: global batches grouped by length together.
+      shuffle_records: up to so many records an epoch is shuffled completely;
+        larger data sets are shuffled file by file and then in blocks of this size.
+
+    Returns:
+      Dataset of dicts as `FeatureSpec.to_batch` makes them, with
+      `batch_size / num_replicas` rows: for every step this worker's replicas in
+      ascending order. `example_index` is what the record says, or -1.
+
+    Raises:
+      ValueError: no records, or arguments that do not fit together.
+    """
+    slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
+    buckets = _checked_buckets(buckets)
+    if pool_batches < 1 or shuffle_records < 1 or start_step < 0:
+        raise ValueError(
+            f"wanted pool_batches and shuffle_records of at least 1 and start_step "
+            f"of at least 0, got {pool_batches}, {shuffle_records}, {start_step}"
+        )
+    available = _count_up_to(files, pool_batches * batch_size)
+    pool_batches = max(1, min(pool_batches, available // batch_size))
+    pool_records = pool_batches * batch_size
+    first_pool, first_batch = divmod(start_step, pool_batches)
+    stream = _record_stream(
+        files, seed, first_pool * pool_records, shuffle, shuffle_records
+    )
+    pools = stream.batch(pool_records, drop_remainder=True).enumerate(first_pool)
+
+    def to_batches(pool_index: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
+        columns, lengths = spec.parse(serialized)
+        order = tf.range(pool_records)
+        batches = tf.range(pool_batches)
+        if shuffle:
+            order = _by_bucket(lengths, buckets)
+            draw = _fold(seed, _BATCH_ORDER, pool_index)
+            batches = _shuffled(batches, draw)
+        skipped = tf.where(pool_index == first_pool, first_batch, 0)
+        return _replica_batches(
+            spec, columns, lengths, order, batches[skipped:], buckets, slices
+        )
+
+    return _finish(pools.flat_map(to_batches))
+
+
+def eval_batches(
+    files: Sequence[str],
+    spec: feature_spec.FeatureSpec,
+    *,
+    batch_size: int,
+    buckets: Sequence[int],
+    num_replicas: int = 1,
+    replica_offset: int = 0,
+    local_replicas: int = 1,
+    pool_batches: int = 50,
+) -> tf.data.Dataset:
+    """Every record exactly once, grouped by length; the last batch is filled up.
+
+    The rows that fill the last batch repeat a real one, with `is_real_example` 0:
+    no mask is empty, and whoever scatters results by `example_index` writes the
+    same result twice. Every replica gets the same number of batches,
+    ceil(records / batch_size).
+
+    Args:
+      files: TFRecord files.
+      spec: what they hold.
+      batch_size: rows of a global batch, over all replicas of all workers.
+      buckets: ascending lengths to pad to; one bucket gives static shapes.
+      num_replicas: replicas over all workers.
+      replica_offset: this worker's first replica.
+      local_replicas: this worker's number of replicas.
+      pool_batches: global batches grouped by length together.
+
+    Returns:
+      Finite dataset of dicts like `train_batches`'. `example_index` is the record's
+      position in `files`, counted through, which restores the order.
+
+    Raises:
+      ValueError: no records, or arguments that do not fit together.
+    """
+    slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
+    buckets = _checked_buckets(buckets)
+    _count_up_to(files, 1)
+    pools = _read(list(files)).enumerate().batch(pool_batches * batch_size)
+
+    def to_batches(position: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
+        columns, lengths = spec.parse(serialized)
+        columns[feature_spec.INDEX] = tf.cast(position, tf.int32)
+        order = _by_bucket(lengths, buckets)
+        batches = tf.range(-(-tf.size(order) // batch_size))
+        missing = tf.size(batches) * batch_size - tf.size(order)
+        order = tf.concat([order, tf.repeat(order[-1:], missing)], axis=0)
+        return _replica_batches(
+            spec, columns, lengths, order, batches, buckets, slices, missing
+        )
+
+    return _finish(pools.flat_map(to_batches))
+
+
+def _record_stream(
+    files: Sequence[str], seed: int, skip: int, shuffle: bool, block_records: int
+) -> tf.data.Dataset:
+    """Infinite stream of serialised records of epoch after epoch, from `skip` on.
+
+    What is skipped is never parsed, and whole epochs are not even read.
+    """
+    # Without skipping there is no need to know where the epochs end.
+    num_records = tfrecord.count(files) if skip else 1
+    first_epoch, skip_records = divmod(skip, num_records)
+
+    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
+        skipped = tf.where(epoch == first_epoch, tf.constant(skip_records, tf.int64), 0)
+        if not shuffle:
+            return _read(list(files)).skip(skipped)
+        names = _shuffled(tf.constant(list(files)), _fold(seed, _FILE_ORDER, epoch))
+        first_block = skipped // block_records
+        blocks = _read(names).skip(first_block * block_records).batch(block_records)
+
+        def shuffle_block(index: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
+            order = tf.range(tf.size(block))
+            draw = _fold(_fold(seed, _RECORD_ORDER, epoch), index)
+            order = _shuffled(order, draw)
+            start = tf.where(index == first_block, skipped % block_records, 0)
+            return tf.gather(block, order[start:])
+
+        return blocks.enumerate(first_block).map(shuffle_block).unbatch()
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(epoch_records)
+
+
+def _replica_batches(
+    spec: feature_spec.FeatureSpec,
+    columns: dict[str, tf.Tensor | tf.RaggedTensor],
+    lengths: tf.Tensor,
+    order: tf.Tensor,
+    batches: tf.Tensor,
+    buckets: tuple[int, ...],
+    slices: _Slices,
+    num_fillers: tf.Tensor | int = 0,
+) -> tf.data.Dataset:
+    """Cuts a parsed pool into padded batches for the local replicas.
+
+    Args:
+      spec: what the columns are.
+      columns: the parsed pool.
+      lengths: int32 [pool].
+      order: int32 [number of batches * B]: which row of the pool comes where.
+      batches: int32: which batches of `order` to give, in this order.
+      buckets: ascending lengths.
+      slices: which rows of a batch are whose.
+      num_fillers: so many rows at the end of `order` are not real examples.
+    """
+    with tf.control_dependencies(_check_lengths(lengths, buckets)):
+        order = tf.identity(order)
+    last_real = tf.size(order) - num_fillers
+    local = tf.range(slices.offset, slices.offset + slices.local)
+    # Row numbers in `order`: batch after batch, within it replica after replica.
+    starts = batches[:, None] * slices.batch_size + local[None, :] * slices.rows
+
+    def to_batch(start: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch_start = start // slices.batch_size * slices.batch_size
+        of_batch = order[batch_start : batch_start + slices.batch_size]
+        length = _bucket_of(tf.reduce_max(tf.gather(lengths, of_batch)), buckets)
+        positions = start + tf.range(slices.rows)
+        rows = tf.gather(order, positions)
+        chosen = {name: tf.gather(column, rows) for name, column in columns.items()}
+        real = tf.cast(positions < last_real, tf.int32)
+        chosen[feature_spec.REAL] *= real
+        return spec.to_batch(chosen, tf.gather(lengths, rows), slices.rows, length)
+
+    return tf.data.Dataset.from_tensor_slices(tf.reshape(starts, [-1])).map(to_batch)
+
+
+def _by_bucket(lengths: tf.Tensor, buckets: tuple[int, ...]) -> tf.Tensor:
+    """Row numbers in the order of their buckets, otherwise in the given order.
+
+    Sorting by the exact length would cost the same padding and give less random
+    batches.
+    """
+    rows = tf.range(tf.size(lengths))
+    bucket = tf.searchsorted(tf.constant(buckets, lengths.dtype), lengths)
+    # Unique keys: the order does not rest on the sort being stable.
+    keys = tf.cast(bucket, tf.int64) * tf.size(rows, tf.int64) + tf.cast(rows, tf.int64)
+    return tf.cast(tf.argsort(keys), tf.int32)
+
+
+def _bucket_of(longest: tf.Tensor, buckets: tuple[int, ...]) -> int | tf.Tensor:
+    """The smallest bucket that holds `longest`; an int where there is only one."""
+    if len(buckets) == 1:
+        return buckets[0]
+    index = tf.searchsorted(tf.constant(buckets), longest[None])[0]
+    return tf.gather(tf.constant(buckets), index)
+
+
+def _check_lengths(lengths: tf.Tensor, buckets: tuple[int, ...]) -> list[tf.Operation]:
+    """Asserts that the largest bucket holds every row."""
+    check = tf.debugging.assert_less_equal(
+        lengths,
+        buckets[-1],
+        message=f"a record is longer than the largest bucket, {buckets[-1]}",
+        summarize=1,
+    )
+    return [check] if check is not None else []
+
+
+def _checked_buckets(buckets: Sequence[int]) -> tuple[int, ...]:
+    """The buckets as a tuple, if they are positive and ascending."""
+    buckets = tuple(int(bucket) for bucket in buckets)
+    if not buckets or buckets[0] < 1 or sorted(set(buckets)) != list(buckets):
+        raise ValueError(f"buckets must be positive and ascending, got {buckets}")
+    return buckets
+
+
+def _count_up_to(files: Sequence[str], limit: int) -> int:
+    """Number of records, counted no further than `limit`; none is an error."""
+    if not files:
+        raise ValueError("no TFRecord files were given")
+    found = tfrecord.count(files, limit)
+    if not found:
+        raise ValueError(f"no records in {', '.join(files)}")
+    return found
+
+
+def _read(files: list[str] | tf.Tensor) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(files, buffer_size=1 << 20)
+
+
+def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Keeps the order under every optimisation, and one step ahead of the model."""
+    options = tf.data.Options()
+    options.deterministic = True
+    # Already cut for the replicas: tf.distribute must not cut again.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _fold(seed: int | tf.Tensor, *numbers: int | tf.Tensor) -> tf.Tensor:
+    """A stateless seed, int64 [2], of its own for every (seed, *numbers)."""
+    if isinstance(seed, int):
+        seed = tf.constant([seed, 0], tf.int64)
+    for number in numbers:
+        seed = tf.random.fold_in(seed, tf.cast(number, tf.int64), alg="philox")
+    return seed
+
+
+def _shuffled(values: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    """`values` in the order that the stateless seed `draw` gives.
+
+    Philox is named because the default algorithm depends on the device.
+    """
+    return tf.random.experimental.stateless_shuffle(values, draw, alg="philox")

@@ -1,0 +1,177 @@
+"""TFRecord files: written whole or not at all, and cached by what shaped them."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import tensorflow as tf
+
+# Part of every cache's key: raise it when the meaning of cached records changes.
+FORMAT_VERSION = 1
+
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedRecords:
+    """A TFRecord file and what its builder said about it.
+
+    Attributes:
+      path: the TFRecord file.
+      num_records: how many records it holds.
+      info: the builder's own account of them (for example, examples truncated).
+    """
+
+    path: str
+    num_records: int
+    info: Mapping[str, object]
+
+
+@contextlib.contextmanager
+def atomic_path(path: str) -> Iterator[str]:
+    """Yields a temporary name beside `path`; renames it to `path` on success.
+
+    A reader never sees half a file, and two processes that write the same file at
+    once each leave a whole one. On an error the temporary file is removed and what
+    `path` held before stays.
+    """
+    tf.io.gfile.makedirs(os.path.dirname(path) or ".")
+    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        yield temporary
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
+
+
+def write(path: str, records: Iterable[bytes]) -> int:
+    """Writes serialised records to `path`, atomically.
+
+    Returns:
+      The number of records.
+    """
+    with atomic_path(path) as temporary:
+        return _write(temporary, records)
+
+
+def count(files: Sequence[str], limit: int | None = None) -> int:
+    """Number of records in `files`, no further than `limit`.
+
+    Only the length before each record is looked at: tens of times faster than a
+    pass through tf.data.
+
+    Raises:
+      ValueError: a file ends in the middle of a record, or is no TFRecord file.
+    """
+    found = 0
+    for path in files:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            for records in _count_chunks(file, path):
+                found += records
+                if limit is not None and found >= limit:
+                    return limit
+    return found
+
+
+def _count_chunks(file: tf.io.gfile.GFile, path: str) -> Iterator[int]:
+    """Yields, chunk by chunk, how many records begin there."""
+    header = struct.Struct("<Q")  # then 4 bytes CRC, the record, 4 bytes CRC
+    size = file.size()
+    rest, read = b"", 0
+    position = 0  # of the next record, in `rest`
+    while read < size:
+        chunk = file.read(_CHUNK_BYTES)
+        if not chunk:
+            break
+        buffer, begin = rest + chunk, read - len(rest)
+        read += len(chunk)
+        records = 0
+        while position + header.size <= len(buffer):
+            length = header.unpack_from(buffer, position)[0]
+            if begin + position + length + 16 > size:
+                raise ValueError(
+                    f"{path}: the record at byte {begin + position} goes beyond the "
+                    "end of the file: cut short, or not a TFRecord file"
+                )
+            position += length + 16
+            records += 1
+        # Keep an incomplete header; a record may end far behind this chunk.
+        kept = min(position, len(buffer))
+        rest, position = buffer[kept:], position - kept
+        yield records
+    if rest:
+        raise ValueError(f"{path}: cut short, or not a TFRecord file")
+
+
+def fingerprint(path: str) -> str:
+    """SHA-256 of a file's contents, for a cache's key."""
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def cached(
+    prefix: str,
+    key: Mapping[str, object],
+    build: Callable[[], tuple[Iterable[bytes], Mapping[str, object]]],
+) -> CachedRecords:
+    """Returns the records that `key` describes, building them only once.
+
+    The file is `<prefix>-<hash of key>.tfrecord`; beside it, `.json` repeats the
+    key for the reader and keeps the count and the builder's info.
+
+    Args:
+      prefix: folder and beginning of the file's name.
+      key: everything that shaped the records, as JSON values: fingerprints of the
+        raw files, sequence length, vocabulary, labels, `FeatureSpec.describe()`.
+      build: called on a miss; returns (records, info), info as JSON values. The
+        records may be a generator, which may fill info while it runs.
+
+    Returns:
+      The file, found or built.
+
+    Raises:
+      ValueError: a cache file is there without the JSON written before it.
+    """
+    digest = _key_digest(key)
+    path = f"{prefix}-{digest}.tfrecord"
+    sidecar = path + ".json"
+    if not tf.io.gfile.exists(path):
+        records, info = build()
+        with atomic_path(path) as temporary:
+            num_records = _write(temporary, records)
+            # Before the records' own rename: records found are records described.
+            _write_json(sidecar, {"key": key, "num_records": num_records, "info": info})
+    if not tf.io.gfile.exists(sidecar):
+        raise ValueError(f"{path} lacks its description {sidecar}; remove both")
+    with tf.io.gfile.GFile(sidecar) as file:
+        content = json.load(file)
+    return CachedRecords(path, content["num_records"], content["info"])
+
+
+def _key_digest(key: Mapping[str, object]) -> str:
+    text = json.dumps([FORMAT_VERSION, key], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(path: str, records: Iterable[bytes]) -> int:
+    written = 0
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+            written += 1
+    return written
+
+
+def _write_json(path: str, content: Mapping[str, object]) -> None:
+    with atomic_path(path) as temporary, tf.io.gfile.GFile(temporary, "w") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.write("\n")
