@@ -1,5 +1,8 @@
-"""BERT (Devlin et al. 2018): bidirectional post-norm Transformer encoder, pre-trained by
-masked language modelling and next sentence prediction; layer-norm epsilon 1e-12.
+"""BERT (Devlin et al. 2018, section 3): a Transformer encoder that sees both sides.
+
+Post-norm blocks, pre-trained by masked language modelling and next sentence prediction;
+layer-norm epsilon 1e-12. New against GPT: no causal mask, segments, a pooled first
+position.
 """
 
 import dataclasses
@@ -9,17 +12,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from modeling.layers import base, dropout, embeddings, heads, masking, transformer
+
 _ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu", "tanh", "linear")
 # In Google's released Chinese and multilingual configs; nothing ever read them.
 _IGNORED_KEYS = frozenset(
-    {
-        "directionality",
-        "pooler_fc_size",
-        "pooler_num_attention_heads",
-        "pooler_num_fc_layers",
-        "pooler_size_per_head",
-        "pooler_type",
-    }
+    ["directionality", "pooler_fc_size", "pooler_num_attention_heads"]
+    + ["pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"]
 )
 # Ours, for models that were not trained by Google's code.
 _EXTRA_KEYS = frozenset({"gelu_approximate", "layer_norm_eps"})
@@ -174,3 +173,228 @@ def _check_value(key: str, value: Any) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class _Model(base.Layer):
+    """What the models share: a config, and variables that exist once they are made."""
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        dtype: str | None = None,
+        seed: int = 0,
+        name: str,
+    ):
+        super().__init__(
+            initializer_range=config.initializer_range,
+            seed=seed,
+            dtype=dtype,
+            name=name,
+        )
+        self.config = config
+
+    def get_config(self):
+        """Returns the constructor's arguments, in types that JSON has."""
+        return {
+            "config": self.config.to_dict(),
+            "dtype": self.dtype_policy.name,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes a model from what `get_config` returned; its weights are new."""
+        return cls(**(config | {"config": BertConfig.from_dict(config["config"])}))
+
+
+class BertModel(_Model):
+    """The encoder: the released scope `bert`.
+
+    Args:
+      config: the architecture.
+      dtype: a Keras dtype policy: `float32`, or `mixed_bfloat16` or `mixed_float16`,
+        where variables, statistics and softmax stay float32.
+      seed: int, of the initial weights.
+      name: str.
+    """
+
+    def __init__(self, config: BertConfig, *, name: str = "bert", **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.embeddings = embeddings.Embeddings(
+            config.vocab_size,
+            config.hidden_size,
+            config.type_vocab_size,
+            config.max_position_embeddings,
+            config.hidden_dropout_prob,
+            config.layer_norm_eps,
+            **self.inherit("embeddings"),
+        )
+        self.encoder = transformer.Encoder(
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.num_attention_heads,
+            config.intermediate_size,
+            config.hidden_act,
+            config.hidden_dropout_prob,
+            config.attention_probs_dropout_prob,
+            config.layer_norm_eps,
+            **self.inherit("encoder"),
+        )
+        self.pooler = heads.Pooler(config.hidden_size, **self.inherit("pooler"))
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes the variables of `embeddings`, `encoder` and `pooler`."""
+        width = self.config.hidden_size
+        self.embeddings.build([None, None])
+        self.encoder.build([None, width])
+        self.pooler.build([None, None, width])
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        input_mask: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor | list[tf.Tensor]]:
+        """Encodes.
+
+        Args:
+          input_ids: int [B, S].
+          input_mask: int [B, S], 1 = real, 0 = padding; None = all real.
+          segment_ids: int [B, S]; None = all 0.
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          `pooled_output` float32 [B, H]; `sequence_output`, `embedding_output` and the
+          list `all_encoder_layers`, compute dtype [B, S, H].
+        """
+        if input_mask is None:
+            input_mask = tf.ones_like(input_ids)
+        if segment_ids is None:
+            segment_ids = tf.zeros_like(input_ids)
+        shape = [*base.shape_list(input_ids), self.config.hidden_size]
+        x = self.embeddings(input_ids, segment_ids, dropout_seed=dropout_seed)
+        bias = masking.padding_bias(input_mask)
+        outputs = self.encoder(x, bias, dropout_seed=dropout_seed)
+        layers = [tf.reshape(output, shape) for output in outputs]
+        return {
+            "pooled_output": self.pooler(layers[-1]),
+            "sequence_output": layers[-1],
+            "all_encoder_layers": layers,
+            "embedding_output": tf.reshape(x, shape),
+        }
+
+
+class BertClassifier(_Model):
+    """The encoder with one output layer on the pooled first position (section 4.1).
+
+    Args:
+      config: the architecture.
+      num_outputs: int, classes, or 1 for a regression.
+      name: str; the root's own name is no part of released names.
+      **kwargs: `dtype` and `seed`, see `BertModel`.
+    """
+
+    # The parent's run_classifier.py fixes both, whatever the config says.
+    _DROPOUT_RATE = 0.1
+    _INITIALIZER_RANGE = 0.02
+
+    def __init__(
+        self,
+        config: BertConfig,
+        num_outputs: int,
+        *,
+        name: str = base.ROOT_NAME,
+        **kwargs,
+    ):
+        super().__init__(config, name=name, **kwargs)
+        self.initializer_range = self._INITIALIZER_RANGE
+        self.num_outputs = num_outputs
+        self.bert = BertModel(config, dtype=self.dtype_policy, seed=self.seed)
+        self.site = dropout.site_id("pooled_output")
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes `output_weights` [num_outputs, H] and `output_bias` [num_outputs]."""
+        self.output_weights = self.add_normal(
+            "output_weights", [self.num_outputs, self.config.hidden_size]
+        )
+        self.output_bias = self.add_constant("output_bias", [self.num_outputs], 0.0)
+
+    def get_config(self):
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"num_outputs": self.num_outputs}
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        input_mask: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Classifies.
+
+        For the arguments see `BertModel.call`.
+
+        Returns:
+          float32 [B, num_outputs], logits.
+        """
+        pooled = self.bert(
+            input_ids, input_mask, segment_ids, dropout_seed=dropout_seed
+        )["pooled_output"]
+        pooled = dropout.dropout(pooled, self._DROPOUT_RATE, dropout_seed, self.site)
+        return tf.matmul(pooled, self.output_weights, transpose_b=True) + (
+            self.output_bias
+        )
+
+
+class BertPreTrainingModel(_Model):
+    """The encoder with both pre-training heads (section 3.1).
+
+    For the arguments see `BertModel`; the root's name is no part of released names.
+    """
+
+    def __init__(self, config: BertConfig, *, name: str = base.ROOT_NAME, **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.bert = BertModel(config, dtype=self.dtype_policy, seed=self.seed)
+        self.cls = heads.PreTrainingHeads(
+            config.vocab_size,
+            config.hidden_size,
+            config.hidden_act,
+            config.layer_norm_eps,
+            **self.inherit("cls"),
+        )
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes the variables of `cls`."""
+        self.cls.build([None, None, self.config.hidden_size])
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        input_mask: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        *,
+        masked_lm_positions: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Scores the masked words and the sentence order.
+
+        `masked_lm_positions` is int [B, P]; for the others see `BertModel.call`.
+
+        Returns:
+          `masked_lm_logits` float32 [B, P, V]; `next_sentence_logits` float32 [B, 2].
+        """
+        outputs = self.bert(
+            input_ids, input_mask, segment_ids, dropout_seed=dropout_seed
+        )
+        return self.cls(
+            outputs["sequence_output"],
+            outputs["pooled_output"],
+            masked_lm_positions,
+            self.bert.embeddings.word_embeddings,
+        )

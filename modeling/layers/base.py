@@ -1,0 +1,97 @@
+"""The base of all layers: variables named and seeded by their released names."""
+
+import zlib
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+# Task models carry this name; released names start below it.
+ROOT_NAME = "model"
+
+
+def released_name(path: str) -> str:
+    """Returns a Keras path as released checkpoints spell it: without the root model."""
+    return path.removeprefix(f"{ROOT_NAME}/")
+
+
+def named_variables(model: keras.Layer) -> dict[str, keras.Variable]:
+    """Lists the variables of a model by the names in the released checkpoints.
+
+    Args:
+      model: a built layer: a root task model or a bare one (`BertModel`).
+
+    Returns:
+      Released name -> variable, in the order of creation.
+
+    Raises:
+      ValueError: two variables would get one name.
+    """
+    variables = {}
+    for variable in model.variables:
+        name = released_name(variable.path)
+        if name in variables:
+            raise ValueError(f"{model.name}: two variables are named {name}")
+        variables[name] = variable
+    return variables
+
+
+def shape_list(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    """Returns the dimensions: ints where they are known when tracing, else scalars."""
+    static = tensor.shape.as_list()
+    if None not in static:
+        return static
+    dynamic = tf.shape(tensor)
+    return [dynamic[i] if size is None else size for i, size in enumerate(static)]
+
+
+class Layer(keras.layers.Layer):
+    """A Keras layer with reproducible initial weights and no implicit casts.
+
+    Variables are float32 under the mixed policies; a layer casts where it computes.
+
+    Args:
+      initializer_range: float, standard deviation of the truncated normal.
+      seed: int; with a variable's released name it decides the initial weights.
+      **kwargs: `name` and `dtype`, a Keras dtype policy.
+    """
+
+    def __init__(self, *, initializer_range: float = 0.02, seed: int = 0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.initializer_range = initializer_range
+        self.seed = seed
+
+    def inherit(self, name: str) -> dict:
+        """Returns the keyword arguments of a sublayer of that name."""
+        return {
+            "initializer_range": self.initializer_range,
+            "seed": self.seed,
+            "dtype": self.dtype_policy,
+            "name": name,
+        }
+
+    def add_normal(self, name: str, shape: Sequence[int]) -> keras.Variable:
+        """Adds a weight drawn from the truncated normal of the parent."""
+
+        def initializer(shape, dtype):
+            key = zlib.crc32(released_name(f"{self.path}/{name}").encode())
+            return tf.random.stateless_truncated_normal(
+                shape,
+                seed=tf.constant([self.seed, key], tf.int64),
+                stddev=self.initializer_range,
+                dtype=dtype,
+                alg="philox",
+            )
+
+        return self._add(name, shape, initializer)
+
+    def add_constant(
+        self, name: str, shape: Sequence[int], value: float
+    ) -> keras.Variable:
+        """Adds a weight with one initial value: biases 0, layer-norm scales 1."""
+        return self._add(name, shape, keras.initializers.Constant(value))
+
+    def _add(self, name, shape, initializer):
+        return self.add_weight(
+            name=name, shape=tuple(shape), initializer=initializer, autocast=False
+        )

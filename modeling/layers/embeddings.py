@@ -1,0 +1,84 @@
+"""Token, segment and position embeddings, summed, normalized and dropped."""
+
+import tensorflow as tf
+
+from modeling.layers import base, dense, dropout
+
+
+class Embeddings(base.Layer):
+    """BERT's input (Devlin et al. 2018, figure 2): the released scope `embeddings`.
+
+    Args:
+      vocab_size: int.
+      hidden_size: int, H.
+      type_vocab_size: int, number of segments.
+      max_position_embeddings: int, the longest sequence.
+      dropout_rate: float.
+      epsilon: float, of the layer normalization.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        type_vocab_size: int,
+        max_position_embeddings: int,
+        dropout_rate: float = 0.0,
+        epsilon: float = 1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.type_vocab_size = type_vocab_size
+        self.max_position_embeddings = max_position_embeddings
+        self.dropout_rate = dropout_rate
+        self.norm = dense.LayerNorm(epsilon, **self.inherit("LayerNorm"))
+
+    def build(self, input_shape):
+        """Makes the three tables and the variables of `LayerNorm`."""
+        width = self.hidden_size
+        self.word_embeddings = self.add_normal(
+            "word_embeddings", [self.vocab_size, width]
+        )
+        self.token_type_embeddings = self.add_normal(
+            "token_type_embeddings", [self.type_vocab_size, width]
+        )
+        self.position_embeddings = self.add_normal(
+            "position_embeddings", [self.max_position_embeddings, width]
+        )
+        self.norm.build([None, width])
+        self.site = dropout.site_id(base.released_name(self.path))
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        segment_ids: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Looks up.
+
+        Args:
+          input_ids: int [B, S].
+          segment_ids: int [B, S].
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          compute dtype [B*S, H].
+
+        Raises:
+          ValueError: a static S is longer than the position table; an S that is only
+            known when running fails in the slice instead.
+        """
+        length = base.shape_list(input_ids)[1]
+        if isinstance(length, int) and length > self.max_position_embeddings:
+            raise ValueError(
+                f"input_ids have sequence length {length}, but the position table "
+                f"ends at max_position_embeddings {self.max_position_embeddings}"
+            )
+        x = tf.gather(self.word_embeddings, input_ids)  # [B, S, H]
+        x += tf.gather(self.token_type_embeddings, segment_ids)
+        x += tf.slice(self.position_embeddings, [0, 0], [length, -1])
+        x = self.norm(tf.reshape(x, [-1, self.hidden_size]))
+        return dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)

@@ -1,0 +1,275 @@
+"""The post-norm Transformer encoder (Vaswani et al. 2017, section 3.1), as BERT's.
+
+Activations are two-dimensional, [B*S, H], from the first block to the last.
+"""
+
+import tensorflow as tf
+
+from modeling.layers import activations, attention, base, dense, dropout
+
+
+class ResidualOutput(base.Layer):
+    """LayerNorm(residual + Dropout(Dense(x))): the released scopes named `output`.
+
+    Args:
+      units: int, the width of the residual.
+      dropout_rate: float.
+      epsilon: float, of the layer normalization.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self, units: int, dropout_rate: float = 0.0, epsilon: float = 1e-12, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dropout_rate = dropout_rate
+        self.dense = dense.Dense(units, **self.inherit("dense"))
+        self.norm = dense.LayerNorm(epsilon, **self.inherit("LayerNorm"))
+
+    def build(self, input_shape):
+        """Makes the variables of `dense` and `LayerNorm`."""
+        self.dense.build(input_shape)
+        self.norm.build([*input_shape[:-1], self.units])
+        self.site = dropout.site_id(base.released_name(self.path))
+
+    def call(
+        self,
+        x: tf.Tensor,
+        residual: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Projects, drops, adds, normalizes.
+
+        Args:
+          x: float [M, in].
+          residual: float [M, units].
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          compute dtype [M, units].
+        """
+        y = dropout.dropout(self.dense(x), self.dropout_rate, dropout_seed, self.site)
+        return self.norm(y + tf.cast(residual, y.dtype))
+
+
+class Attention(base.Layer):
+    """Self-attention and its output: the released scope `attention`.
+
+    Args:
+      hidden_size: int, H.
+      num_heads: int.
+      dropout_rate: float, on the output.
+      attention_dropout_rate: float, on the attention probabilities.
+      epsilon: float, of the layer normalization.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        epsilon: float = 1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.self_attention = attention.SelfAttention(
+            hidden_size, num_heads, attention_dropout_rate, **self.inherit("self")
+        )
+        self.output_block = ResidualOutput(
+            hidden_size, dropout_rate, epsilon, **self.inherit("output")
+        )
+
+    def build(self, input_shape):
+        """Makes the variables of `self` and `output`."""
+        self.self_attention.build(input_shape)
+        self.output_block.build(input_shape)
+
+    def call(
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Adds what each position sees of the others.
+
+        Args:
+          x: float [B*S, H].
+          bias: float32 [B, 1, 1, S], added to the scores.
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          compute dtype [B*S, H].
+        """
+        context = self.self_attention(x, bias, dropout_seed=dropout_seed)
+        return self.output_block(context, x, dropout_seed=dropout_seed)
+
+
+class Intermediate(base.Layer):
+    """activation(Dense(x)): the released scope `intermediate`.
+
+    Args:
+      units: int, I.
+      activation: str, see `activations.get_activation`.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(self, units: int, activation: str, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = activations.get_activation(activation)
+        self.dense = dense.Dense(units, **self.inherit("dense"))
+
+    def build(self, input_shape):
+        """Makes the variables of `dense`."""
+        self.dense.build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Widens.
+
+        Args:
+          x: float [M, H].
+
+        Returns:
+          compute dtype [M, I].
+        """
+        return self.activation(self.dense(x))
+
+
+class TransformerBlock(base.Layer):
+    """One block: attention, then the feed-forward network (section 3.3).
+
+    Args:
+      hidden_size: int, H.
+      num_heads: int.
+      intermediate_size: int, I.
+      activation: str, see `activations.get_activation`.
+      dropout_rate: float, on the outputs of the two sublayers.
+      attention_dropout_rate: float, on the attention probabilities.
+      epsilon: float, of the layer normalizations.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        activation: str,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        epsilon: float = 1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.intermediate_size = intermediate_size
+        self.attention = Attention(
+            hidden_size,
+            num_heads,
+            dropout_rate,
+            attention_dropout_rate,
+            epsilon,
+            **self.inherit("attention"),
+        )
+        self.intermediate = Intermediate(
+            intermediate_size, activation, **self.inherit("intermediate")
+        )
+        self.output_block = ResidualOutput(
+            hidden_size, dropout_rate, epsilon, **self.inherit("output")
+        )
+
+    def build(self, input_shape):
+        """Makes the variables of `attention`, `intermediate` and `output`."""
+        self.attention.build(input_shape)
+        self.intermediate.build(input_shape)
+        self.output_block.build([*input_shape[:-1], self.intermediate_size])
+
+    def call(
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Transforms.
+
+        Args:
+          x: float [B*S, H].
+          bias: float32 [B, 1, 1, S], added to the attention scores.
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          compute dtype [B*S, H].
+        """
+        x = self.attention(x, bias, dropout_seed=dropout_seed)
+        return self.output_block(self.intermediate(x), x, dropout_seed=dropout_seed)
+
+
+class Encoder(base.Layer):
+    """A stack of blocks: the released scope `encoder`, with `layer_0`, `layer_1` ...
+
+    Args:
+      num_layers: int.
+      hidden_size: int, H.
+      num_heads: int.
+      intermediate_size: int.
+      activation: str, see `activations.get_activation`.
+      dropout_rate: float, on the outputs of the sublayers.
+      attention_dropout_rate: float, on the attention probabilities.
+      epsilon: float, of the layer normalizations.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        hidden_size: int,
+        num_heads: int,
+        intermediate_size: int,
+        activation: str,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        epsilon: float = 1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.blocks = [
+            TransformerBlock(
+                hidden_size,
+                num_heads,
+                intermediate_size,
+                activation,
+                dropout_rate,
+                attention_dropout_rate,
+                epsilon,
+                **self.inherit(f"layer_{i}"),
+            )
+            for i in range(num_layers)
+        ]
+
+    def build(self, input_shape):
+        """Makes the variables of all blocks."""
+        for block in self.blocks:
+            block.build(input_shape)
+
+    def call(
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
+        """Runs the blocks one after the other.
+
+        Args:
+          x: float [B*S, H].
+          bias: float32 [B, 1, 1, S], added to the attention scores.
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          The output of each block, compute dtype [B*S, H].
+        """
+        outputs = []
+        for block in self.blocks:
+            x = block(x, bias, dropout_seed=dropout_seed)
+            outputs.append(x)
+        return outputs
