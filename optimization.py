@@ -1,0 +1,296 @@
+"""Optimizers, learning-rate schedules and parameter groups.
+
+The parent's recipe (google-research/bert, optimization.py): Adam without bias
+correction, decoupled weight decay on everything but layer norms and biases, linear
+warm-up then linear decay, gradients clipped to a global norm of 1.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+NO_DECAY = r"(LayerNorm|layer_norm|bias)"  # the parent's three exclusions
+DECAYS = ("linear", "cosine", "constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a function of the step: warm-up, then decay to zero.
+
+    As in the parent, the decay counts from step 0 and not from the end of the
+    warm-up, so the rate drops a little where the warm-up ends.
+
+    Attributes:
+      init_lr: the peak learning rate, without unit.
+      num_train_steps: the step at which the rate reaches zero.
+      num_warmup_steps: steps of linear warm-up; 0 for none.
+      decay: "linear", "cosine" (half a period) or "constant".
+    """
+
+    init_lr: float
+    num_train_steps: int
+    num_warmup_steps: int = 0
+    decay: str = "linear"
+
+    def __post_init__(self):
+        """Raises ValueError on an unknown decay or an impossible number of steps."""
+        if self.decay not in DECAYS:
+            raise ValueError(f"decay is {self.decay!r}; it must be one of {DECAYS}")
+        if self.num_train_steps < 1:
+            raise ValueError(f"num_train_steps is {self.num_train_steps}; at least 1")
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the rate of the update number `step`.
+
+        Args:
+          step: integer [], counted from 0 before the update.
+
+        Returns:
+          float32 [].
+        """
+        step = tf.cast(step, tf.float32)
+        progress = tf.minimum(step / self.num_train_steps, 1.0)
+        if self.decay == "linear":
+            rate = self.init_lr * (1.0 - progress)
+        elif self.decay == "cosine":
+            rate = self.init_lr * 0.5 * (1.0 + tf.cos(math.pi * progress))
+        else:
+            rate = self.init_lr * tf.ones_like(progress)
+        if not self.num_warmup_steps:
+            return rate
+        warmup = self.init_lr * step / self.num_warmup_steps
+        return tf.where(step < self.num_warmup_steps, warmup, rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterGroup:
+    """How the variables whose names match `pattern` are trained.
+
+    Attributes:
+      pattern: regular expression, searched for in the variable's name.
+      weight_decay: decoupled decay, multiplied by the learning rate.
+      lr_multiplier: factor on the schedule's rate.
+      trainable: False freezes the variables: no gradient, no optimizer slot.
+    """
+
+    pattern: str
+    weight_decay: float = 0.0
+    lr_multiplier: float = 1.0
+    trainable: bool = True
+
+
+def assign_groups(
+    names: Sequence[str], groups: Sequence[ParameterGroup]
+) -> dict[str, ParameterGroup]:
+    """Gives every variable the first group that matches its name.
+
+    Args:
+      names: the variables' names.
+      groups: in order of precedence.
+
+    Returns:
+      name -> group.
+
+    Raises:
+      ValueError: a variable matches no group, or a group matches no variable.
+    """
+    assigned = {}
+    for name in names:
+        for group in groups:
+            if re.search(group.pattern, name):
+                assigned[name] = group
+                break
+        else:
+            patterns = [group.pattern for group in groups]
+            raise ValueError(f"no parameter group matches {name!r}: {patterns}")
+    idle = [
+        group.pattern
+        for group in groups
+        if not any(re.search(group.pattern, name) for name in names)
+    ]
+    if idle:
+        raise ValueError(f"parameter groups that match no variable: {idle}")
+    return assigned
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The knobs of an optimizer, before it meets a model.
+
+    Attributes:
+      learning_rate: peak rate.
+      warmup_proportion: share of the steps spent warming up.
+      decay: see Schedule.
+      bias_correction: False is the parent's Adam, True the standard AdamW.
+      weight_decay: decoupled decay of all but layer norms and biases.
+      layer_decay: factor on the rate from one layer to the one below.
+      finetune_encoder: False trains the head alone.
+    """
+
+    learning_rate: float = 5e-5
+    warmup_proportion: float = 0.1
+    decay: str = "linear"
+    bias_correction: bool = False
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    finetune_encoder: bool = True
+
+    def schedule(self, num_train_steps: int) -> Schedule:
+        """Returns the learning rate of a run of so many steps."""
+        warmup = int(num_train_steps * self.warmup_proportion)
+        return Schedule(self.learning_rate, num_train_steps, warmup, self.decay)
+
+
+def encoder_groups(
+    num_hidden_layers: int, config: OptimizerConfig
+) -> list[ParameterGroup]:
+    """Parameter groups of a BERT encoder with a head on top.
+
+    With `layer_decay` d, the head and the pooler learn at the full rate, the top
+    layer at d times it, and each layer below at d times the one above; embeddings
+    come last (discriminative fine-tuning, Howard and Ruder 2018, section 3.2).
+
+    Args:
+      num_hidden_layers: layers of the encoder.
+      config: its weight_decay, layer_decay and finetune_encoder are used.
+    """
+    layer_decay = config.layer_decay
+    if not config.finetune_encoder:
+        depths = [(r"^bert/", 0.0)]
+    elif layer_decay == 1.0:
+        depths = [(r"^bert/", 1.0)]
+    else:
+        depths = [(r"^bert/pooler/", 1.0)]
+        for layer in range(num_hidden_layers):
+            factor = layer_decay ** (num_hidden_layers - layer)
+            depths.append((rf"^bert/encoder/layer_{layer}/", factor))
+        depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
+    groups = []
+    for pattern, factor in [*depths, (r"^(?!bert/)", 1.0)]:
+        kind = {"lr_multiplier": factor, "trainable": factor > 0}
+        groups.append(ParameterGroup(rf"{pattern}.*{NO_DECAY}", 0.0, **kind))
+        groups.append(ParameterGroup(pattern, config.weight_decay, **kind))
+    return groups
+
+
+def backing_variable(variable) -> tf.Variable:
+    """Returns the tf.Variable inside a Keras variable, or the tf.Variable given."""
+    return variable if isinstance(variable, tf.Variable) else variable.value
+
+
+class AdamWeightDecayOptimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+
+    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2
+    w <- w - rate (m / (sqrt(v) + eps) + decay w)
+
+    `bias_correction=False` is the parent's AdamWeightDecayOptimizer; True is the
+    paper's AdamW, with m / (1-b1^t) and v / (1-b2^t). The first and second moments
+    are variables named `<variable>/adam_m` and `<variable>/adam_v`, as the parent's
+    checkpoints name them. Build it inside the strategy's scope.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, tf.Variable],
+        schedule: Schedule,
+        groups: Sequence[ParameterGroup],
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        bias_correction: bool = False,
+    ):
+        """Makes the moments of every trainable variable.
+
+        Args:
+          variables: name -> variable; keras or tf variables, float32.
+          schedule: the learning rate by step.
+          groups: parameter groups; see `assign_groups`.
+          beta_1: decay of the first moment.
+          beta_2: decay of the second moment.
+          epsilon: added to the root of the second moment.
+          bias_correction: divide the moments by 1 - beta^t.
+
+        Raises:
+          ValueError: groups and variables do not fit, or nothing is trainable.
+        """
+        self.schedule = schedule
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.bias_correction = bias_correction
+        assigned = assign_groups(list(variables), groups)
+        self.groups = {n: group for n, group in assigned.items() if group.trainable}
+        if not self.groups:
+            raise ValueError("every variable is frozen; there is nothing to train")
+        self.trainable = {
+            name: backing_variable(variables[name]) for name in self.groups
+        }
+        self.slots = {}
+        for name, variable in self.trainable.items():
+            for slot in ("adam_m", "adam_v"):
+                self.slots[f"{name}/{slot}"] = tf.Variable(
+                    tf.zeros(variable.shape), trainable=False, name=slot
+                )
+
+    def apply(
+        self,
+        gradients: Sequence[tf.Tensor],
+        step: tf.Tensor,
+        enabled: tf.Tensor | None = None,
+    ) -> None:
+        """Updates the trainable variables; call it from every replica.
+
+        Args:
+          gradients: float32, in the order of `self.trainable`, already summed over
+            replicas.
+          step: integer [], the number of updates made before this one.
+          enabled: bool []; False leaves every variable as it is.
+        """
+        context = tf.distribute.get_replica_context()
+        context.merge_call(self._apply, args=(list(gradients), step, enabled))
+
+    def _apply(self, strategy, gradients, step, enabled):
+        step = strategy.experimental_local_results(step)[0]
+        if enabled is not None:
+            enabled = strategy.experimental_local_results(enabled)[0]
+        rate = self.schedule(step)
+        power = tf.cast(step + 1, tf.float32)
+        # ResourceApplyAdam corrects by 1 - beta^t; powers of zero turn that off.
+        beta_1_power = tf.pow(self.beta_1, power) if self.bias_correction else 0.0
+        beta_2_power = tf.pow(self.beta_2, power) if self.bias_correction else 0.0
+        # TensorFlow adds epsilon before the correction, the paper after it.
+        epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
+
+        def adam(w, g, m, v, lr, decay):
+            if decay:
+                w.assign_sub(lr * decay * w)
+            tf.raw_ops.ResourceApplyAdam(
+                var=w.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=beta_1_power,
+                beta2_power=beta_2_power,
+                lr=lr,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=epsilon,
+                grad=g,
+            )
+
+        for (name, variable), gradient in zip(
+            self.trainable.items(), gradients, strict=True
+        ):
+            group = self.groups[name]
+            lr = rate * group.lr_multiplier
+
+            def update(w, g, m, v, lr=lr, decay=group.weight_decay):
+                if enabled is None:
+                    adam(w, g, m, v, lr, decay)
+                else:
+                    tf.cond(enabled, lambda: adam(w, g, m, v, lr, decay), lambda: None)
+
+            slots = (self.slots[f"{name}/adam_m"], self.slots[f"{name}/adam_v"])
+            strategy.extended.update(variable, update, args=(gradient, *slots))

@@ -1,0 +1,204 @@
+"""Optimizer, schedules and parameter groups, against the parent and other libraries."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import modeling
+import optimization
+from modeling import BertConfig, BertPreTrainingModel
+from modeling.layers import heads
+
+
+def one_group(**kwargs):
+    return [optimization.ParameterGroup("", **kwargs)]
+
+
+def minimize(optimizer, gradients, steps):
+    for step in range(steps):
+        optimizer.apply([tf.constant(g) for g in gradients], tf.constant(step))
+
+
+@pytest.mark.shared_data
+def test_twelve_updates_follow_the_parents_trajectory(golden_dir):
+    folder = golden_dir / "bert"
+    golden = json.loads((folder / "optimizer_trajectory.json").read_text())
+    batch = np.load(folder / "golden.npz")
+    config = BertConfig.from_json_file(str(folder / "bert_config.json"))
+    model = BertPreTrainingModel(config)
+    variables = modeling.named_variables(model)
+    reader = tf.train.load_checkpoint(str(folder / "bert_model.ckpt"))
+    for name, variable in variables.items():
+        variable.assign(reader.get_tensor(name))
+    adam = golden["adam"]
+    optimizer = optimization.AdamWeightDecayOptimizer(
+        variables,
+        optimization.Schedule(
+            golden["init_lr"], golden["num_train_steps"], golden["num_warmup_steps"]
+        ),
+        [
+            optimization.ParameterGroup(optimization.NO_DECAY, 0.0),
+            optimization.ParameterGroup("", adam["weight_decay_rate"]),
+        ],
+        beta_1=adam["beta_1"],
+        beta_2=adam["beta_2"],
+        epsilon=adam["epsilon"],
+    )
+
+    def total_loss():
+        outputs = model(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["segment_ids"],
+            masked_lm_positions=batch["masked_lm_positions"],
+        )
+        masked_lm, _ = heads.masked_lm_loss(
+            outputs["masked_lm_logits"],
+            batch["masked_lm_ids"],
+            batch["masked_lm_weights"],
+        )
+        next_sentence, _ = heads.next_sentence_loss(
+            outputs["next_sentence_logits"], batch["next_sentence_labels"]
+        )
+        return masked_lm + next_sentence
+
+    @tf.function
+    def update(step):
+        trainable = list(optimizer.trainable.values())
+        with tf.GradientTape() as tape:
+            loss = total_loss()
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, trainable)]
+        gradients, norm = tf.clip_by_global_norm(gradients, 1.0)
+        optimizer.apply(gradients, step)
+        return loss, norm
+
+    losses, norms = zip(
+        *(update(tf.constant(k)) for k in range(len(golden["learning_rate_used"]))),
+        strict=True,
+    )
+    rates = [optimizer.schedule(tf.constant(k)) for k in range(len(losses))]
+    np.testing.assert_allclose(rates, golden["learning_rate_used"], rtol=1e-6)
+    np.testing.assert_allclose(norms, golden["grad_norm_before_clip"], rtol=1e-4)
+    np.testing.assert_allclose([*losses, total_loss()], golden["losses"], rtol=1e-4)
+    for name, (*first, norm) in golden["final_first4_and_norm"].items():
+        if name.endswith("attention/self/key/bias"):
+            continue  # its true gradient is zero: rounding, amplified by Adam
+        value = variables[name].numpy().ravel()
+        assert np.linalg.norm(value) == pytest.approx(norm, rel=1e-4), name
+        np.testing.assert_allclose(value[: len(first)], first, atol=2e-4, err_msg=name)
+
+
+def test_adamw_follows_the_papers_algorithm():
+    # Loshchilov and Hutter 2019, algorithm 2, computed in float64.
+    rng = np.random.default_rng(3)
+    start = rng.normal(size=(4, 3)).astype(np.float32)
+    gradient = rng.normal(size=(4, 3)).astype(np.float32)
+    variable = tf.Variable(start)
+    optimizer = optimization.AdamWeightDecayOptimizer(
+        {"w": variable},
+        optimization.Schedule(0.1, 100, decay="constant"),
+        one_group(weight_decay=0.3),
+        epsilon=1e-3,
+        bias_correction=True,
+    )
+    minimize(optimizer, [gradient], 5)
+    w, m, v = start.astype(np.float64), 0.0, 0.0
+    for t in range(1, 6):
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient.astype(np.float64) ** 2
+        step = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-3)
+        w = w - 0.1 * (step + 0.3 * w)
+    np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
+
+
+def test_disabled_update_changes_nothing():
+    variable = tf.Variable([1.0, 2.0, 3.0])
+    optimizer = optimization.AdamWeightDecayOptimizer(
+        {"w": variable}, optimization.Schedule(0.1, 10, decay="constant"), one_group()
+    )
+    apply = tf.function(optimizer.apply)
+    apply([tf.ones(3)], tf.constant(0), tf.constant(False))
+    np.testing.assert_array_equal(variable.numpy(), [1.0, 2.0, 3.0])
+    assert not any(slot.numpy().any() for slot in optimizer.slots.values())
+    apply([tf.ones(3)], tf.constant(0), tf.constant(True))
+    assert (variable.numpy() < [1.0, 2.0, 3.0]).all()
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        ("linear", [0.0, 1.0, 1.6, 1.0, 0.0, 0.0]),
+        ("cosine", [0.0, 1.0, 1.80901699, 1.0, 0.0, 0.0]),
+        ("constant", [0.0, 1.0, 2.0, 2.0, 2.0, 2.0]),
+    ],
+)
+def test_schedules_warm_up_then_decay_from_step_zero(decay, expected):
+    schedule = optimization.Schedule(2.0, 10, 2, decay)
+    rates = [float(schedule(tf.constant(step))) for step in (0, 1, 2, 5, 10, 13)]
+    np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+BERT_NAMES = [
+    "bert/embeddings/word_embeddings",
+    "bert/embeddings/LayerNorm/gamma",
+    "bert/encoder/layer_0/output/dense/kernel",
+    "bert/encoder/layer_0/output/dense/bias",
+    "bert/encoder/layer_1/output/dense/kernel",
+    "bert/encoder/layer_1/output/dense/bias",
+    "bert/pooler/dense/kernel",
+    "bert/pooler/dense/bias",
+    "output_weights",
+    "output_bias",
+]
+
+
+def groups_of(config):
+    groups = optimization.encoder_groups(2, config)
+    return optimization.assign_groups(BERT_NAMES, groups)
+
+
+def test_layer_norms_and_biases_do_not_decay():
+    groups = groups_of(optimization.OptimizerConfig(weight_decay=0.2))
+    decayed = {name for name, group in groups.items() if group.weight_decay == 0.2}
+    assert decayed == {n for n in BERT_NAMES if "bias" not in n and "Norm" not in n}
+
+
+def test_layer_decay_slows_lower_layers_geometrically():
+    groups = groups_of(optimization.OptimizerConfig(layer_decay=0.5))
+    assert {name: group.lr_multiplier for name, group in groups.items()} == {
+        "bert/embeddings/word_embeddings": 0.125,
+        "bert/embeddings/LayerNorm/gamma": 0.125,
+        "bert/encoder/layer_0/output/dense/kernel": 0.25,
+        "bert/encoder/layer_0/output/dense/bias": 0.25,
+        "bert/encoder/layer_1/output/dense/kernel": 0.5,
+        "bert/encoder/layer_1/output/dense/bias": 0.5,
+        "bert/pooler/dense/kernel": 1.0,
+        "bert/pooler/dense/bias": 1.0,
+        "output_weights": 1.0,
+        "output_bias": 1.0,
+    }
+
+
+def test_frozen_encoder_trains_the_head_alone():
+    groups = groups_of(optimization.OptimizerConfig(finetune_encoder=False))
+    trained = {name for name, group in groups.items() if group.trainable}
+    assert trained == {"output_weights", "output_bias"}
+
+
+def test_variable_without_group_and_group_without_variable_are_errors():
+    group = optimization.ParameterGroup
+    with pytest.raises(ValueError, match="no parameter group matches 'b'"):
+        optimization.assign_groups(["a", "b"], [group("a")])
+    with pytest.raises(ValueError, match=r"match no variable: \['c'\]"):
+        optimization.assign_groups(["a"], [group("a"), group("c")])
+
+
+def test_everything_frozen_is_an_error():
+    with pytest.raises(ValueError, match="nothing to train"):
+        optimization.AdamWeightDecayOptimizer(
+            {"w": tf.Variable([1.0])},
+            optimization.Schedule(0.1, 10),
+            one_group(trainable=False),
+        )
