@@ -1,0 +1,294 @@
+"""Flags that several scripts share, and what they mean together.
+
+Each `define_*` adds a group; each `*_config` reads it into a frozen dataclass. Nothing
+below the scripts sees FLAGS.
+"""
+
+import dataclasses
+import os
+
+import tensorflow as tf
+from absl import flags, logging
+
+import checkpoints
+import tokenization
+from modeling import BertConfig
+from optimization import DECAYS, OptimizerConfig
+from training.strategy import STRATEGIES, DistributionConfig
+from training.trainer import TrainingConfig
+
+FLAGS = flags.FLAGS
+_OPTIMIZERS = ("adam_weight_decay", "adamw")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which pre-trained model a run starts from.
+
+    Attributes:
+      bert_config: the architecture.
+      vocab_file: path of the vocabulary, one piece a line.
+      do_lower_case: whether the tokenizer lower-cases.
+      init_checkpoint: any format that `checkpoints` reads, or None.
+      resize_vocab: whether the vocabulary may have more rows than the checkpoint.
+    """
+
+    bert_config: BertConfig
+    vocab_file: str
+    do_lower_case: bool
+    init_checkpoint: str | None
+    resize_vocab: bool
+
+
+def define_model_flags() -> None:
+    """The model: the parent's flags, which may be left out where files tell."""
+    flags.DEFINE_string(
+        "bert_config_file",
+        None,
+        "The architecture, in Google's or Hugging Face's JSON. Default: the file "
+        "beside --init_checkpoint, or in --output_dir.",
+    )
+    flags.DEFINE_string(
+        "vocab_file",
+        None,
+        "The vocabulary, one piece a line. Default: as for --bert_config_file.",
+    )
+    flags.DEFINE_string(
+        "init_checkpoint",
+        None,
+        "Weights to start from: a TensorFlow checkpoint prefix, a folder of Google's, "
+        "of Hugging Face's, or of an earlier run, or a .safetensors file.",
+    )
+    flags.DEFINE_bool(
+        "do_lower_case",
+        True,
+        "Whether to lower-case the text: True for uncased models. Not given: what "
+        "the checkpoint's tokenizer_config.json says, else True.",
+    )
+    flags.DEFINE_bool(
+        "resize_vocab",
+        False,
+        "Lets --vocab_file have more rows than the checkpoint; the new rows keep "
+        "their random initial values.",
+    )
+
+
+def define_training_flags(max_seq_length: int = 128) -> None:
+    """Batches, optimizer, schedule, evaluation and saving."""
+    flags.DEFINE_integer(
+        "max_seq_length", max_seq_length, "Pieces of the longest input."
+    )
+    flags.DEFINE_integer("train_batch_size", 32, "Examples in one update, in all.")
+    flags.DEFINE_integer("eval_batch_size", 8, "Examples in an evaluation batch.")
+    flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate.")
+    flags.DEFINE_integer(
+        "save_checkpoints_steps", 1000, "Updates between two checkpoints.", 1
+    )
+    flags.DEFINE_integer(
+        "iterations_per_loop", 1000, "The most updates made in one device call.", 1
+    )
+    flags.DEFINE_integer(
+        "eval_steps",
+        None,
+        "Updates between two evaluations on the dev set; 0: only at the end. Default: "
+        "--save_checkpoints_steps with --do_eval, else 0.",
+        0,
+    )
+    flags.DEFINE_integer(
+        "early_stopping_patience",
+        0,
+        "Evaluations without a better score before training ends; 0: never.",
+        0,
+    )
+    flags.DEFINE_integer(
+        "keep_checkpoint_max", 5, "Newest checkpoints kept; 0: all.", 0
+    )
+    flags.DEFINE_integer(
+        "gradient_accumulation_steps",
+        1,
+        "Pieces in which --train_batch_size is computed; the update is the same.",
+        1,
+    )
+    flags.DEFINE_enum(
+        "optimizer",
+        "adam_weight_decay",
+        _OPTIMIZERS,
+        "The parent's Adam without bias correction, or the standard AdamW.",
+    )
+    flags.DEFINE_enum("learning_rate_decay", "linear", DECAYS, "After the warm-up.")
+    flags.DEFINE_float("weight_decay", 0.01, "Not on layer norms and biases.", 0.0)
+    flags.DEFINE_float(
+        "layer_decay", 1.0, "Factor on the learning rate from layer to layer.", 0.0, 1.0
+    )
+    flags.DEFINE_bool(
+        "finetune_encoder", True, "False: the encoder is frozen, the head is trained."
+    )
+    flags.DEFINE_enum(
+        "mixed_precision",
+        "off",
+        ("off", "bfloat16", "float16"),
+        "Type of the matrix products; float16 scales the loss.",
+    )
+    flags.DEFINE_bool(
+        "jit_compile", False, "Compiles forward and backward pass as a whole with XLA."
+    )
+    flags.DEFINE_integer("seed", 0, "Of initial weights, data order and dropout.")
+    flags.DEFINE_list(
+        "profile_steps", [], "First and last update to profile, as in 10,20."
+    )
+    flags.register_validator(
+        "profile_steps",
+        lambda steps: (
+            not steps
+            or (
+                len(steps) == 2
+                and all(step.isdigit() for step in steps)
+                and int(steps[0]) < int(steps[1])
+            )
+        ),
+        "wants two ascending steps, as in 10,20",
+    )
+
+
+def define_distribution_flags() -> None:
+    """Where to run: the parent's TPU flags, and the strategy."""
+    flags.DEFINE_enum(
+        "distribution_strategy",
+        "off",
+        STRATEGIES,
+        "off: one device; mirrored: all GPUs of this machine; multi_worker: several "
+        "machines, from TF_CONFIG; tpu: as --use_tpu.",
+    )
+    flags.DEFINE_bool("use_tpu", False, "Whether to use a TPU.")
+    flags.DEFINE_string("tpu_name", None, "The TPU's name or grpc:// address.")
+    flags.DEFINE_string("tpu_zone", None, "The TPU's zone; detected if not given.")
+    flags.DEFINE_string("gcp_project", None, "The TPU's project; likewise.")
+    flags.DEFINE_string("master", None, "The TPU worker's address, without --tpu_name.")
+    flags.DEFINE_integer("num_tpu_cores", 8, "Cores of the TPU.", 1)
+
+
+def distribution_config() -> DistributionConfig:
+    """Reads the distribution flags.
+
+    Raises:
+      ValueError: --use_tpu together with another strategy.
+    """
+    strategy = FLAGS.distribution_strategy
+    if FLAGS.use_tpu:
+        if strategy not in ("off", "tpu"):
+            raise ValueError(
+                f"--use_tpu and --distribution_strategy={strategy} exclude"
+            )
+        strategy = "tpu"
+    return DistributionConfig(
+        strategy=strategy,
+        tpu_name=FLAGS.tpu_name,
+        tpu_zone=FLAGS.tpu_zone,
+        gcp_project=FLAGS.gcp_project,
+        master=FLAGS.master,
+        num_tpu_cores=FLAGS.num_tpu_cores,
+    )
+
+
+def training_config(num_train_steps: int) -> TrainingConfig:
+    """Reads the training flags, for a run of so many updates."""
+    eval_steps = FLAGS.eval_steps
+    if eval_steps is None:
+        eval_steps = FLAGS.save_checkpoints_steps if FLAGS.do_eval else 0
+    return TrainingConfig(
+        output_dir=FLAGS.output_dir,
+        num_train_steps=num_train_steps,
+        train_batch_size=FLAGS.train_batch_size,
+        eval_batch_size=FLAGS.eval_batch_size,
+        optimizer=OptimizerConfig(
+            learning_rate=FLAGS.learning_rate,
+            warmup_proportion=FLAGS.warmup_proportion,
+            decay=FLAGS.learning_rate_decay,
+            bias_correction=FLAGS.optimizer == "adamw",
+            weight_decay=FLAGS.weight_decay,
+            layer_decay=FLAGS.layer_decay,
+            finetune_encoder=FLAGS.finetune_encoder,
+        ),
+        gradient_accumulation_steps=FLAGS.gradient_accumulation_steps,
+        save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+        eval_steps=eval_steps,
+        keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+        early_stopping_patience=FLAGS.early_stopping_patience,
+        mixed_precision=FLAGS.mixed_precision,
+        jit_compile=FLAGS.jit_compile,
+        seed=FLAGS.seed,
+        iterations_per_loop=FLAGS.iterations_per_loop,
+        profile_steps=tuple(map(int, FLAGS.profile_steps)) or None,
+    )
+
+
+def model_config() -> ModelConfig:
+    """Reads the model flags, and what the checkpoint's folder says where they do not.
+
+    Raises:
+      ValueError: the architecture or the vocabulary is not given and not found, or
+        vocabulary and architecture disagree.
+    """
+    init = FLAGS.init_checkpoint
+    source = checkpoints.open_checkpoint(init) if init else None
+    if source is None and not FLAGS.bert_config_file:
+        source = _trained_here(FLAGS.output_dir)
+    bert_config = source.config if source else None
+    if FLAGS.bert_config_file:
+        bert_config = checkpoints.read_config(FLAGS.bert_config_file)
+    vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
+    for flag, value in (("bert_config_file", bert_config), ("vocab_file", vocab_file)):
+        if value is None:
+            raise ValueError(
+                f"--{flag} is not given, and there is no such file beside "
+                f"--init_checkpoint={init} or in --output_dir={FLAGS.output_dir}"
+            )
+    do_lower_case = FLAGS.do_lower_case
+    known = source.do_lower_case if source else None
+    if known is not None and known != do_lower_case:
+        if FLAGS["do_lower_case"].present:
+            raise ValueError(
+                f"--do_lower_case={do_lower_case}, but {source.path} was trained with "
+                f"do_lower_case={known}"
+            )
+        do_lower_case = known
+    tokenization.validate_case_matches_checkpoint(do_lower_case, init)
+    bert_config = _match_vocabulary(bert_config, vocab_file, FLAGS.resize_vocab)
+    return ModelConfig(
+        bert_config=bert_config,
+        vocab_file=vocab_file,
+        do_lower_case=do_lower_case,
+        init_checkpoint=init,
+        resize_vocab=FLAGS.resize_vocab,
+    )
+
+
+def _trained_here(output_dir):
+    if not output_dir or not tf.train.latest_checkpoint(output_dir):
+        return None
+    logging.info("architecture and vocabulary are those of --output_dir=%s", output_dir)
+    return checkpoints.open_checkpoint(output_dir)
+
+
+def _match_vocabulary(bert_config, vocab_file, resize_vocab):
+    rows = len(tokenization.load_vocab(vocab_file))
+    if rows == bert_config.vocab_size:
+        return bert_config
+    if resize_vocab and rows > bert_config.vocab_size:
+        return dataclasses.replace(bert_config, vocab_size=rows)
+    raise ValueError(
+        f"{vocab_file} has {rows} rows, but the model's configuration says "
+        f"vocab_size={bert_config.vocab_size}: they do not belong together. "
+        "(--resize_vocab adds rows to the model, for a longer vocabulary.)"
+    )
+
+
+def require_writable(output_dir: str) -> None:
+    """Makes the output folder, before anything is computed for it.
+
+    Raises:
+      ValueError: the path is a file.
+    """
+    if tf.io.gfile.exists(output_dir) and not tf.io.gfile.isdir(output_dir):
+        raise ValueError(f"--output_dir={os.path.abspath(output_dir)} is a file")
+    tf.io.gfile.makedirs(output_dir)

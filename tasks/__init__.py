@@ -1,0 +1,1 @@
+"""What to learn: each task owns its examples, features, head, loss and metrics."""

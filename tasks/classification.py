@@ -1,0 +1,256 @@
+"""Sentence and sentence-pair classification, multi-label classification, regression."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import checkpoints
+import metrics
+from data_pipeline import batching, features, tfrecord
+from data_pipeline.examples import InputExample
+from modeling import BertClassifier, BertConfig
+from optimization import OptimizerConfig, ParameterGroup, encoder_groups
+from tasks.task import Batch, Records, Task
+
+TASK_FILE = "task.json"
+# What the file of a pre-trained or otherwise fine-tuned model may hold besides.
+_UNUSED = {r"cls/.*": "a pre-training head; this task does not use it"}
+_NEW = {r"output_(weights|bias)": "the head of this task"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationConfig:
+    """What a trained classifier must remember to be used again.
+
+    Attributes:
+      task_name: as given by --task_name.
+      output_kind: "single_label", "multi_label" or "regression".
+      labels: the classes in the order of the outputs; empty for regression.
+      metrics: names known to the metrics package.
+      main_metric: the one of them by which checkpoints are compared.
+      max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
+      do_lower_case: whether the tokenizer lower-cases.
+    """
+
+    task_name: str
+    output_kind: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    main_metric: str
+    max_seq_length: int
+    do_lower_case: bool
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the output layer."""
+        return 1 if self.output_kind == "regression" else len(self.labels)
+
+    def to_json_string(self) -> str:
+        """Returns the fields as a JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json_file(cls, path: str) -> "ClassificationConfig":
+        """Reads what `to_json_string` wrote.
+
+        Raises:
+          ValueError: the file is missing, or keys are missing or unknown.
+        """
+        if not tf.io.gfile.exists(path):
+            raise ValueError(
+                f"{path} does not exist; it is written by run_classifier.py --do_train"
+            )
+        with tf.io.gfile.GFile(path) as file:
+            values = json.load(file)
+        wanted = {field.name for field in dataclasses.fields(cls)}
+        if values.keys() != wanted:
+            raise ValueError(
+                f"{path}: keys {sorted(values.keys() ^ wanted)} are missing or unknown"
+            )
+        lists = {key: tuple(values[key]) for key in ("labels", "metrics")}
+        return cls(**(values | lists))
+
+
+class ClassificationTask(Task):
+    """Fine-tunes an encoder, or a head on a frozen one, to label texts and pairs."""
+
+    def __init__(
+        self,
+        config: ClassificationConfig,
+        bert_config: BertConfig,
+        *,
+        init_checkpoint: str | None = None,
+        resize_vocab: bool = False,
+        static_shapes: bool = False,
+    ):
+        """Declares features and lengths.
+
+        Args:
+          config: labels, metrics, lengths.
+          bert_config: the encoder's architecture.
+          init_checkpoint: any format that `checkpoints` reads; None starts from
+            random weights.
+          resize_vocab: lets the vocabulary have more rows than the checkpoint.
+          static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
+
+        Raises:
+          ValueError: `max_seq_length` is beyond the position table.
+        """
+        if config.max_seq_length > bert_config.max_position_embeddings:
+            raise ValueError(
+                f"--max_seq_length={config.max_seq_length}, but the model has only "
+                f"max_position_embeddings={bert_config.max_position_embeddings}"
+            )
+        self.config, self.bert_config = config, bert_config
+        self.main_metric = f"eval_{config.main_metric}"
+        self.feature_spec = features.classification_spec(
+            config.output_kind, len(config.labels)
+        )
+        length = config.max_seq_length
+        self.buckets = (length,) if static_shapes else batching.default_buckets(length)
+        self._init_checkpoint = init_checkpoint
+        self._resize_vocab = resize_vocab
+        self._train_examples: Sequence[InputExample] = ()
+
+    def records(
+        self,
+        split: str,
+        examples: Sequence[InputExample],
+        tokenizer,
+        folder: str,
+    ) -> Records:
+        """Turns examples into features, once: the file's name holds a hash of them.
+
+        Args:
+          split: "train", "eval" or "predict", the start of the file's name.
+          examples: what to convert.
+          tokenizer: see tokenization_tf.FastTokenizer.
+          folder: where the TFRecord file is kept.
+        """
+        if split == "train":
+            self._train_examples = examples
+        digest = hashlib.sha256()
+        for example in examples:
+            digest.update(repr(dataclasses.astuple(example)).encode())
+        key = {
+            "examples": digest.hexdigest(),
+            "vocabulary": hashlib.sha256(
+                "\n".join(tokenizer.vocab).encode()
+            ).hexdigest(),
+            "do_lower_case": self.config.do_lower_case,
+            "max_seq_length": self.config.max_seq_length,
+            "labels": self.config.labels,
+            "features": self.feature_spec.describe(),
+        }
+
+        def build():
+            table = features.classification_features(
+                examples,
+                tokenizer,
+                self.config.max_seq_length,
+                self.config.output_kind,
+                self.config.labels,
+            )
+            return table.serialize(self.feature_spec), table.report()
+
+        cached = tfrecord.cached(os.path.join(folder, split), key, build)
+        logging.info("%s: %d examples, %s", split, cached.num_records, cached.info)
+        return Records((cached.path,), cached.num_records)
+
+    def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
+        """Makes the encoder and its head."""
+        return BertClassifier(
+            self.bert_config, self.config.num_outputs, dtype=dtype, seed=seed
+        )
+
+    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
+        """Fills the encoder from the initial checkpoint; the head is new."""
+        if self._init_checkpoint is None:
+            logging.info("no --init_checkpoint: training starts from random weights")
+            return
+        checkpoints.initialize(
+            variables,
+            checkpoints.open_checkpoint(self._init_checkpoint),
+            new=_NEW,
+            unused=_UNUSED,
+            resize_vocab=self._resize_vocab,
+        )
+
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """The parent's decay exclusions; see optimization.encoder_groups."""
+        return encoder_groups(self.bert_config.num_hidden_layers, config)
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts the real examples."""
+        return {"loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
+
+    def loss_sums(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Adds up the examples' losses."""
+        losses = self._losses(self._logits(model, batch, dropout_seed), batch)
+        real = tf.cast(batch["is_real_example"], tf.float32)
+        return {"loss": tf.reduce_sum(losses * real)}
+
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """Computes the loss and `probabilities` [B, labels] (regression: [B, 1])."""
+        logits = self._logits(model, batch, None)
+        return {
+            "probabilities": self.probabilities(logits),
+            "loss": self._losses(logits, batch),
+        }
+
+    def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        """Turns logits [B, outputs] into what is reported for them."""
+        if self.config.output_kind == "single_label":
+            return tf.nn.softmax(logits)
+        if self.config.output_kind == "multi_label":
+            return tf.sigmoid(logits)
+        return logits
+
+    def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Scores, under the parent's names: `eval_loss`, `eval_accuracy` ..."""
+        outputs = predictions["probabilities"]
+        if self.config.output_kind == "single_label":
+            predicted = outputs.argmax(axis=-1)
+        elif self.config.output_kind == "multi_label":
+            predicted = (outputs > 0.5).astype(np.int32)
+        else:
+            predicted = outputs[:, 0]
+        scores = metrics.compute(
+            self.config.metrics, predictions["label_ids"], predicted
+        )
+        scores = {f"eval_{name}": float(value) for name, value in scores.items()}
+        return {"eval_loss": float(predictions["loss"].mean()), **scores}
+
+    def describe_examples(self, rows: Sequence[int]) -> list[str]:
+        """Gives guid and text of training examples."""
+        found = (self._train_examples[row] for row in rows)
+        return [f"{e.guid}: {e.text_a!r} {e.text_b or ''!r}" for e in found]
+
+    def _logits(self, model, batch, dropout_seed):
+        return model(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["segment_ids"],
+            dropout_seed=dropout_seed,
+        )
+
+    def _losses(self, logits, batch):
+        """Cross entropy, or squared error; float32 [B]."""
+        labels = batch["label_ids"]
+        if self.config.output_kind == "single_label":
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        if self.config.output_kind == "multi_label":
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(
+                tf.cast(labels, tf.float32), logits
+            )
+            return tf.reduce_mean(losses, axis=-1)
+        return tf.square(logits[:, 0] - labels)

@@ -1,0 +1,111 @@
+"""What a training loop needs to know about the thing being learnt."""
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline.feature_spec import FeatureSpec
+from optimization import OptimizerConfig, ParameterGroup
+
+Batch = Mapping[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Examples turned into features and stored.
+
+    Attributes:
+      files: TFRecord files, read in this order.
+      num_examples: records in all of them together.
+    """
+
+    files: tuple[str, ...]
+    num_examples: int
+
+
+class Task(abc.ABC):
+    """Owns examples, features, head, loss and metrics; the loop knows none of them.
+
+    Attributes:
+      feature_spec: the features of a record, for parsing and batching.
+      buckets: the lengths batches are padded to, ascending.
+      main_metric: the key of `metrics` by which checkpoints are compared; more of it
+        is better.
+    """
+
+    feature_spec: FeatureSpec
+    buckets: tuple[int, ...]
+    main_metric: str
+
+    @abc.abstractmethod
+    def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
+        """Makes the model with all its variables; called in the strategy's scope.
+
+        Args:
+          dtype: a Keras policy: "float32", "mixed_bfloat16" or "mixed_float16".
+          fused: whether elementwise work runs in small XLA clusters.
+          seed: of the initial weights.
+        """
+
+    @abc.abstractmethod
+    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
+        """Sets the variables of a new model from the task's initial checkpoint."""
+
+    @abc.abstractmethod
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """Says how each variable is trained."""
+
+    @abc.abstractmethod
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts what each term of the loss is averaged over.
+
+        Args:
+          batch: the features of some rows.
+
+        Returns:
+          term -> float32 []. The loop adds these up over replicas and
+          micro-batches, so they must not depend on the model.
+        """
+
+    @abc.abstractmethod
+    def loss_sums(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Sums each term of the loss over the real elements of a batch.
+
+        Args:
+          model: what `build_model` made.
+          batch: the features of some rows.
+          dropout_seed: int32 [2]; None turns dropout off.
+
+        Returns:
+          term -> float32 []. The loss is the sum over terms of sum / denominator.
+        """
+
+    @abc.abstractmethod
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """Computes what evaluation and prediction need of each row.
+
+        Returns:
+          name -> tensor [B, ...], equal trailing shape in every batch.
+        """
+
+    @abc.abstractmethod
+    def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Scores predictions.
+
+        Args:
+          predictions: `predict`'s outputs for every example, in order, and the
+            labels under the names of their features.
+
+        Returns:
+          name -> value, with the names that `eval_results.txt` shows.
+        """
+
+    @abc.abstractmethod
+    def describe_examples(self, rows: Sequence[int]) -> list[str]:
+        """Names training examples, by their index, for an error message."""

@@ -1,0 +1,1 @@
+"""Drives a task: distribution, updates, evaluation, saving and resuming."""

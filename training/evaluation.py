@@ -1,0 +1,117 @@
+"""Runs a model over all examples of a data set, on every replica, and scores it."""
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline import batching
+from tasks.task import Records, Task
+
+
+class Evaluator:
+    """Predicts with one model, over and over; build it inside the strategy's scope."""
+
+    def __init__(self, task: Task, model: keras.layers.Layer):
+        """Keeps the task and the model.
+
+        Args:
+          task: gives `predict` and `metrics`.
+          model: what `task.build_model` made.
+        """
+        self._task, self._model = task, model
+        self._strategy = tf.distribute.get_strategy()
+
+    def evaluate(self, records: Records, batch_size: int) -> dict[str, float]:
+        """Scores the model on labelled examples.
+
+        Args:
+          records: the examples.
+          batch_size: examples in a batch, over all replicas.
+
+        Returns:
+          What the task's `metrics` returns.
+        """
+        return self._task.metrics(self.predict(records, batch_size))
+
+    def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
+        """Computes the task's predictions for every example.
+
+        Args:
+          records: the examples.
+          batch_size: examples in a batch, over all replicas; rounded up to a
+            multiple of the replicas.
+
+        Returns:
+          name -> array [num_examples, ...] in the order of the records: the task's
+          predictions, and the scalar features (labels) under their own names.
+        """
+        replicas = self._strategy.num_replicas_in_sync
+        batch_size += -batch_size % replicas
+        rows: list[Mapping[str, np.ndarray]] = []
+        for batch in distribute(
+            self._strategy,
+            lambda **shard: batching.eval_batches(
+                list(records.files),
+                self._task.feature_spec,
+                batch_size=batch_size,
+                buckets=self._task.buckets,
+                **shard,
+            ),
+        ):
+            rows.append({k: v.numpy() for k, v in self._predict_batch(batch).items()})
+        outputs = {
+            name: np.concatenate([row[name] for row in rows]) for name in rows[0]
+        }
+        real = outputs.pop("is_real_example") == 1
+        order = np.argsort(outputs["example_index"][real], kind="stable")
+        outputs = {name: values[real][order] for name, values in outputs.items()}
+        found = len(order)
+        if found != records.num_examples:
+            raise RuntimeError(
+                f"{found} of {records.num_examples} examples came back from "
+                f"{', '.join(records.files)}"
+            )
+        return outputs
+
+    @tf.function(reduce_retracing=True)
+    def _predict_batch(self, batch):
+        outputs = self._strategy.run(self._predict_replica, args=(batch,))
+        return {
+            name: self._strategy.gather(value, axis=0)
+            for name, value in outputs.items()
+        }
+
+    def _predict_replica(self, batch):
+        outputs = dict(self._task.predict(self._model, batch))
+        scalars = [
+            f.name for f in self._task.feature_spec.features if f.shape != (None,)
+        ]
+        for name in ("example_index", "is_real_example", *scalars):
+            outputs[name] = batch[name]
+        return outputs
+
+
+def distribute(strategy: tf.distribute.Strategy, make_dataset):
+    """Gives every replica its rows of every batch.
+
+    Args:
+      strategy: the run's strategy.
+      make_dataset: called with num_replicas, replica_offset and local_replicas;
+        returns a data set of per-replica batches.
+
+    Returns:
+      An iterable of distributed batches.
+    """
+
+    def build(context: tf.distribute.InputContext):
+        replicas = context.num_replicas_in_sync
+        local = replicas // context.num_input_pipelines
+        return make_dataset(
+            num_replicas=replicas,
+            replica_offset=context.input_pipeline_id * local,
+            local_replicas=local,
+        )
+
+    return strategy.distribute_datasets_from_function(build)

@@ -1,0 +1,105 @@
+"""Tells how a run is doing: a bar on a terminal, plain lines elsewhere, TensorBoard."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+import tensorflow as tf
+from absl import logging
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Reports steps and scores; use it as a context manager.
+
+    On a terminal a bar shows loss, speed and the time left; elsewhere a line is
+    logged every ten seconds. TensorBoard events go to `events_dir`.
+    """
+
+    def __init__(self, first_step: int, last_step: int, events_dir: str | None):
+        """Starts the clock.
+
+        Args:
+          first_step: updates made before this run.
+          last_step: updates made when the run is complete.
+          events_dir: where TensorBoard events are written; None writes none.
+        """
+        self._first, self._last = first_step, last_step
+        self._writer = tf.summary.create_file_writer(events_dir) if events_dir else None
+        self._started = self._last_line = time.monotonic()
+        self._bar = self._bar_task = None
+
+    def __enter__(self) -> "Progress":
+        """Shows the bar, on a terminal."""
+        if sys.stderr.isatty():
+            self._bar, self._bar_task = _bar(self._first, self._last)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_):
+        """Takes the bar down and flushes the events."""
+        if self._bar:
+            self._bar.stop()
+        if self._writer:
+            self._writer.close()
+
+    def steps(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Reports updates.
+
+        Args:
+          step: updates made so far.
+          scalars: what is known of the last ones; "loss" and "examples_per_second"
+            are shown, all are written as events.
+        """
+        self.events(step, scalars)
+        loss, rate = scalars["loss"], scalars["examples_per_second"]
+        shown = f"loss {loss:.4f}, {rate:.1f} examples/s"
+        if self._bar:
+            self._bar.update(self._bar_task, completed=step, shown=shown)
+        now = time.monotonic()
+        if self._bar or now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        left = (now - self._started) / (step - self._first) * (self._last - step)
+        logging.info("step %d of %d: %s, %.0f s left", step, self._last, shown, left)
+
+    def events(self, step: int, scalars: Mapping[str, float], prefix: str = "train"):
+        """Writes scalars for TensorBoard."""
+        if self._writer is None:
+            return
+        with self._writer.as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(f"{prefix}/{name}", value)
+
+
+def _bar(first_step, last_step):
+    from rich import console, progress  # loaded only where there is a terminal
+
+    bar = progress.Progress(
+        progress.TextColumn("step"),
+        progress.MofNCompleteColumn(),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[shown]}"),
+        progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
+    )
+    return bar, bar.add_task("", total=last_step, completed=first_step, shown="")
+
+
+def write_results(path: str, results: Mapping[str, float]) -> None:
+    """Writes `name = value` lines, sorted by name, as the parent's eval_results.txt.
+
+    The file is written aside and renamed, so that it is never seen half-written.
+    """
+    text = "".join(f"{name} = {results[name]}\n" for name in sorted(results))
+    write_atomically(path, text)
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Writes a text file aside, then renames it."""
+    temporary = f"{path}.tmp-{os.getpid()}"
+    with tf.io.gfile.GFile(temporary, "w") as file:
+        file.write(text)
+    tf.io.gfile.rename(temporary, path, overwrite=True)

@@ -1,0 +1,115 @@
+"""Chooses, once, where a run computes: one device, several, several workers, TPU."""
+
+import dataclasses
+import json
+import os
+
+import tensorflow as tf
+
+STRATEGIES = ("off", "mirrored", "multi_worker", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributionConfig:
+    """Where to run; the TPU fields carry the parent's flags.
+
+    Attributes:
+      strategy: "off", "mirrored", "multi_worker" (reads TF_CONFIG) or "tpu".
+      tpu_name: name or grpc:// address of the TPU.
+      tpu_zone: its zone; detected when None.
+      gcp_project: its project; detected when None.
+      master: address of the TPU worker, used where `tpu_name` is None.
+      num_tpu_cores: cores expected; another number is an error.
+    """
+
+    strategy: str = "off"
+    tpu_name: str | None = None
+    tpu_zone: str | None = None
+    gcp_project: str | None = None
+    master: str | None = None
+    num_tpu_cores: int = 8
+
+
+def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
+    """Returns the strategy; call it before any other TensorFlow operation.
+
+    Raises:
+      ValueError: the strategy is unknown, TF_CONFIG is missing or malformed, or
+        the TPU has another number of cores.
+    """
+    if config.strategy == "off":
+        return tf.distribute.get_strategy()
+    if config.strategy == "mirrored":
+        devices = tf.config.list_logical_devices("GPU")
+        devices = devices or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if config.strategy == "multi_worker":
+        _check_tf_config(os.environ.get("TF_CONFIG"))
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if config.strategy == "tpu":
+        return _tpu_strategy(config)
+    raise ValueError(
+        f"--distribution_strategy is {config.strategy!r}; "
+        f"it must be one of {', '.join(STRATEGIES)}"
+    )
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the files of the run."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type is None:
+        return True
+    return resolver.task_type == "chief" or (
+        resolver.task_type == "worker"
+        and resolver.task_id == 0
+        and "chief" not in resolver.cluster_spec().jobs
+    )
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """The number of processes that train together."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    cluster = strategy.cluster_resolver.cluster_spec()
+    return sum(
+        cluster.num_tasks(job) for job in ("chief", "worker") if job in cluster.jobs
+    )
+
+
+def _check_tf_config(value):
+    example = (
+        '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+        '"task": {"type": "worker", "index": 0}}'
+    )
+    if not value:
+        raise ValueError(
+            "--distribution_strategy=multi_worker needs the environment variable "
+            f"TF_CONFIG, one per worker, such as {example}"
+        )
+    try:
+        parsed = json.loads(value)
+        complete = parsed["cluster"] and parsed["task"]["type"]
+        complete = complete and parsed["task"]["index"] >= 0
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"TF_CONFIG is {value!r} ({error}); wanted JSON such as {example}"
+        ) from error
+    if not complete:
+        raise ValueError(f"TF_CONFIG is {value!r}; wanted JSON such as {example}")
+
+
+def _tpu_strategy(config):
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+        config.tpu_name or config.master,
+        zone=config.tpu_zone,
+        project=config.gcp_project,
+    )
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    strategy = tf.distribute.TPUStrategy(resolver)
+    if strategy.num_replicas_in_sync != config.num_tpu_cores:
+        raise ValueError(
+            f"the TPU has {strategy.num_replicas_in_sync} cores; "
+            f"--num_tpu_cores is {config.num_tpu_cores}"
+        )
+    return strategy

@@ -1,0 +1,372 @@
+"""The training loop: update, evaluate, save, and stop when asked; resumes exactly."""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import modeling
+from data_pipeline import batching
+from optimization import AdamWeightDecayOptimizer, OptimizerConfig
+from tasks.task import Records, Task
+from training import state
+from training.evaluation import Evaluator, distribute
+from training.progress import Progress, write_results
+from training.step import StepConfig, TrainStep
+from training.strategy import is_chief, num_workers
+
+BEST = "best"  # the folder, inside the output folder, of the best checkpoint
+_TERMINATED = 128 + signal.SIGTERM  # the shell's exit status of a terminated process
+_SECONDS_PER_CALL = 1.0
+_POLICIES = {
+    "off": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a run trains.
+
+    Attributes:
+      output_dir: where everything is written.
+      num_train_steps: updates in the whole run.
+      train_batch_size: examples in an update, over all replicas and micro-batches.
+      eval_batch_size: examples in an evaluation batch, over all replicas.
+      optimizer: see OptimizerConfig.
+      gradient_accumulation_steps: micro-batches an update is computed in.
+      save_checkpoints_steps: updates between checkpoints.
+      eval_steps: updates between evaluations; 0 evaluates at the end only.
+      keep_checkpoint_max: newest checkpoints kept; 0 keeps all.
+      early_stopping_patience: evaluations without a better score before the run
+        ends; 0 never ends early.
+      mixed_precision: "off", "bfloat16" or "float16" (with dynamic loss scaling).
+      jit_compile: compiles forward and backward pass with XLA as a whole; otherwise
+        XLA compiles only the elementwise work between matrix products.
+      seed: of initial weights, data order and dropout.
+      iterations_per_loop: the most updates made in one call to the device.
+      profile_steps: first and last update to profile for TensorBoard, or None.
+    """
+
+    output_dir: str
+    num_train_steps: int
+    train_batch_size: int = 32
+    eval_batch_size: int = 8
+    optimizer: OptimizerConfig = OptimizerConfig()
+    gradient_accumulation_steps: int = 1
+    save_checkpoints_steps: int = 1000
+    eval_steps: int = 1000
+    keep_checkpoint_max: int = 5
+    early_stopping_patience: int = 0
+    mixed_precision: str = "off"
+    jit_compile: bool = False
+    seed: int = 0
+    iterations_per_loop: int = 1000
+    profile_steps: tuple[int, int] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the fields that shape the weights, as JSON values."""
+        values = dataclasses.asdict(self)
+        for name in (
+            "output_dir",
+            "eval_batch_size",
+            "save_checkpoints_steps",
+            "eval_steps",
+            "keep_checkpoint_max",
+            "early_stopping_patience",
+            "iterations_per_loop",
+            "profile_steps",
+        ):
+            del values[name]
+        return values
+
+
+class Trainer:
+    """Trains and evaluates one model of one task."""
+
+    def __init__(
+        self, task: Task, strategy: tf.distribute.Strategy, config: TrainingConfig
+    ):
+        """Builds the model, initialized from the task's checkpoint.
+
+        Args:
+          task: what to learn.
+          strategy: where to compute.
+          config: how to train.
+
+        Raises:
+          ValueError: the batch cannot be divided over replicas and micro-batches.
+        """
+        pieces = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
+        if config.train_batch_size % pieces:
+            raise ValueError(
+                f"--train_batch_size={config.train_batch_size} cannot be divided over "
+                f"{strategy.num_replicas_in_sync} replicas x "
+                f"--gradient_accumulation_steps={config.gradient_accumulation_steps}"
+            )
+        self._task, self._strategy, self._config = task, strategy, config
+        self._chief = is_chief(strategy)
+        with strategy.scope():
+            self.model = task.build_model(
+                dtype=_POLICIES[config.mixed_precision],
+                fused=not config.jit_compile,
+                seed=config.seed,
+            )
+            self._evaluator = Evaluator(task, self.model)
+
+    def train(
+        self, train: Records, dev: Records | None, settings: Mapping[str, Any]
+    ) -> None:
+        """Trains to the last step, from the newest checkpoint if there is one.
+
+        Args:
+          train: training examples.
+          dev: examples to evaluate on while training; None for none.
+          settings: what shaped the task, to refuse a folder of another training.
+
+        Raises:
+          ValueError: the folder holds a training with other settings.
+          FloatingPointError: the loss is not finite.
+          SystemExit: the process was terminated; the state is saved.
+        """
+        config = self._config
+        if self._chief:
+            settings = {**settings, **config.settings()}
+            state.check_settings(config.output_dir, settings)
+        with self._strategy.scope():
+            updates, best = self._make_updates(), _Best(config.early_stopping_patience)
+        variables = updates.state | best.state
+        newest = state.latest(config.output_dir)
+        if newest:
+            state.restore(newest, variables)
+        else:
+            self._task.initialize(modeling.named_variables(self.model))
+        first = int(updates.global_step.numpy())
+        if first >= config.num_train_steps or best.exhausted:
+            logging.info("training is complete: %s", newest)
+            return
+        batches = iter(self._batches(train, first))
+        events_dir = os.path.join(config.output_dir, "events") if self._chief else None
+        with Progress(first, config.num_train_steps, events_dir) as progress:
+            for step, stopping in self._run(updates, batches, first, train, progress):
+                if dev and self._due(step, config.eval_steps):
+                    scores = self.evaluate(dev)
+                    progress.events(step, scores, prefix="eval")
+                    logging.info("step %d: %s", step, scores)
+                    if best.update(scores[self._task.main_metric]):
+                        self._save_best(step, scores)
+                ending = stopping or best.exhausted
+                if ending or self._due(step, config.save_checkpoints_steps):
+                    self._save(variables)
+                if stopping:
+                    logging.info("terminated at step %d; the state is saved", step)
+                    sys.exit(_TERMINATED)
+                if ending:
+                    logging.info("step %d: no better score since; stopped", step)
+                    break
+
+    def restore(self, prefix: str) -> None:
+        """Sets the model, not the optimizer, from a checkpoint of this run."""
+        state.restore(prefix, modeling.named_variables(self.model))
+
+    def evaluate(self, records: Records) -> dict[str, float]:
+        """Scores the model as it is on labelled examples."""
+        return self._evaluator.evaluate(records, self._config.eval_batch_size)
+
+    def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
+        """Predicts for every example, in order; see Evaluator.predict."""
+        return self._evaluator.predict(records, batch_size)
+
+    def _make_updates(self):
+        config = self._config
+        optimizer = AdamWeightDecayOptimizer(
+            modeling.named_variables(self.model),
+            config.optimizer.schedule(config.num_train_steps),
+            self._task.parameter_groups(config.optimizer),
+            bias_correction=config.optimizer.bias_correction,
+        )
+        step_config = StepConfig(
+            seed=config.seed,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+            scale_loss=config.mixed_precision == "float16",
+            jit_compile=config.jit_compile,
+        )
+        return TrainStep(self._task, self.model, optimizer, step_config)
+
+    def _batches(self, train, start_step):
+        return distribute(
+            self._strategy,
+            lambda **shard: batching.train_batches(
+                list(train.files),
+                self._task.feature_spec,
+                batch_size=self._config.train_batch_size,
+                seed=self._config.seed,
+                start_step=start_step,
+                buckets=self._task.buckets,
+                **shard,
+            ),
+        )
+
+    def _run(self, updates, batches, step, train, progress):
+        """Makes updates; yields (step, whether to stop) after every device call."""
+        num_steps = 1
+        with _StopSignal() as signals, _Profiler(self._config) as profiler:
+            while step < self._config.num_train_steps:
+                num_steps = min(num_steps, self._steps_to_event(step))
+                profiler.before(step)
+                started = time.monotonic()
+                losses, norms, stopping = updates.run(
+                    batches, tf.constant(num_steps), tf.constant(int(signals.received))
+                )
+                losses, norms = losses.numpy(), norms.numpy()
+                seconds = time.monotonic() - started
+                self._check_finite(updates, losses, norms, step, train)
+                step += num_steps
+                profiler.after(step)
+                rate = num_steps * self._config.train_batch_size / seconds
+                scalars = {
+                    "loss": float(losses.mean()),
+                    "gradient_norm": float(norms[-1]),
+                    "learning_rate": float(updates.optimizer.schedule(step - 1)),
+                    "examples_per_second": rate,
+                }
+                progress.steps(step, scalars)
+                yield step, int(stopping) > 0
+                num_steps = self._next_call(num_steps, seconds)
+
+    def _next_call(self, num_steps, seconds):
+        """Chooses how many updates to make in one call: about a second's worth."""
+        if num_workers(self._strategy) > 1:
+            return 1  # workers must agree without asking each other
+        wanted = int(num_steps * _SECONDS_PER_CALL / max(seconds, 1e-3))
+        return max(1, min(wanted, 2 * num_steps, self._config.iterations_per_loop))
+
+    def _steps_to_event(self, step):
+        config = self._config
+        events = [config.num_train_steps, *(config.profile_steps or ())]
+        for every in (config.eval_steps, config.save_checkpoints_steps):
+            if every:
+                events.append((step // every + 1) * every)
+        return min(event for event in events if event > step) - step
+
+    def _due(self, step, every):
+        return step == self._config.num_train_steps or (every and step % every == 0)
+
+    def _save(self, variables):
+        if self._chief:
+            config = self._config
+            state.save(config.output_dir, variables, config.keep_checkpoint_max)
+
+    def _save_best(self, step, scores):
+        if not self._chief:
+            return
+        folder = os.path.join(self._config.output_dir, BEST)
+        tf.io.gfile.makedirs(folder)
+        variables = modeling.named_variables(self.model)
+        state.save(folder, {**variables, "global_step": tf.constant(step)}, keep=1)
+        path = os.path.join(folder, "eval_results.txt")
+        write_results(path, {**scores, "global_step": step})
+
+    def _check_finite(self, updates, losses, norms, first_step, train):
+        """Names the examples of the first batch whose loss is not finite."""
+        finite = np.isfinite(losses) & np.isfinite(norms)
+        if finite.all() or updates.recovers_from_overflow():
+            return
+        step = first_step + int(np.flatnonzero(~finite)[0])
+        batch = next(
+            iter(
+                batching.train_batches(
+                    list(train.files),
+                    self._task.feature_spec,
+                    batch_size=self._config.train_batch_size,
+                    seed=self._config.seed,
+                    start_step=step,
+                    buckets=self._task.buckets,
+                )
+            )
+        )
+        examples = self._task.describe_examples(batch["example_index"].numpy())
+        raise FloatingPointError(
+            f"step {step}: the loss is {losses[step - first_step]}, the gradient norm "
+            f"{norms[step - first_step]}; the last checkpoint is kept. The batch was:\n"
+            + "\n".join(f"  {example}" for example in examples)
+        )
+
+
+class _Best:
+    """The best score so far, and how long ago; saved, so that a resumed run knows."""
+
+    def __init__(self, patience):
+        self._patience = patience
+        self._score = tf.Variable(-np.inf, dtype=tf.float64, trainable=False)
+        self._since = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.state = {
+            "trainer/best_score": self._score,
+            "trainer/evaluations_since_best": self._since,
+        }
+
+    def update(self, score):
+        """Takes in a score; returns whether it is the best."""
+        better = score > self._score.numpy()
+        if better:
+            self._score.assign(score)
+        self._since.assign(0 if better else self._since.numpy() + 1)
+        return better
+
+    @property
+    def exhausted(self):
+        """Whether patience has run out."""
+        return 0 < self._patience <= self._since.numpy()
+
+
+class _StopSignal:
+    """Remembers SIGTERM instead of dying of it, while the context lasts."""
+
+    received = False
+
+    def __enter__(self):
+        self._previous = signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *_):
+        signal.signal(signal.SIGTERM, self._previous)
+
+    def _receive(self, *_):
+        self.received = True
+
+
+class _Profiler:
+    """Profiles the updates asked for, into the output folder's events."""
+
+    def __init__(self, config):
+        self._first, self._last = config.profile_steps or (None, None)
+        self._folder = os.path.join(config.output_dir, "events")
+        self._active = False
+
+    def before(self, step):
+        if step == self._first:
+            tf.profiler.experimental.start(self._folder)
+            self._active = True
+
+    def after(self, step):
+        if self._active and step >= self._last:
+            self._stop()
+
+    def _stop(self):
+        tf.profiler.experimental.stop()
+        self._active = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._active:
+            self._stop()
