@@ -1,0 +1,94 @@
+"""Small files beside the weights: read strictly, written aside and then renamed."""
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from checkpoints.mapping import CheckpointError
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+VOCAB = "vocab.txt"
+_ASIDE = ".writing-"
+
+
+def aside(path: str) -> str:
+    """Returns the name under which this process writes what is to become `path`."""
+    return f"{path}{_ASIDE}{os.getpid()}"
+
+
+def is_aside(path: str) -> bool:
+    """Tells whether `path` is an unfinished file of this or a killed process."""
+    return _ASIDE in os.path.basename(path)
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+      path: local or remote (`gs://`) path.
+
+    Returns:
+      The object.
+
+    Raises:
+      CheckpointError: the file is not JSON, or not an object.
+    """
+    with tf.io.gfile.GFile(path, "rb") as reader:
+        data = reader.read()
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{path}: got a JSON {type(value).__name__}, wanted an object"
+        )
+    return value
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes `text` as UTF-8; `path` never holds a part of it."""
+    with tf.io.gfile.GFile(aside(path), "w") as writer:
+        writer.write(text)
+    tf.io.gfile.rename(aside(path), path, overwrite=True)
+
+
+def write_json(path: str, value: dict[str, Any]) -> None:
+    """Writes an object as Hugging Face does: sorted keys, two spaces."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_tokenizer(
+    folder: str, vocab_file: str | None, do_lower_case: bool | None, max_length: int
+) -> None:
+    """Writes vocab.txt and tokenizer_config.json, as far as they are known."""
+    if vocab_file is not None:
+        path = os.path.join(folder, VOCAB)
+        tf.io.gfile.copy(vocab_file, aside(path), overwrite=True)
+        tf.io.gfile.rename(aside(path), path, overwrite=True)
+    if do_lower_case is not None:
+        tokenizer = {
+            "do_lower_case": do_lower_case,
+            "model_max_length": max_length,
+            "tokenizer_class": "BertTokenizer",
+        }
+        write_json(os.path.join(folder, TOKENIZER_CONFIG), tokenizer)
+
+
+def find(folder: str, name: str) -> str | None:
+    """Returns the path of file `name` in `folder`, or None when there is none."""
+    path = os.path.join(folder, name)
+    return path if tf.io.gfile.exists(path) else None
+
+
+def read_do_lower_case(folder: str) -> bool | None:
+    """Returns what tokenizer_config.json says of lower-casing; None if nothing."""
+    path = find(folder, TOKENIZER_CONFIG)
+    if path is None:
+        return None
+    value = read_json(path).get("do_lower_case")
+    if value is not None and not isinstance(value, bool):
+        raise CheckpointError(f"{path}: do_lower_case is {value!r}, wanted a boolean")
+    return value

@@ -1,0 +1,142 @@
+"""Variables from a checkpoint: every one filled or listed as new, with the reason."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from checkpoints.mapping import Checkpoint, find_reason, raise_problems
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What `initialize` did.
+
+    Attributes:
+      loaded: names of the variables that were filled.
+      new: variable, or its added rows as `name[from:to]` -> reason.
+      ignored: tensor in the file -> reason.
+    """
+
+    loaded: tuple[str, ...]
+    new: dict[str, str]
+    ignored: dict[str, str]
+
+
+def initialize(
+    variables: Mapping[str, Any],
+    checkpoint: Checkpoint,
+    *,
+    new: Mapping[str, str],
+    unused: Mapping[str, str],
+    resize_vocab: bool = False,
+) -> LoadReport:
+    """Fills `variables`; nothing is assigned unless all of it fits.
+
+    Args:
+      variables: our name -> Keras or tf variable (mirrored ones too).
+      checkpoint: what to read from, one tensor at a time.
+      new: regular expression over names of variables that the file need not have
+        -> reason. One that the file has is loaded all the same.
+      unused: regular expression over names in the file that are never read -> reason.
+      resize_vocab: whether a model with more vocabulary rows than the file keeps its
+        own initial values in the rows that the file lacks.
+
+    Returns:
+      What was loaded, is new, was ignored; also logged.
+
+    Raises:
+      CheckpointError: variables without a tensor, tensors without a variable, wrong
+        shapes; one message names them all.
+    """
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    in_file, ignored = _split_unused(checkpoint, unused)
+    problems = [
+        f"extra: {name} {list(in_file[name])} is in the file only"
+        for name in sorted(set(in_file) - set(shapes))
+    ]
+    loaded, fresh = [], {}
+    for name, shape in shapes.items():
+        found, reason = in_file.get(name), find_reason(new, name)
+        if found is None and reason is None:
+            problems.append(f"missing: {name} {list(shape)} is in the model only")
+        elif found is None:
+            fresh[name] = reason
+        elif found == shape:
+            loaded.append(name)
+        elif resize_vocab and _is_longer(name, shape, checkpoint):
+            loaded.append(name)
+            fresh[f"{name}[{found[0]}:{shape[0]}]"] = "rows added by resize_vocab"
+        else:
+            problems.append(
+                f"wrong shape: {name} is {list(found)} in the file, "
+                f"{list(shape)} in the model{_hint(name, found, shape, checkpoint)}"
+            )
+    raise_problems(problems, checkpoint.path)
+    for name in loaded:
+        _assign(variables[name], checkpoint.read(name))
+    report = LoadReport(tuple(loaded), fresh, ignored)
+    _log(report, checkpoint)
+    return report
+
+
+def _split_unused(
+    checkpoint: Checkpoint, unused: Mapping[str, str]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Returns the shapes of what is to be read, and the reasons for all the rest."""
+    offered, ignored = {}, dict(checkpoint.ignored)
+    for name, shape in {**checkpoint.shapes, **checkpoint.unknown}.items():
+        reason = find_reason(unused, name)
+        if reason is None:
+            offered[name] = shape
+        else:
+            ignored[name] = reason
+    return offered, ignored
+
+
+def _is_longer(name: str, shape: tuple[int, ...], checkpoint: Checkpoint) -> bool:
+    """Tells whether a variable is a vocabulary tensor with more rows than the file."""
+    old = checkpoint.shapes.get(name, ())
+    return (
+        name in checkpoint.vocab_tensors and shape[1:] == old[1:] and shape[0] > old[0]
+    )
+
+
+def _hint(
+    name: str, found: tuple[int, ...], shape: tuple[int, ...], checkpoint: Checkpoint
+) -> str:
+    """Explains the wrong shape that a vocabulary of another size causes."""
+    if name not in checkpoint.vocab_tensors or found[1:] != shape[1:]:
+        return "; do --bert_config_file and --init_checkpoint belong together?"
+    text = (
+        f"; the vocabularies have {found[0]} and {shape[0]} entries: --vocab_file, "
+        "--bert_config_file and --init_checkpoint must belong together"
+    )
+    if found[0] < shape[0]:
+        text += "; if entries were added at the end, resize_vocab gives them new rows"
+    return text
+
+
+def _assign(variable: Any, value: np.ndarray) -> None:
+    if len(value) != variable.shape[0]:
+        rows = np.array(tf.convert_to_tensor(variable))
+        rows[: len(value)] = value
+        value = rows
+    variable.assign(value)
+
+
+def _log(report: LoadReport, checkpoint: Checkpoint) -> None:
+    logging.info(
+        "%s (%s): %d variables loaded, %d new, %d tensors ignored",
+        checkpoint.path,
+        checkpoint.format,
+        len(report.loaded),
+        len(report.new),
+        len(report.ignored),
+    )
+    for title, reasons in (("new", report.new), ("ignored", report.ignored)):
+        for name, reason in reasons.items():
+            logging.info("  %s: %s (%s)", title, name, reason)

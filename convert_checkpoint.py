@@ -1,0 +1,76 @@
+"""Converts a BERT checkpoint of any format the project reads into another format.
+
+    python convert_checkpoint.py --input_checkpoint=uncased_L-12_H-768_A-12 \
+        --output_path=bert_base_hf --output_format=huggingface
+
+Input may be a TensorFlow checkpoint (prefix or folder), a training folder (the
+optimizer's state stays behind), a Hugging Face folder or a .safetensors file. The
+output is a folder with weights, config and vocabulary.
+"""
+
+import dataclasses
+
+from absl import app, flags, logging
+
+import checkpoints
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("input_checkpoint", None, "Checkpoint prefix, file or folder.")
+flags.DEFINE_string("output_path", None, "Folder to write; new or empty.")
+flags.DEFINE_enum("output_format", None, checkpoints.FORMATS, "Format to write.")
+flags.DEFINE_string(
+    "bert_config_file", None, "Config, when it is not beside the weights."
+)
+flags.DEFINE_string(
+    "vocab_file", None, "Vocabulary, when it is not beside the weights."
+)
+
+
+def convert(
+    input_checkpoint: str,
+    output_path: str,
+    output_format: str,
+    bert_config_file: str | None = None,
+    vocab_file: str | None = None,
+) -> None:
+    """Converts one checkpoint; arguments as the flags.
+
+    Raises:
+      ValueError: the input is not complete, or the output folder is not empty.
+    """
+    checkpoint = checkpoints.open_checkpoint(input_checkpoint)
+    given = {}
+    if bert_config_file is not None:
+        given["config"] = checkpoints.read_config(bert_config_file)
+    if vocab_file is not None:
+        given["vocab_file"] = vocab_file
+    checkpoint = dataclasses.replace(checkpoint, **given)
+    checkpoints.save_as(checkpoint, output_path, output_format)
+    for name, reason in checkpoint.ignored.items():
+        logging.info("left out: %s (%s)", name, reason)
+    logging.info(
+        "%s (%s) -> %s (%s): %d tensors, %d left out",
+        checkpoint.path,
+        checkpoint.format,
+        output_path,
+        output_format,
+        len(checkpoint.shapes),
+        len(checkpoint.ignored),
+    )
+
+
+def main(_) -> None:
+    """Runs `convert` on the flags."""
+    convert(
+        FLAGS.input_checkpoint,
+        FLAGS.output_path,
+        FLAGS.output_format,
+        FLAGS.bert_config_file,
+        FLAGS.vocab_file,
+    )
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["input_checkpoint", "output_path", "output_format"])
+    app.run(main)
