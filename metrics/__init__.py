@@ -1,7 +1,6 @@
 """Pure functions (targets, predictions) -> {name: value}, found by name.
 
-A task names its metrics; `compute` runs them. Higher is better for all but those in
-`LOWER_IS_BETTER`.
+A task names its metrics; `compute` runs them. Higher is better, except for `mse`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ METRICS: dict[str, Callable[[ArrayLike, ArrayLike], dict[str, float]]] = {
     "spearman": similarity.spearman,
     "mse": similarity.mse,
 }
-LOWER_IS_BETTER = frozenset({"mse"})
 
 
 def compute(
