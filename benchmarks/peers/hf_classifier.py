@@ -14,6 +14,7 @@ import sys
 import time
 
 try:
+    import numpy as np
     import torch
     import transformers
     from absl import app, flags
@@ -35,7 +36,9 @@ flags.DEFINE_integer("train_batch_size", 32, "Examples a step.", lower_bound=1)
 flags.DEFINE_float("learning_rate", 5e-5, "The peak, after warm-up.")
 flags.DEFINE_float("num_train_epochs", 3.0, "Passes over the training examples.")
 flags.DEFINE_float("warmup_proportion", 0.1, "Share of the steps spent warming up.")
-flags.DEFINE_integer("max_train_examples", None, "The first N of the file; else all.")
+flags.DEFINE_integer(
+    "max_train_examples", None, "Those that run_classifier.py --seed=0 picks; else all."
+)
 flags.DEFINE_integer("seeds", 1, "Runs, seeded 1, 2, ...", lower_bound=1)
 flags.mark_flags_as_required(["task_name", "data_dir", "model"])
 
@@ -123,7 +126,10 @@ def evaluate(model: torch.nn.Module, tokenizer, examples: list) -> dict[str, flo
 def main(_) -> None:
     train_file, eval_file = FILES[FLAGS.task_name]
     folder = pathlib.Path(FLAGS.data_dir)
-    train_examples = read(folder / train_file)[: FLAGS.max_train_examples]
+    train_examples = read(folder / train_file)
+    if FLAGS.max_train_examples:
+        order = np.random.default_rng(0).permutation(len(train_examples))
+        train_examples = [train_examples[i] for i in order[: FLAGS.max_train_examples]]
     eval_examples = read(folder / eval_file)
     tokenizer = transformers.BertTokenizer.from_pretrained(FLAGS.model)
     results = []
