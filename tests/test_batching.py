@@ -1,0 +1,279 @@
+"""The order of data: exact resume, any number of replicas, every example once."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data_pipeline import batching, tfrecord
+from data_pipeline.feature_spec import Feature, FeatureSpec
+
+SPEC = FeatureSpec(
+    [
+        Feature("input_ids", tf.int32, (None,)),
+        Feature("positions", tf.int32, (None,), pad_to=3),
+        Feature("label_ids", tf.int32, is_input=False),
+    ]
+)
+BUCKETS = (4, 8, 13)
+LENGTHS = np.random.default_rng(5).integers(1, 14, 103)
+
+
+def record(index):
+    values = {
+        "input_ids": np.full(LENGTHS[index], index + 1),
+        "positions": [index] * (index % 4),
+        "label_ids": index,
+    }
+    return SPEC.to_example(values, index)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """103 records in two files of unequal size."""
+    folder = tmp_path_factory.mktemp("records")
+    paths = [str(folder / "a"), str(folder / "b")]
+    tfrecord.write(paths[0], [record(i) for i in range(37)])
+    tfrecord.write(paths[1], [record(i) for i in range(37, len(LENGTHS))])
+    return paths
+
+
+def train(files, count, **changes):
+    arguments = {"batch_size": 8, "seed": 1, "buckets": BUCKETS, "pool_batches": 5}
+    dataset = batching.train_batches(files, SPEC, **{**arguments, **changes})
+    return list(dataset.take(count).as_numpy_iterator())
+
+
+def evaluate(files, **changes):
+    arguments = {"batch_size": 8, "buckets": BUCKETS, "pool_batches": 3}
+    dataset = batching.eval_batches(files, SPEC, **{**arguments, **changes})
+    return list(dataset.as_numpy_iterator())
+
+
+def indices(batches):
+    return [batch["example_index"].tolist() for batch in batches]
+
+
+def assert_same(batches, others):
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others, strict=True):
+        assert set(batch) == set(other)
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("start", [1, 4, 5, 12, 13, 14, 33, 61])
+@pytest.mark.parametrize("block", [1_000_000, 20])
+def test_resuming_gives_the_batches_the_uninterrupted_stream_would(files, start, block):
+    whole = train(files, start + 9, shuffle_records=block)
+    resumed = train(files, 9, start_step=start, shuffle_records=block)
+    assert_same(resumed, whole[start:])
+
+
+def test_resuming_in_the_files_order_is_exact_too(files):
+    whole = train(files, 31, shuffle=False)
+    assert_same(train(files, 9, shuffle=False, start_step=22), whole[22:])
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_together_get_the_rows_of_one_device(files, replicas):
+    one = train(files, 20)
+    parts = train(files, 20 * replicas, num_replicas=replicas, local_replicas=replicas)
+    for step, whole in enumerate(one):
+        mine = parts[step * replicas : (step + 1) * replicas]
+        for name, value in whole.items():
+            joined = np.concatenate([part[name] for part in mine])
+            np.testing.assert_array_equal(joined, value, err_msg=name)
+
+
+def test_two_workers_share_the_rows_of_one_also_after_resuming(files):
+    common = {"num_replicas": 4, "start_step": 7}
+    one = train(files, 40, **common, local_replicas=4)
+    workers = [
+        train(files, 20, **common, replica_offset=offset, local_replicas=2)
+        for offset in (0, 2)
+    ]
+    for step in range(10):
+        here = slice(2 * step, 2 * step + 2)
+        assert_same(one[4 * step : 4 * step + 4], workers[0][here] + workers[1][here])
+
+
+@pytest.mark.parametrize("block", [1_000_000, 20])
+def test_every_epoch_of_the_stream_holds_each_record_once(files, block):
+    # One batch a pool: the batches are the stream.
+    batches = train(files, 3 * 103, batch_size=1, pool_batches=1, shuffle_records=block)
+    stream = np.concatenate(indices(batches)).reshape(3, 103)
+    for epoch in stream:
+        assert sorted(epoch) == list(range(103))
+    assert (stream[0] != stream[1]).any()
+
+
+def test_pools_only_rearrange_the_stream(files):
+    grouped = indices(train(files, 30))
+    stream = indices(train(files, 240, batch_size=1, pool_batches=1))
+    for pool in range(6):
+        inside = itertools.chain(*grouped[pool * 5 : pool * 5 + 5])
+        expected = itertools.chain(*stream[pool * 40 : pool * 40 + 40])
+        assert sorted(inside) == sorted(expected)
+
+
+def test_pool_never_exceeds_the_data_set(files):
+    # 12 whole batches in 103 records: a pool of 500 would gather 39 copies of each.
+    batches = train(files, 12, pool_batches=500)
+    seen = collections.Counter(itertools.chain(*indices(batches)))
+    assert max(seen.values()) == 1
+    assert len(seen) == 96
+
+
+def test_batch_larger_than_the_data_set_takes_several_epochs(files):
+    (batch,) = train(files, 1, batch_size=250)
+    seen = collections.Counter(batch["example_index"].tolist())
+    assert set(seen) == set(range(103))
+    assert sorted(set(seen.values())) == [2, 3]
+
+
+def test_order_follows_the_seed_alone(files):
+    tf.random.set_seed(11)
+    first = indices(train(files, 15))
+    tf.random.set_seed(12)
+    assert indices(train(files, 15)) == first
+    assert indices(train(files, 15, seed=2)) != first
+
+
+def test_order_of_files_is_drawn_too_when_blocks_are_small(files):
+    starts = {
+        indices(train(files, 1, seed=s, shuffle_records=2, batch_size=2))[0][0] > 36
+        for s in range(8)
+    }
+    assert starts == {True, False}
+
+
+def test_grouping_saves_padding_and_pads_to_the_smallest_bucket(files):
+    batches = train(files, 26)
+    for batch in batches:
+        longest = batch["input_mask"].sum(axis=1).max()
+        width = batch["input_ids"].shape[1]
+        assert width == min(b for b in BUCKETS if b >= longest)
+    padded = sum(batch["input_ids"].size for batch in batches)
+    ungrouped = sum(
+        batch["input_ids"].size for batch in train(files, 26, pool_batches=1)
+    )
+    assert padded < 0.85 * ungrouped
+
+
+def test_batches_of_a_pool_do_not_come_in_the_order_of_length(files):
+    widths = [batch["input_ids"].shape[1] for batch in train(files, 20)]
+    pools = [widths[i : i + 5] for i in range(0, 20, 5)]
+    assert any(pool != sorted(pool) for pool in pools)
+
+
+def test_rows_hold_their_record_masked_and_padded(files):
+    for batch in train(files, 13):
+        for row, index in enumerate(batch["example_index"]):
+            length = LENGTHS[index]
+            ids = batch["input_ids"][row]
+            assert ids[:length].tolist() == [index + 1] * length
+            assert not ids[length:].any()
+            assert batch["input_mask"][row].tolist() == [1] * length + [0] * (
+                len(ids) - length
+            )
+            positions = [index] * (index % 4) + [0] * (3 - index % 4)
+            assert batch["positions"][row].tolist() == positions
+            assert batch["label_ids"][row] == index
+        assert batch["is_real_example"].tolist() == [1] * 8
+
+
+def test_files_order_is_kept_without_shuffling(files):
+    batches = train(files, 14, shuffle=False)
+    stream = list(itertools.chain(*indices(batches)))
+    assert stream == [i % 103 for i in range(112)]
+
+
+def test_one_bucket_gives_static_shapes(files):
+    for make in (batching.train_batches, batching.eval_batches):
+        seed = {"seed": 0} if make is batching.train_batches else {}
+        dataset = make(files, SPEC, batch_size=6, buckets=(13,), num_replicas=2, **seed)
+        for name, spec in dataset.element_spec.items():
+            assert spec.shape.is_fully_defined(), name
+        assert dataset.element_spec["input_ids"].shape == (3, 13)
+
+
+@pytest.mark.parametrize("pool_batches", [1, 3, 50])
+def test_evaluation_sees_every_record_once_and_can_restore_the_order(
+    files, pool_batches
+):
+    batches = evaluate(files, pool_batches=pool_batches)
+    assert len(batches) == 13
+    labels = np.full(103, -1)
+    seen = 0
+    for batch in batches:
+        real = batch["is_real_example"] == 1
+        labels[batch["example_index"][real]] = batch["label_ids"][real]
+        seen += real.sum()
+        assert batch["input_ids"].shape[0] == 8
+        assert (batch["input_mask"].sum(axis=1) > 0).all()
+    assert seen == 103
+    assert labels.tolist() == list(range(103))
+
+
+def test_evaluation_groups_by_length(files):
+    sizes = [
+        sum(batch["input_ids"].size for batch in evaluate(files, pool_batches=pools))
+        for pools in (50, 1)
+    ]
+    assert sizes[0] < 0.85 * sizes[1]
+
+
+def test_workers_evaluate_the_same_number_of_batches_and_all_rows(files):
+    one = evaluate(files)
+    workers = [
+        evaluate(files, num_replicas=4, replica_offset=offset, local_replicas=2)
+        for offset in (0, 2)
+    ]
+    assert [len(batches) for batches in workers] == [26, 26]
+    for step, whole in enumerate(one):
+        here = slice(2 * step, 2 * step + 2)
+        parts = workers[0][here] + workers[1][here]
+        for name, value in whole.items():
+            joined = np.concatenate([part[name] for part in parts])
+            np.testing.assert_array_equal(joined, value, err_msg=name)
+
+
+def test_record_longer_than_the_largest_bucket_is_an_error(files):
+    for run in (train, evaluate):
+        arguments = {"count": 13} if run is train else {}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="largest bucket, 9"):
+            run(files, **arguments, buckets=(4, 9))
+
+
+def test_no_records_is_an_error_not_an_endless_wait(tmp_path):
+    empty = str(tmp_path / "empty.tfrecord")
+    tfrecord.write(empty, [])
+    with pytest.raises(ValueError, match=r"no records in .*empty\.tfrecord"):
+        train([empty], 1)
+    with pytest.raises(ValueError, match="no TFRecord files"):
+        evaluate([])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 7, "num_replicas": 2}, "batch_size 7 must be"),
+        ({"num_replicas": 4, "replica_offset": 3, "local_replicas": 2}, "3 to 4"),
+        ({"buckets": (8, 4)}, "ascending"),
+        ({"buckets": ()}, "ascending"),
+        ({"start_step": -1}, "start_step"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(files, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(files, 1, **change)
+
+
+def test_default_buckets_end_with_the_maximum():
+    assert batching.default_buckets(128) == (16, 32, 48, 64, 96, 128)
+    assert batching.default_buckets(100) == (16, 32, 48, 64, 96, 100)
+    assert batching.default_buckets(9) == (9,)
+    assert batching.default_buckets(1000)[-2:] == (512, 1000)
