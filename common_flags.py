@@ -6,14 +6,17 @@ below the scripts sees FLAGS.
 
 import dataclasses
 import os
+import sys
 
 import tensorflow as tf
 from absl import flags, logging
 
 import checkpoints
 import tokenization
+from checkpoints.files import write_text
 from modeling import BertConfig
 from optimization import DECAYS, OptimizerConfig
+from tasks.task import Records
 from training.strategy import STRATEGIES, DistributionConfig
 from training.trainer import TrainingConfig
 
@@ -150,6 +153,35 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     )
 
 
+def define_finetuning_flags() -> None:
+    """Which data, which steps of a run, how long and how often."""
+    flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
+    flags.DEFINE_string("output_dir", None, "Where checkpoints and results go.")
+    flags.DEFINE_bool("do_train", False, "Whether to train.")
+    flags.DEFINE_bool("do_eval", False, "Whether to score the dev set.")
+    flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
+    flags.DEFINE_integer("predict_batch_size", 8, "Examples in a prediction batch.")
+    flags.DEFINE_float("num_train_epochs", 3.0, "How often all examples are seen.")
+    flags.DEFINE_float(
+        "warmup_proportion", 0.1, "Share of the steps spent warming up.", 0.0, 1.0
+    )
+    flags.DEFINE_integer(
+        "max_train_examples", None, "Trains on so many examples, drawn by --seed.", 1
+    )
+    flags.DEFINE_integer(
+        "seeds",
+        1,
+        "Repeats with --seed, --seed + 1, ... and reports mean and standard deviation.",
+        1,
+    )
+    flags.DEFINE_enum(
+        "use_checkpoint",
+        "last",
+        ("last", "best"),
+        "Which checkpoint of the run is scored, and predicts.",
+    )
+
+
 def define_distribution_flags() -> None:
     """Where to run: the parent's TPU flags, and the strategy."""
     flags.DEFINE_enum(
@@ -188,6 +220,59 @@ def distribution_config() -> DistributionConfig:
         master=FLAGS.master,
         num_tpu_cores=FLAGS.num_tpu_cores,
     )
+
+
+def static_shapes() -> bool:
+    """Whether every batch must have one shape: XLA compiles each shape anew."""
+    config = distribution_config()
+    return config.strategy == "tpu" or FLAGS.jit_compile
+
+
+def check_finetuning_flags() -> None:
+    """Refuses a run without a job.
+
+    Raises:
+      ValueError: none of --do_train, --do_eval and --do_predict is given.
+    """
+    if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
+        raise ValueError("give at least one of --do_train, --do_eval, --do_predict")
+
+
+def prepare_output_dir() -> None:
+    """Makes the output folder and, for a training, keeps the flags in it.
+
+    Raises:
+      ValueError: the path is a file.
+    """
+    folder = FLAGS.output_dir
+    if tf.io.gfile.exists(folder) and not tf.io.gfile.isdir(folder):
+        raise ValueError(f"--output_dir={folder} is a file; wanted a folder")
+    tf.io.gfile.makedirs(folder)
+    if FLAGS.do_train:
+        given = (f.serialize() for f in FLAGS.get_key_flags_for_module(sys.argv[0]))
+        write_text(
+            os.path.join(folder, "flags.txt"), "\n".join(filter(None, given)) + "\n"
+        )
+
+
+def finetuning_config(train: Records | None) -> TrainingConfig:
+    """Reads the training flags for `num_train_epochs` over the training examples.
+
+    Raises:
+      ValueError: the examples are too few for a single update.
+    """
+    steps = 0
+    if train:
+        steps = int(
+            train.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs
+        )
+        if steps < 1:
+            raise ValueError(
+                f"{train.num_examples} training examples x --num_train_epochs="
+                f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
+                f"{FLAGS.train_batch_size}"
+            )
+    return training_config(steps)
 
 
 def training_config(num_train_steps: int) -> TrainingConfig:
@@ -281,14 +366,3 @@ def _match_vocabulary(bert_config, vocab_file, resize_vocab):
         f"vocab_size={bert_config.vocab_size}: they do not belong together. "
         "(--resize_vocab adds rows to the model, for a longer vocabulary.)"
     )
-
-
-def require_writable(output_dir: str) -> None:
-    """Makes the output folder, before anything is computed for it.
-
-    Raises:
-      ValueError: the path is a file.
-    """
-    if tf.io.gfile.exists(output_dir) and not tf.io.gfile.isdir(output_dir):
-        raise ValueError(f"--output_dir={os.path.abspath(output_dir)} is a file")
-    tf.io.gfile.makedirs(output_dir)

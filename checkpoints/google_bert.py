@@ -23,6 +23,9 @@ VOCAB_TENSORS = frozenset(
 _PREFIX = "bert_model.ckpt"  # of the released archives
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # only in tf.train.Checkpoint's files
 
+# What the reader raises for damaged or missing files, according to the damage.
+_DAMAGE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
+
 _IGNORED = {
     r"(.*/)?global_step": "step counter of the training that wrote the file",
     r".*/(adam|lamb)_[mv]": "optimizer slot",
@@ -92,7 +95,7 @@ def open_checkpoint(prefix: str) -> Checkpoint:
     """
     try:
         reader = tf.train.load_checkpoint(prefix)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(f"{prefix}: not a readable checkpoint: {error}") from None
     found = reader.get_variable_to_shape_map()
     if _OBJECT_GRAPH in found:
@@ -132,7 +135,7 @@ def _read(
         raise CheckpointError(f"{prefix}: {name} is {dtype.name}, wanted a float type")
     try:
         return np.asarray(reader.get_tensor(name), np.float32)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(f"{prefix}: cannot read {name}: {error}") from None
 
 
@@ -175,9 +178,19 @@ def save_folder(
       vocab_file: to copy; None for none.
       do_lower_case: what the tokenizer must do; None if not known.
     """
+    save_beside(folder, config, vocab_file, do_lower_case)
+    save(os.path.join(folder, _PREFIX), tensors)
+
+
+def save_beside(
+    folder: str,
+    config: BertConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+) -> None:
+    """Writes what stands beside a checkpoint; see `save_folder`."""
     tf.io.gfile.makedirs(folder)
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
     files.write_tokenizer(
         folder, vocab_file, do_lower_case, config.max_position_embeddings
     )
-    save(os.path.join(folder, _PREFIX), tensors)

@@ -13,6 +13,8 @@ from absl import logging
 
 import checkpoints
 import metrics
+import tokenization_tf
+from checkpoints import files, google_bert
 from data_pipeline import batching, features, tfrecord
 from data_pipeline.examples import InputExample
 from modeling import BertClassifier, BertConfig
@@ -85,6 +87,7 @@ class ClassificationTask(Task):
         self,
         config: ClassificationConfig,
         bert_config: BertConfig,
+        vocab_file: str,
         *,
         init_checkpoint: str | None = None,
         resize_vocab: bool = False,
@@ -95,6 +98,7 @@ class ClassificationTask(Task):
         Args:
           config: labels, metrics, lengths.
           bert_config: the encoder's architecture.
+          vocab_file: the vocabulary, one piece a line.
           init_checkpoint: any format that `checkpoints` reads; None starts from
             random weights.
           resize_vocab: lets the vocabulary have more rows than the checkpoint.
@@ -108,7 +112,7 @@ class ClassificationTask(Task):
                 f"--max_seq_length={config.max_seq_length}, but the model has only "
                 f"max_position_embeddings={bert_config.max_position_embeddings}"
             )
-        self.config, self.bert_config = config, bert_config
+        self.config, self.bert_config, self.vocab_file = config, bert_config, vocab_file
         self.main_metric = f"eval_{config.main_metric}"
         self.feature_spec = features.classification_spec(
             config.output_kind, len(config.labels)
@@ -120,20 +124,20 @@ class ClassificationTask(Task):
         self._train_examples: Sequence[InputExample] = ()
 
     def records(
-        self,
-        split: str,
-        examples: Sequence[InputExample],
-        tokenizer,
-        folder: str,
+        self, split: str, examples: Sequence[InputExample], folder: str
     ) -> Records:
         """Turns examples into features, once: the file's name holds a hash of them.
 
         Args:
           split: "train", "eval" or "predict", the start of the file's name.
           examples: what to convert.
-          tokenizer: see tokenization_tf.FastTokenizer.
           folder: where the TFRecord file is kept.
+
+        Raises:
+          ValueError: there are no examples, or one has an unknown label.
         """
+        if not examples:
+            raise ValueError(f"the {split} set has no examples")
         if split == "train":
             self._train_examples = examples
         digest = hashlib.sha256()
@@ -141,28 +145,41 @@ class ClassificationTask(Task):
             digest.update(repr(dataclasses.astuple(example)).encode())
         key = {
             "examples": digest.hexdigest(),
-            "vocabulary": hashlib.sha256(
-                "\n".join(tokenizer.vocab).encode()
-            ).hexdigest(),
+            "vocabulary": tfrecord.fingerprint(self.vocab_file),
             "do_lower_case": self.config.do_lower_case,
             "max_seq_length": self.config.max_seq_length,
             "labels": self.config.labels,
             "features": self.feature_spec.describe(),
         }
-
-        def build():
-            table = features.classification_features(
-                examples,
-                tokenizer,
-                self.config.max_seq_length,
-                self.config.output_kind,
-                self.config.labels,
-            )
-            return table.serialize(self.feature_spec), table.report()
-
-        cached = tfrecord.cached(os.path.join(folder, split), key, build)
-        logging.info("%s: %d examples, %s", split, cached.num_records, cached.info)
+        cached = tfrecord.cached(
+            os.path.join(folder, split), key, lambda: self._convert(examples)
+        )
+        logging.info(
+            "%s: %d examples; %d longer than --max_seq_length=%d were truncated, "
+            "by %d pieces in all",
+            split,
+            cached.num_records,
+            cached.info["truncated_examples"],
+            self.config.max_seq_length,
+            cached.info["dropped_tokens"],
+        )
         return Records((cached.path,), cached.num_records)
+
+    def _convert(self, examples):
+        config = self.config
+        tokenizer = tokenization_tf.FastTokenizer(self.vocab_file, config.do_lower_case)
+        columns = features.classification_columns(
+            examples,
+            tokenizer,
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+        )
+        info = {
+            "truncated_examples": columns.truncated_examples,
+            "dropped_tokens": columns.dropped_tokens,
+        }
+        return columns.records(self.feature_spec), info
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
@@ -182,6 +199,14 @@ class ClassificationTask(Task):
             unused=_UNUSED,
             resize_vocab=self._resize_vocab,
         )
+
+    def save_beside(self, folder: str) -> None:
+        """Writes bert_config.json, vocab.txt, tokenizer_config.json and task.json."""
+        google_bert.save_beside(
+            folder, self.bert_config, self.vocab_file, self.config.do_lower_case
+        )
+        path = os.path.join(folder, TASK_FILE)
+        files.write_text(path, self.config.to_json_string())
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """The parent's decay exclusions; see optimization.encoder_groups."""

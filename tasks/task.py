@@ -56,6 +56,10 @@ class Task(abc.ABC):
         """Sets the variables of a new model from the task's initial checkpoint."""
 
     @abc.abstractmethod
+    def save_beside(self, folder: str) -> None:
+        """Writes what a checkpoint in that folder needs to be used on its own."""
+
+    @abc.abstractmethod
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """Says how each variable is trained."""
 

@@ -1,6 +1,5 @@
 """Tells how a run is doing: a bar on a terminal, plain lines elsewhere, TensorBoard."""
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -8,7 +7,13 @@ from collections.abc import Mapping
 import tensorflow as tf
 from absl import logging
 
+from checkpoints.files import write_text
+
 _SECONDS_BETWEEN_LINES = 10.0
+# What tf.summary.scalar writes; that function needs TensorBoard to be installed.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+)
 
 
 class Progress:
@@ -71,7 +76,9 @@ class Progress:
             return
         with self._writer.as_default(step=step):
             for name, value in scalars.items():
-                tf.summary.scalar(f"{prefix}/{name}", value)
+                tf.summary.write(
+                    f"{prefix}/{name}", tf.constant(value, tf.float32), metadata=_SCALAR
+                )
 
 
 def _bar(first_step, last_step):
@@ -94,12 +101,4 @@ def write_results(path: str, results: Mapping[str, float]) -> None:
     The file is written aside and renamed, so that it is never seen half-written.
     """
     text = "".join(f"{name} = {results[name]}\n" for name in sorted(results))
-    write_atomically(path, text)
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Writes a text file aside, then renames it."""
-    temporary = f"{path}.tmp-{os.getpid()}"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    write_text(path, text)

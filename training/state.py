@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from checkpoints import google_bert
-from training.progress import write_atomically
+from checkpoints.files import write_text
 
 _SETTINGS_FILE = "training_settings.json"
 
@@ -35,9 +35,7 @@ def save(output_dir: str, variables: Mapping[str, tf.Variable], keep: int) -> st
     google_bert.save(prefix, {name: v.numpy() for name, v in variables.items()})
     known = [path for path in _listed(output_dir) if path != prefix] + [prefix]
     kept = known[-keep:] if keep else known
-    tf.compat.v1.train.update_checkpoint_state(
-        output_dir, prefix, [os.path.basename(path) for path in kept]
-    )
+    _write_listed(output_dir, prefix, kept)
     for path in known[: len(known) - len(kept)]:
         for file in tf.io.gfile.glob(f"{path}.*"):
             tf.io.gfile.remove(file)
@@ -89,7 +87,7 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
                 f"--output_dir={output_dir} holds checkpoints but no {_SETTINGS_FILE}; "
                 "they are not of this program: give another --output_dir"
             )
-        write_atomically(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+        write_text(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
         return
     with tf.io.gfile.GFile(path) as file:
         found = json.load(file)
@@ -105,9 +103,18 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
             + "\nGive another --output_dir, or remove that one to start afresh."
         )
     if differences:  # nothing was trained there yet
-        write_atomically(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+        write_text(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
 
 
 def _listed(output_dir):
     state = tf.train.get_checkpoint_state(output_dir)
     return list(state.all_model_checkpoint_paths) if state else []
+
+
+def _write_listed(output_dir, newest, kept):
+    """Writes TensorFlow's `checkpoint` file, with relative paths: folders move."""
+    lines = [f'model_checkpoint_path: "{os.path.basename(newest)}"']
+    lines += [
+        f'all_model_checkpoint_paths: "{os.path.basename(path)}"' for path in kept
+    ]
+    write_text(os.path.join(output_dir, "checkpoint"), "\n".join(lines) + "\n")

@@ -113,7 +113,9 @@ class TrainStep:
         context = tf.distribute.get_replica_context()
         step = self.global_step.read_value()
         denominators, stopping = context.all_reduce(
-            tf.distribute.ReduceOp.SUM, (self.task.loss_denominators(batch), stop)
+            tf.distribute.ReduceOp.SUM,
+            # The identity brings `stop` from the loop's graph into the replica's.
+            (self.task.loss_denominators(batch), tf.identity(stop)),
         )
         replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
         scale = self._loss_scale.read_value() if self.config.scale_loss else 1.0

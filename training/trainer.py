@@ -124,13 +124,16 @@ class Trainer:
 
     def train(
         self, train: Records, dev: Records | None, settings: Mapping[str, Any]
-    ) -> None:
+    ) -> dict[str, float] | None:
         """Trains to the last step, from the newest checkpoint if there is one.
 
         Args:
           train: training examples.
           dev: examples to evaluate on while training; None for none.
           settings: what shaped the task, to refuse a folder of another training.
+
+        Returns:
+          The scores on `dev` of the model as it now is, if it was evaluated.
 
         Raises:
           ValueError: the folder holds a training with other settings.
@@ -141,6 +144,7 @@ class Trainer:
         if self._chief:
             settings = {**settings, **config.settings()}
             state.check_settings(config.output_dir, settings)
+            self._task.save_beside(config.output_dir)
         with self._strategy.scope():
             updates, best = self._make_updates(), _Best(config.early_stopping_patience)
         variables = updates.state | best.state
@@ -152,11 +156,13 @@ class Trainer:
         first = int(updates.global_step.numpy())
         if first >= config.num_train_steps or best.exhausted:
             logging.info("training is complete: %s", newest)
-            return
+            return None
         batches = iter(self._batches(train, first))
         events_dir = os.path.join(config.output_dir, "events") if self._chief else None
+        scores = None
         with Progress(first, config.num_train_steps, events_dir) as progress:
             for step, stopping in self._run(updates, batches, first, train, progress):
+                scores = None
                 if dev and self._due(step, config.eval_steps):
                     scores = self.evaluate(dev)
                     progress.events(step, scores, prefix="eval")
@@ -172,6 +178,7 @@ class Trainer:
                 if ending:
                     logging.info("step %d: no better score since; stopped", step)
                     break
+        return scores
 
     def restore(self, prefix: str) -> None:
         """Sets the model, not the optimizer, from a checkpoint of this run."""
@@ -269,7 +276,7 @@ class Trainer:
         if not self._chief:
             return
         folder = os.path.join(self._config.output_dir, BEST)
-        tf.io.gfile.makedirs(folder)
+        self._task.save_beside(folder)
         variables = modeling.named_variables(self.model)
         state.save(folder, {**variables, "global_step": tf.constant(step)}, keep=1)
         path = os.path.join(folder, "eval_results.txt")

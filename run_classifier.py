@@ -1,0 +1,156 @@
+"""Fine-tunes BERT to classify sentences and pairs of sentences, or to score them."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from absl import app, flags, logging
+
+import common_flags
+from data_pipeline import custom, glue, tfrecord
+from data_pipeline.examples import DataProcessor
+from tasks.classification import ClassificationConfig, ClassificationTask
+from training.finetuning import Data, FineTuning
+from training.progress import write_results
+from training.strategy import make_strategy
+
+FLAGS = flags.FLAGS
+CUSTOM = "custom"
+
+common_flags.define_model_flags()
+common_flags.define_training_flags()
+common_flags.define_distribution_flags()
+common_flags.define_finetuning_flags()
+flags.DEFINE_string(
+    "task_name",
+    None,
+    f"The task: {', '.join(sorted(glue.PROCESSORS))}; or {CUSTOM}, your own files.",
+)
+flags.DEFINE_string("text_a_column", None, "custom: column of the (first) text.")
+flags.DEFINE_string("text_b_column", None, "custom: column of a pair's second text.")
+flags.DEFINE_string("label_column", None, "custom: column of the label.")
+flags.DEFINE_enum(
+    "label_kind",
+    "single_label",
+    ("single_label", "multi_label", "regression"),
+    "custom: one label each, several (separated by |, or a JSON list), or a number.",
+)
+flags.DEFINE_list("labels", None, "custom: the labels; default: those of train.")
+flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
+
+
+def make_processor() -> DataProcessor:
+    """Returns what reads the files of --task_name."""
+    name = FLAGS.task_name.lower()
+    if name not in (CUSTOM, *glue.PROCESSORS):
+        known = ", ".join(sorted(glue.PROCESSORS))
+        raise ValueError(f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}")
+    if name != CUSTOM:
+        return glue.PROCESSORS[name]()
+    for flag in ("text_a_column", "label_column"):
+        if not FLAGS[flag].value:
+            raise ValueError(f"--task_name={CUSTOM} needs --{flag}")
+    return custom.CustomProcessor(
+        FLAGS.text_a_column,
+        FLAGS.label_column,
+        FLAGS.text_b_column,
+        label_kind=FLAGS.label_kind,
+        labels=FLAGS.labels,
+    )
+
+
+def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
+    """Reads all the sets that this run needs, so that bad data stop it at once."""
+    folder = FLAGS.data_dir
+    examples = {"train": {}, "eval": {}, "predict": {}}
+    if FLAGS.do_train:
+        train = processor.get_train_examples(folder)
+        if FLAGS.max_train_examples and FLAGS.max_train_examples < len(train):
+            order = np.random.default_rng(FLAGS.seed).permutation(len(train))
+            train = [train[i] for i in order[: FLAGS.max_train_examples]]
+        examples["train"][""] = train
+    if FLAGS.do_eval:
+        examples["eval"] = {"": processor.get_dev_examples(folder)}
+        examples["eval"] |= processor.extra_dev_sets(folder)
+    if FLAGS.do_predict:
+        examples["predict"] = {"": processor.get_test_examples(folder)}
+        examples["predict"] |= processor.extra_test_sets(folder)
+    return examples
+
+
+def main(_):
+    """Reads flags and data, then trains, evaluates and predicts."""
+    strategy = make_strategy(common_flags.distribution_config())
+    common_flags.check_finetuning_flags()
+    model = common_flags.model_config()
+    processor = make_processor()
+    examples = read_examples(processor)
+    config = ClassificationConfig(
+        task_name=FLAGS.task_name.lower(),
+        output_kind=processor.output_kind,
+        labels=tuple(processor.get_labels()),
+        metrics=tuple(processor.metrics),
+        main_metric=processor.main_metric,
+        max_seq_length=FLAGS.max_seq_length,
+        do_lower_case=model.do_lower_case,
+    )
+    task = ClassificationTask(
+        config,
+        model.bert_config,
+        model.vocab_file,
+        init_checkpoint=model.init_checkpoint,
+        resize_vocab=model.resize_vocab,
+        static_shapes=common_flags.static_shapes(),
+    )
+    common_flags.prepare_output_dir()
+    records = {
+        split: {
+            name: task.records(split, found, FLAGS.output_dir)
+            for name, found in sets.items()
+        }
+        for split, sets in examples.items()
+    }
+
+    def write_predictions(folder, name, predictions):
+        write_test_results(folder, name, predictions)
+        labelled = all(e.label is not None for e in examples["predict"][name])
+        if labelled:
+            scores = task.metrics(predictions)
+            scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
+            logging.info("***** Test results ***** %s", scores)
+            write_results(os.path.join(folder, file_name("test_metrics", name)), scores)
+
+    train = records["train"].get("")
+    FineTuning(
+        task=task,
+        strategy=strategy,
+        data=Data(train, records["eval"], records["predict"]),
+        settings={
+            "task": dataclasses.asdict(config),
+            "bert_config": model.bert_config.to_dict(),
+            "train_records": train and os.path.basename(train.files[0]),
+        },
+        use_checkpoint=FLAGS.use_checkpoint,
+        predict_batch_size=FLAGS.predict_batch_size,
+        write_predictions=write_predictions,
+    ).run_seeds(common_flags.finetuning_config(train), FLAGS.seeds)
+
+
+def write_test_results(
+    folder: str, name: str, predictions: Mapping[str, np.ndarray]
+) -> None:
+    """Writes the probabilities of each example, tab-separated, as the parent does."""
+    with tfrecord.atomic_path(
+        os.path.join(folder, file_name("test_results", name, "tsv"))
+    ) as path:
+        np.savetxt(path, predictions["probabilities"], fmt="%.9g", delimiter="\t")
+
+
+def file_name(stem: str, set_name: str, ending: str = "txt") -> str:
+    """Names the output file of a set; the main set's is the parent's name."""
+    return f"{stem}_{set_name}.{ending}" if set_name else f"{stem}.{ending}"
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,82 @@
+"""Imports point to a lower rank, or stay inside a package; flags stay on top."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RANKS = (
+    {"tokenization", "tokenization_tf", "optimization", "metrics", "modeling"},
+    {"data_pipeline", "checkpoints"},
+    {"tasks"},
+    {"training", "export"},
+    {"common_flags"},
+)
+SCRIPTS = len(RANKS)
+# tokenization_tf is the in-graph form of tokenization: one system in two files.
+TOGETHER = {("tokenization_tf", "tokenization")}
+FLAGS_FROM = 4
+
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for pattern in ("*.py", *(f"{p}/**/*.py" for p in ("benchmarks",)))
+    for path in ROOT.glob(pattern)
+    if path.name != "setup.py"
+) + sorted(
+    path.relative_to(ROOT)
+    for rank in RANKS
+    for package in rank
+    for path in ROOT.glob(f"{package}/**/*.py")
+)
+
+
+def unit_of(path):
+    return path.parts[0].removesuffix(".py")
+
+
+def rank_of(unit):
+    for rank, units in enumerate(RANKS):
+        if unit in units:
+            return rank
+    return SCRIPTS
+
+
+def imported(path):
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_point_to_a_lower_rank(path):
+    unit = unit_of(path)
+    ours = {unit for rank in RANKS for unit in rank}
+    ours |= {p.stem for p in ROOT.glob("*.py")}
+    for name in imported(path):
+        target = name.split(".")[0]
+        if target not in ours or target == unit or (unit, target) in TOGETHER:
+            continue
+        assert rank_of(target) < rank_of(unit), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_flags_are_read_by_scripts_and_common_flags_only(path):
+    if rank_of(unit_of(path)) < FLAGS_FROM:
+        assert not {"absl.flags", "absl.app"} & set(imported(path))
+
+
+def test_models_import_layers_and_configs_only():
+    for path in MODULES:
+        if path.parts[:2] == ("modeling", "layers"):
+            foreign = [n for n in imported(path) if n.startswith("modeling.")]
+            assert all(n.startswith("modeling.layers") for n in foreign), path
+
+
+def test_the_rules_see_every_module():
+    assert len(MODULES) > 30
+    assert {unit_of(path) for path in MODULES} >= set().union(*RANKS)

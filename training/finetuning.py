@@ -1,0 +1,144 @@
+"""Train, evaluate, predict: one run, or several that differ in their seed only."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tasks.task import Records, Task
+from training import state
+from training.progress import write_results
+from training.strategy import is_chief
+from training.trainer import BEST, Trainer, TrainingConfig
+
+RESULTS_FILE = "eval_results.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The examples of a run.
+
+    Attributes:
+      train: None where the run does not train.
+      dev: name -> examples to score; the first, named "", is the main set and is
+        evaluated during training too.
+      test: name -> examples to predict.
+    """
+
+    train: Records | None
+    dev: Mapping[str, Records]
+    test: Mapping[str, Records]
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """All that one run needs beside its seed and folder.
+
+    Attributes:
+      task: what to learn.
+      strategy: where to compute.
+      data: the examples.
+      settings: what shaped the task; see Trainer.train.
+      use_checkpoint: "last" or "best": which is evaluated and predicts.
+      predict_batch_size: examples in a prediction batch.
+      write_predictions: called with (folder, set's name, predictions).
+    """
+
+    task: Task
+    strategy: tf.distribute.Strategy
+    data: Data
+    settings: Mapping[str, Any]
+    use_checkpoint: str
+    predict_batch_size: int
+    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None]
+
+    def run(self, config: TrainingConfig) -> dict[str, float]:
+        """Trains, evaluates and predicts as far as there are data for it.
+
+        Args:
+          config: its output_dir is where the run lives.
+
+        Returns:
+          The scores on the dev sets, as written to eval_results.txt.
+
+        Raises:
+          ValueError: there is nothing trained in output_dir, and nothing to train.
+        """
+        started = time.monotonic()
+        known = None  # scores of the last checkpoint on the main dev set
+        trainer = Trainer(self.task, self.strategy, config)
+        if self.data.train:
+            main_dev = self.data.dev.get("") if config.eval_steps else None
+            known = trainer.train(self.data.train, main_dev, self.settings)
+            logging.info("trained in %.1f s", time.monotonic() - started)
+        prefix = self._checkpoint(config.output_dir)
+        trainer.restore(prefix)
+        if self.use_checkpoint == "best":
+            known = None
+        scores = self._evaluate(trainer, prefix, config.output_dir, known)
+        for name, records in self.data.test.items():
+            predictions = trainer.predict(records, self.predict_batch_size)
+            if is_chief(self.strategy):
+                self.write_predictions(config.output_dir, name, predictions)
+        return scores
+
+    def run_seeds(self, config: TrainingConfig, num_seeds: int) -> dict[str, float]:
+        """Runs once, or with seeds `seed`, `seed` + 1, ... and reports the spread.
+
+        Of several, every run has a folder of its own, `seed_<seed>`, inside output_dir;
+        the eval_results.txt there has the mean of each score, and its standard
+        deviation over the seeds (of a sample, divided by n - 1) as `<score>_std`.
+        """
+        if num_seeds == 1:
+            return self.run(config)
+        scores = []
+        for seed in range(config.seed, config.seed + num_seeds):
+            folder = os.path.join(config.output_dir, f"seed_{seed}")
+            logging.info("***** seed %d: %s *****", seed, folder)
+            scores.append(
+                self.run(dataclasses.replace(config, seed=seed, output_dir=folder))
+            )
+        results = {}
+        for name in scores[0]:
+            values = [score[name] for score in scores]
+            results[name] = float(np.mean(values))
+            results[f"{name}_std"] = float(np.std(values, ddof=1))
+        if results:
+            self._write(config.output_dir, results)
+        return results
+
+    def _checkpoint(self, output_dir):
+        folder = output_dir
+        if self.use_checkpoint == "best":
+            folder = os.path.join(output_dir, BEST)
+        prefix = state.latest(folder)
+        if prefix is None:
+            raise ValueError(
+                f"{folder} holds no trained checkpoint: train first, with --do_train"
+                + (" and --do_eval" if self.use_checkpoint == "best" else "")
+            )
+        return prefix
+
+    def _evaluate(self, trainer, prefix, output_dir, known):
+        scores = {}
+        for name, records in self.data.dev.items():
+            found = known if known and not name else trainer.evaluate(records)
+            start = f"{name}_" if name else ""
+            scores |= {start + score: value for score, value in found.items()}
+        if scores:
+            scores["global_step"] = int(prefix.rpartition("-")[2])
+            self._write(output_dir, scores)
+        return scores
+
+    def _write(self, output_dir, results):
+        if not is_chief(self.strategy):
+            return
+        logging.info("***** Eval results *****")
+        for name in sorted(results):
+            logging.info("  %s = %s", name, results[name])
+        write_results(os.path.join(output_dir, RESULTS_FILE), results)
