@@ -16,6 +16,7 @@ from checkpoints.mapping import Checkpoint, CheckpointError, find_reason
 from modeling.bert import BertConfig
 
 CONFIG = "bert_config.json"
+TASK = "task.json"  # in a training folder: names its labels, among others
 # Tensors with one row a vocabulary entry.
 VOCAB_TENSORS = frozenset(
     {"bert/embeddings/word_embeddings", "cls/predictions/output_bias"}
@@ -122,9 +123,15 @@ def open_checkpoint(prefix: str) -> Checkpoint:
         config=config_file and BertConfig.from_json_file(config_file),
         vocab_file=files.find(folder, files.VOCAB),
         do_lower_case=files.read_do_lower_case(folder),
-        labels=None,
+        labels=_read_labels(folder),
         reader=lambda name: _read(reader, prefix, name),
     )
+
+
+def _read_labels(folder: str) -> tuple[str, ...] | None:
+    path = files.find(folder, TASK)
+    labels = files.read_json(path).get("labels") if path else None
+    return tuple(labels) if labels else None
 
 
 def _read(

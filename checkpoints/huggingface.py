@@ -250,7 +250,7 @@ def save(
     finished is not taken for a model.
 
     Args:
-      folder: local; holds no weights yet.
+      folder: holds no weights yet.
       tensors: Google's name -> float32 array.
       config: the model's.
       vocab_file: to copy; None for none.
@@ -268,7 +268,7 @@ def save(
     for name in (WEIGHTS, INDEX):
         if files.find(folder, name):
             raise CheckpointError(f"{folder}: already holds {name}; not replaced")
-    os.makedirs(folder, exist_ok=True)
+    tf.io.gfile.makedirs(folder)
     values = huggingface_config.to_dict(config, architecture, labels)
     files.write_json(os.path.join(folder, CONFIG), values)
     files.write_tokenizer(
@@ -366,5 +366,7 @@ def _write(
             targets[name].rule.write(value)
         )
     # transformers refuses a file that does not say "pt".
-    safetensors.numpy.save_file(values, files.aside(path), metadata={"format": "pt"})
+    data = safetensors.numpy.save(values, metadata={"format": "pt"})
+    with tf.io.gfile.GFile(files.aside(path), "wb") as writer:
+        writer.write(data)
     tf.io.gfile.rename(files.aside(path), path, overwrite=True)

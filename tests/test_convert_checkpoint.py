@@ -1,0 +1,144 @@
+"""convert_checkpoint.py: any format to any, and back to the same bits."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import checkpoints
+import convert_checkpoint
+from checkpoints import google_bert
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HUGGINGFACE = ROOT / "tests/golden/checkpoints/huggingface"
+
+
+@pytest.fixture
+def source(tmp_path) -> pathlib.Path:
+    """The golden Hugging Face folder, with a vocabulary."""
+    folder = shutil.copytree(HUGGINGFACE, tmp_path / "source")
+    (folder / "vocab.txt").write_text("".join(f"w{i}\n" for i in range(31)))
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    return folder
+
+
+def assert_same_model(left, right) -> None:
+    """Same tensors bit for bit, same config, vocabulary and tokenizer."""
+    left, right = map(checkpoints.open_checkpoint, (left, right))
+    assert left.shapes == right.shapes
+    for name in left.shapes:
+        np.testing.assert_array_equal(left.read(name), right.read(name), err_msg=name)
+    assert left.config == right.config
+    assert left.do_lower_case == right.do_lower_case
+    texts = [pathlib.Path(c.vocab_file).read_bytes() for c in (left, right)]
+    assert texts[0] == texts[1]
+
+
+def test_there_and_back_gives_the_same_model(source, tmp_path):
+    there, back = str(tmp_path / "there"), str(tmp_path / "back")
+    convert_checkpoint.convert(source, there, "google_bert")
+    convert_checkpoint.convert(there, back, "huggingface")
+    assert checkpoints.open_checkpoint(there).format == "google_bert"
+    assert checkpoints.open_checkpoint(back).format == "huggingface"
+    assert_same_model(source, there)
+    assert_same_model(source, back)
+
+
+@pytest.mark.shared_data
+def test_the_original_checkpoint_goes_there_and_back(golden_dir, shared_dir, tmp_path):
+    there, back = str(tmp_path / "there"), str(tmp_path / "back")
+    vocab = str(shared_dir / "vocab/google_uncased_en_vocab.txt")
+    convert_checkpoint.convert(
+        f"{golden_dir}/bert/bert_model.ckpt", there, "huggingface", vocab_file=vocab
+    )
+    convert_checkpoint.convert(there, back, "google_bert")
+    assert_same_model(there, back)
+    original = checkpoints.open_checkpoint(golden_dir / "bert")
+    copy = checkpoints.open_checkpoint(back)
+    assert copy.shapes == original.shapes
+    assert copy.config == original.config
+    for name in original.shapes:
+        np.testing.assert_array_equal(copy.read(name), original.read(name))
+
+
+def test_a_training_folder_leaves_its_optimizer_behind(source, tmp_path):
+    found = checkpoints.open_checkpoint(source)
+    tensors = {name: found.read(name) for name in found.shapes}
+    training = tmp_path / "training"
+    google_bert.save(
+        f"{training}/model.ckpt-30", tensors | {"trainer/step": np.int64(30)}
+    )
+    (training / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-30"\n')
+    (training / "bert_config.json").write_text(found.config.to_json_string())
+    shutil.copy(source / "vocab.txt", training)
+    shutil.copy(source / "tokenizer_config.json", training)
+    convert_checkpoint.convert(str(training), str(tmp_path / "out"), "google_bert")
+    assert_same_model(source, tmp_path / "out")
+    assert checkpoints.open_checkpoint(tmp_path / "out").ignored == {}
+
+
+def test_a_trained_classifier_takes_its_labels_along(source, tmp_path):
+    found = checkpoints.open_checkpoint(source)
+    tensors = {n: found.read(n) for n in found.shapes if n.startswith("bert/")}
+    head = np.arange(36, dtype="f4").reshape(3, 12)
+    tensors |= {"output_weights": head, "output_bias": head[:, 0]}
+    training = str(tmp_path / "training")
+    google_bert.save_folder(training, tensors, found.config, found.vocab_file, True)
+    task = {"task_name": "custom", "labels": ["négatif", "neutral", "positive"]}
+    pathlib.Path(training, "task.json").write_text(json.dumps(task))
+    convert_checkpoint.convert(training, str(tmp_path / "out"), "huggingface")
+    labels = checkpoints.open_checkpoint(tmp_path / "out").labels
+    assert labels == ("négatif", "neutral", "positive")
+    assert_same_model(training, tmp_path / "out")
+
+
+def test_what_is_not_beside_the_weights_is_asked_for_by_flag(source, tmp_path):
+    lonely = tmp_path / "lonely"
+    lonely.mkdir()
+    shutil.copy(source / "model.safetensors", lonely)
+    out = tmp_path / "out"
+    with pytest.raises(checkpoints.CheckpointError) as error:
+        convert_checkpoint.convert(str(lonely), str(out), "google_bert")
+    assert "--bert_config_file" in str(error.value)
+    assert "--vocab_file" in str(error.value)
+    assert not out.exists()
+    convert_checkpoint.convert(
+        str(lonely),
+        str(out),
+        "google_bert",
+        bert_config_file=str(source / "config.json"),
+        vocab_file=str(source / "vocab.txt"),
+    )
+    found = checkpoints.open_checkpoint(out)
+    assert found.config.hidden_act == "gelu_erf"
+    assert found.vocab_file == str(out / "vocab.txt")
+
+
+def test_a_folder_with_anything_in_it_is_not_touched(source, tmp_path):
+    before = {path: path.read_bytes() for path in source.iterdir()}
+    with pytest.raises(checkpoints.CheckpointError, match="not empty"):
+        convert_checkpoint.convert(str(source), str(source), "google_bert")
+    assert {path: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_the_script_runs_from_its_flags(source, tmp_path):
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "convert_checkpoint.py",
+            f"--input_checkpoint={source}",
+            f"--output_path={out}",
+            "--output_format=google_bert",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "46 tensors, 0 left out" in done.stderr
+    assert_same_model(source, out)
