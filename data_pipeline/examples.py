@@ -1,0 +1,92 @@
+"""What a data set gives to a sentence (pair) classifier, before tokenization."""
+
+import dataclasses
+import math
+
+Label = str | float | tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InputExample:
+    """One example.
+
+    Attributes:
+      guid: a name for it; where possible, what finds it in its file.
+      text_a: the first, or only, text.
+      text_b: the second text of a pair.
+      label: a label's name; a number (regression); a tuple of names (multi-label);
+        None where it is not known.
+    """
+
+    guid: str
+    text_a: str
+    text_b: str | None = None
+    label: Label | None = None
+
+
+class DataProcessor:
+    """Reads a data set's folder.
+
+    Attributes:
+      output_kind: "single_label", "multi_label" or "regression".
+      metrics: names of the task's metrics.
+      main_metric: the one that chooses the best checkpoint.
+    """
+
+    output_kind: str = "single_label"
+    metrics: tuple[str, ...] = ("accuracy",)
+    main_metric: str = "accuracy"
+
+    def get_train_examples(self, data_dir: str) -> list[InputExample]:
+        """The training set."""
+        raise NotImplementedError()
+
+    def get_dev_examples(self, data_dir: str) -> list[InputExample]:
+        """The development set."""
+        raise NotImplementedError()
+
+    def get_test_examples(self, data_dir: str) -> list[InputExample]:
+        """The set to predict; its labels may be None."""
+        raise NotImplementedError()
+
+    def get_labels(self) -> list[str]:
+        """The labels' names in the order of their ids; [] for regression."""
+        raise NotImplementedError()
+
+    def extra_dev_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
+        """Further development sets by name, such as MNLI's mismatched one."""
+        del data_dir
+        return {}
+
+    def extra_test_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
+        """Further sets to predict, by name."""
+        del data_dir
+        return {}
+
+
+def check_label(label: str, labels: list[str], path: str, line: int) -> str:
+    """Returns a label that is one of the known ones.
+
+    Raises:
+      ValueError: it is not; names file, line, the label and the known labels.
+    """
+    if label not in labels:
+        raise ValueError(
+            f"{path}, line {line}: unknown label {label!r}; known: {labels}"
+        )
+    return label
+
+
+def parse_score(text: object, path: str, line: int) -> float:
+    """Returns a regression target.
+
+    Raises:
+      ValueError: it is not a finite number; names file, line and what was found.
+    """
+    try:
+        score = math.nan if isinstance(text, bool) else float(text)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise ValueError(f"{path}, line {line}: wanted a finite number, got {text!r}")
+    return score

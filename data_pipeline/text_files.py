@@ -1,0 +1,178 @@
+"""Rows of the user's tsv, csv and jsonl files; every error names file and line."""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+# (line number from 1, the values of the wanted columns)
+Row = tuple[int, tuple[object, ...]]
+
+
+def read_text(path: str) -> str:
+    """The whole of a UTF-8 file, without its byte order mark.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is empty, or not UTF-8; names line and byte.
+    """
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        data = file.read()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: not UTF-8, byte 0x{data[error.start]:02x} at "
+            f"offset {error.start} of the file ({error.reason})"
+        ) from error
+    text = text.removeprefix("\ufeff")
+    if not text.strip():
+        raise ValueError(f"{path}: the file is empty")
+    return text
+
+
+def tsv_rows(
+    path: str,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    header: Sequence[str] | None = None,
+    skip_ragged: bool = False,
+) -> Iterator[Row]:
+    """Yields rows of a tab separated file, split at tabs and nowhere else.
+
+    Quotes mean nothing: real files hold unbalanced ones.
+
+    Args:
+      path: the file.
+      columns: names of the wanted columns.
+      optional: columns whose values are None where the file has no such column.
+      header: the columns' names, where the file does not begin with them.
+      skip_ragged: leaves out rows of the wrong width and logs how many.
+
+    Yields:
+      (line number, values of `columns` and `optional`).
+
+    Raises:
+      ValueError: a missing column or a row of the wrong width, and as `read_text`.
+    """
+    lines = _lines(path)
+    first = 1
+    if header is None:
+        header, first = lines[0].split("\t"), 2
+    pick = _picker(path, header, columns, optional)
+    skipped = []
+    for number, line in enumerate(lines[first - 1 :], first):
+        fields = line.split("\t")
+        if len(fields) == len(header):
+            yield number, pick(fields)
+        elif skip_ragged:
+            skipped.append(number)
+        else:
+            raise _ragged(path, number, header, fields)
+    if skipped:
+        logging.warning(
+            "%s: left out %d lines that do not have %d fields, the first is line %d",
+            path,
+            len(skipped),
+            len(header),
+            skipped[0],
+        )
+
+
+def csv_rows(
+    path: str, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Yields rows of a comma separated file with a header; fields may be quoted.
+
+    Args, Yields, Raises: as `tsv_rows`; the line is the one where the row begins.
+    """
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    header, pick = None, None
+    number = 1
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        if fields is None:
+            return
+        if header is None:
+            header, pick = fields, _picker(path, fields, columns, optional)
+        elif len(fields) == len(header):
+            yield number, pick(fields)
+        elif fields:  # a blank line, for which the csv module gives [], is no row
+            raise _ragged(path, number, header, fields)
+        number = reader.line_num + 1
+
+
+def jsonl_rows(
+    path: str, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Yields rows of a file with one JSON object a line.
+
+    Args, Yields, Raises: as `tsv_rows`; a column is missing if any object lacks it.
+    """
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{path}, line {number}: wanted a JSON object, got {line[:40]!r}"
+            )
+        for name in columns:
+            if name not in content:
+                raise ValueError(
+                    f"{path}, line {number}: no column {name!r}; "
+                    f"found {sorted(content)}"
+                )
+        yield number, tuple(content.get(name) for name in (*columns, *optional))
+
+
+READERS: dict[str, Callable[..., Iterator[Row]]] = {
+    "tsv": tsv_rows,
+    "csv": csv_rows,
+    "jsonl": jsonl_rows,
+}
+
+
+def _lines(path: str) -> list[str]:
+    """Lines ended by LF or CRLF, without blank ones at the end of the file."""
+    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    while not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def _picker(
+    path: str, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]
+) -> Callable[[Sequence[str]], tuple[str | None, ...]]:
+    """A function from a row's fields to the values of the wanted columns."""
+    for name in columns:
+        if name not in header:
+            raise ValueError(f"{path}: no column {name!r}; found {list(header)}")
+    for name in (*columns, *optional):
+        if list(header).count(name) > 1:
+            raise ValueError(f"{path}: column {name!r} occurs more than once")
+    places = [
+        header.index(name) if name in header else None for name in (*columns, *optional)
+    ]
+    return lambda fields: tuple(
+        None if place is None else fields[place] for place in places
+    )
+
+
+def _ragged(
+    path: str, number: int, header: Sequence[str], fields: Sequence[str]
+) -> ValueError:
+    return ValueError(
+        f"{path}, line {number}: wanted {len(header)} fields {list(header)}, "
+        f"got {len(fields)}"
+    )
