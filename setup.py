@@ -31,8 +31,7 @@ setuptools.setup(
         # 2.20 is the last release with a TPU build (the extra below).
         "tensorflow>=2.20",
         "tensorflow-text>=2.20",
-        # TensorFlow writes TensorBoard's files only when TensorBoard is installed,
-        # and since 2.21 no longer asks for it.
+        # To look at the events that training writes; TensorFlow brings it to 2.20 only.
         "tensorboard>=2.20",
         "numpy>=1.26",
         "absl-py>=2.0",
