@@ -249,10 +249,14 @@ def prepare_output_dir() -> None:
         raise ValueError(f"--output_dir={folder} is a file; wanted a folder")
     tf.io.gfile.makedirs(folder)
     if FLAGS.do_train:
-        given = (f.serialize() for f in FLAGS.get_key_flags_for_module(sys.argv[0]))
-        write_text(
-            os.path.join(folder, "flags.txt"), "\n".join(filter(None, given)) + "\n"
+        ours = FLAGS.flags_by_module_dict()
+        values = (
+            flag.serialize()
+            for module in (__name__, sys.argv[0])
+            for flag in ours.get(module, ())
         )
+        text = "\n".join(sorted(value for value in values if value)) + "\n"
+        write_text(os.path.join(folder, "flags.txt"), text)
 
 
 def finetuning_config(train: Records | None) -> TrainingConfig:

@@ -4,6 +4,13 @@ import os
 import pathlib
 
 import pytest
+import tensorflow as tf
+
+# Two devices on every machine, for the tests of distribution; before TensorFlow starts.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED_DATA = pathlib.Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared/data"))

@@ -22,6 +22,10 @@ class Evaluator:
         """
         self._task, self._model = task, model
         self._strategy = tf.distribute.get_strategy()
+        # Autograph has nothing to convert here, and takes seconds to find that out.
+        self._predict_batch = tf.function(
+            self._predict_batch_eager, autograph=False, reduce_retracing=True
+        )
 
     def evaluate(self, records: Records, batch_size: int) -> dict[str, float]:
         """Scores the model on labelled examples.
@@ -75,8 +79,7 @@ class Evaluator:
             )
         return outputs
 
-    @tf.function(reduce_retracing=True)
-    def _predict_batch(self, batch):
+    def _predict_batch_eager(self, batch):
         outputs = self._strategy.run(self._predict_replica, args=(batch,))
         return {
             name: self._strategy.gather(value, axis=0)

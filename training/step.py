@@ -74,13 +74,16 @@ class TrainStep:
             self._good_steps = _counter("good_steps", 0, tf.int64)
             self.state["trainer/loss_scale"] = self._loss_scale
             self.state["trainer/good_steps"] = self._good_steps
+        # Autograph has nothing to convert here, and takes seconds to find that out.
         self._forward_backward = tf.function(
-            self._forward_backward_eager, jit_compile=config.jit_compile
+            self._forward_backward_eager,
+            jit_compile=config.jit_compile,
+            autograph=False,
         )
+        self.run = tf.function(self._run, autograph=False)
 
-    @tf.function
-    def run(self, iterator, num_steps, stop):
-        """Makes several updates in one host call.
+    def _run(self, iterator, num_steps, stop):
+        """Makes several updates in one host call; `run` is its compiled form.
 
         Args:
           iterator: yields per-replica batches.
@@ -89,20 +92,28 @@ class TrainStep:
 
         Returns:
           losses float32 [num_steps], gradient norms float32 [num_steps] (before
-          clipping), and int32 [], how many replicas were asked to stop.
+          clipping), and float32 [], how many replicas were asked to stop.
         """
-        losses = tf.TensorArray(tf.float32, num_steps)
-        norms = tf.TensorArray(tf.float32, num_steps)
-        stopping = tf.zeros([], tf.int32)
-        for i in tf.range(num_steps):
-            results = self.strategy.run(self._update, args=(next(iterator), stop))
+
+        def body(i, losses, norms, _):
+            results = self.strategy.run(self._update, args=(iterator.get_next(), stop))
             # Every replica returns the all-reduced value: take the first.
             loss, norm, stopping = (
                 self.strategy.experimental_local_results(result)[0]
                 for result in results
             )
-            losses = losses.write(i, loss)
-            norms = norms.write(i, norm)
+            return i + 1, losses.write(i, loss), norms.write(i, norm), stopping
+
+        _, losses, norms, stopping = tf.while_loop(
+            lambda i, *_: i < num_steps,
+            body,
+            (
+                tf.constant(0),
+                tf.TensorArray(tf.float32, num_steps),
+                tf.TensorArray(tf.float32, num_steps),
+                tf.constant(0.0),
+            ),
+        )
         return losses.stack(), norms.stack(), stopping
 
     def recovers_from_overflow(self) -> bool:
@@ -114,8 +125,8 @@ class TrainStep:
         step = self.global_step.read_value()
         denominators, stopping = context.all_reduce(
             tf.distribute.ReduceOp.SUM,
-            # The identity brings `stop` from the loop's graph into the replica's.
-            (self.task.loss_denominators(batch), tf.identity(stop)),
+            # int32 would be reduced elsewhere than float32, which is an error.
+            (self.task.loss_denominators(batch), tf.cast(stop, tf.float32)),
         )
         replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
         scale = self._loss_scale.read_value() if self.config.scale_loss else 1.0
@@ -151,21 +162,30 @@ class TrainStep:
         if pieces == 1:
             return self._forward_backward(batch, denominators, seed, scale)
         rows = next(iter(batch.values())).shape[0] // pieces
-        total = tf.zeros([])
-        sums = [tf.zeros(v.shape) for v in self.optimizer.trainable.values()]
-        for piece in tf.range(pieces):
+
+        def body(piece, total, sums):
             micro = {
                 name: value[piece * rows : (piece + 1) * rows]
                 for name, value in batch.items()
             }
+            for value in micro.values():
+                value.set_shape([rows, *value.shape[1:]])
             # Micro-batches of one step draw different masks.
             micro_seed = [seed[0] * pieces + piece, seed[1]]
             loss, gradients = self._forward_backward(
                 micro, denominators, micro_seed, scale
             )
-            total += loss
             sums = [a + b for a, b in zip(sums, gradients, strict=True)]
-        return total, sums
+            return piece + 1, total + loss, sums
+
+        zeros = [tf.zeros(v.shape) for v in self.optimizer.trainable.values()]
+        _, loss, gradients = tf.while_loop(
+            lambda piece, *_: piece < pieces,
+            body,
+            (tf.constant(0), tf.zeros([]), zeros),
+            parallel_iterations=1,
+        )
+        return loss, gradients
 
     def _forward_backward_eager(self, batch, denominators, seed, scale):
         variables = list(self.optimizer.trainable.values())

@@ -142,6 +142,7 @@ class Trainer:
         """
         config = self._config
         if self._chief:
+            tf.io.gfile.makedirs(config.output_dir)
             settings = {**settings, **config.settings()}
             state.check_settings(config.output_dir, settings)
             self._task.save_beside(config.output_dir)

@@ -1,0 +1,354 @@
+"""The training loop: what it promises of numbers, of resuming and of stopping."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+import modeling
+from data_pipeline import batching
+from optimization import OptimizerConfig
+from training import state
+from training.finetuning import Data, FineTuning
+from training.strategy import DistributionConfig, make_strategy
+from training.trainer import BEST, Trainer, TrainingConfig
+
+STEPS = 6
+
+
+class WithoutDropout:
+    """A task whose losses are a function of weights and batch alone."""
+
+    def __init__(self, task):
+        self._task = task
+
+    def __getattr__(self, name):
+        return getattr(self._task, name)
+
+    def loss_sums(self, model, batch, dropout_seed):
+        """As the task's, with dropout off."""
+        del dropout_seed
+        return self._task.loss_sums(model, batch, None)
+
+
+class Run:
+    """A tiny task with its data, and trainers of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.task = tiny.task(folder)
+        self.train = self.task.records("train", tiny.examples(50), str(folder))
+        self.dev = self.task.records("eval", tiny.examples(37, 1), str(folder))
+
+    def trainer(self, name, strategy=None, task=None, **kwargs):
+        """Returns a trainer whose output folder is `name`."""
+        output = self.folder / name
+        output.mkdir(exist_ok=True)
+        config = TrainingConfig(
+            **{
+                "output_dir": str(output),
+                "num_train_steps": STEPS,
+                "train_batch_size": 8,
+                "eval_steps": 0,
+                "optimizer": OptimizerConfig(learning_rate=1e-2),
+                "seed": 5,
+                **kwargs,
+            }
+        )
+        strategy = strategy or tf.distribute.get_strategy()
+        return Trainer(task or self.task, strategy, config)
+
+    def weights(self, name, **kwargs):
+        """Trains and returns the weights by name."""
+        trainer = self.trainer(name, **kwargs)
+        trainer.train(self.train, None, {})
+        return weights_of(trainer)
+
+
+def weights_of(trainer):
+    variables = modeling.named_variables(trainer.model)
+    return {name: variable.numpy() for name, variable in variables.items()}
+
+
+def assert_close(left, right, **tolerance):
+    assert left.keys() == right.keys()
+    for name in left:
+        if name.endswith("key/bias"):
+            continue  # its true gradient is zero: rounding, amplified by Adam
+        np.testing.assert_allclose(left[name], right[name], err_msg=name, **tolerance)
+
+
+def assert_equal(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+def tensors(prefix):
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {
+        name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
+
+
+def test_two_mirrored_devices_equal_one(run):
+    task = WithoutDropout(run.task)
+    mirrored = make_strategy(DistributionConfig("mirrored"))
+    assert mirrored.num_replicas_in_sync == 2
+    one = run.weights("one", task=task)
+    assert_close(run.weights("two", strategy=mirrored, task=task), one, atol=2e-5)
+
+
+def test_two_mirrored_devices_score_every_example_once(run):
+    one = run.trainer("one").predict(run.dev, 8)
+    mirrored = make_strategy(DistributionConfig("mirrored"))
+    two = run.trainer("two", strategy=mirrored).predict(run.dev, 8)
+    assert len(one["probabilities"]) == run.dev.num_examples
+    np.testing.assert_allclose(one["probabilities"], two["probabilities"], atol=1e-6)
+    np.testing.assert_array_equal(one["label_ids"], two["label_ids"])
+
+
+def test_replicas_draw_different_dropout_masks(run):
+    mirrored = make_strategy(DistributionConfig("mirrored"))
+    trainer = run.trainer("two", strategy=mirrored)
+    with mirrored.scope():
+        updates = trainer._make_updates()
+    batch = next(iter(trainer._batches(run.train, 0)))
+    # The same rows on both replicas: only dropout can tell them apart.
+    first = mirrored.experimental_local_results(batch["input_ids"])[0]
+
+    @tf.function
+    def losses():
+        def replica():
+            context = tf.distribute.get_replica_context()
+            rows = {
+                "input_ids": first,
+                "input_mask": tf.ones_like(first),
+                "segment_ids": tf.zeros_like(first),
+                "label_ids": tf.zeros(first.shape[0], tf.int32),
+                "is_real_example": tf.ones(first.shape[0], tf.int32),
+            }
+            seed = tf.stack([7, context.replica_id_in_sync_group])
+            return run.task.loss_sums(trainer.model, rows, seed)["loss"]
+
+        return mirrored.run(replica)
+
+    del updates
+    left, right = mirrored.experimental_local_results(losses())
+    assert abs(float(left) - float(right)) > 1e-4
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_accumulated_pieces_equal_the_bigger_batch(run, pieces):
+    task = WithoutDropout(run.task)
+    whole = run.weights("whole", task=task)
+    split = run.weights("split", task=task, gradient_accumulation_steps=pieces)
+    assert_close(split, whole, atol=2e-5)
+
+
+def test_accumulated_pieces_draw_different_masks(run):
+    # With one mask for all pieces, dropout at a high rate would be visible as equal
+    # updates of equal rows; here it is enough that splitting changes the result.
+    whole = run.weights("whole")
+    split = run.weights("split", gradient_accumulation_steps=2)
+    assert any(not np.allclose(whole[n], split[n], atol=1e-4) for n in whole)
+
+
+def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(run):
+    whole = run.trainer("whole", save_checkpoints_steps=1000)
+    whole.train(run.train, None, {})
+    part = run.trainer("parts", save_checkpoints_steps=2, keep_checkpoint_max=0)
+    part.train(run.train, None, {})
+    folder = run.folder / "parts"
+    for file in folder.glob(f"model.ckpt-{STEPS}.*"):  # as if killed after step 4
+        file.unlink()
+    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-4"\n')
+    resumed = run.trainer("parts", save_checkpoints_steps=1000)
+    resumed.train(run.train, None, {})
+    assert_equal(weights_of(resumed), weights_of(whole))
+    last = f"model.ckpt-{STEPS}"
+    assert_equal(tensors(folder / last), tensors(run.folder / "whole" / last))
+
+
+def test_same_seed_same_bytes_other_seed_other_weights(run):
+    first, again = run.weights("first"), run.weights("again")
+    other = run.weights("other", seed=6)
+    assert_equal(first, again)
+    assert any((first[name] != other[name]).any() for name in first)
+
+
+def test_step_compiles_under_xla_with_static_shapes(run):
+    static = tiny.task(run.folder, static_shapes=True)
+    train = static.records("train", tiny.examples(50), str(run.folder))
+    xla = run.trainer("xla", task=static, jit_compile=True)
+    xla.train(train, None, {})
+    plain = run.trainer("plain", task=static)
+    plain.train(train, None, {})
+    # Dropout draws integers, so its masks are the same in both.
+    assert_close(weights_of(xla), weights_of(plain), atol=2e-4)
+
+
+def test_mixed_precision_keeps_float32_variables_and_learns(run):
+    precise = run.weights("float32", task=WithoutDropout(run.task))
+    for precision in ("bfloat16", "float16"):
+        mixed = run.weights(
+            precision, task=WithoutDropout(run.task), mixed_precision=precision
+        )
+        assert {value.dtype for value in mixed.values()} == {np.dtype("float32")}
+        for name in ("output_weights", "bert/pooler/dense/kernel"):
+            np.testing.assert_allclose(mixed[name], precise[name], atol=2e-2)
+            assert (mixed[name] != precise[name]).any()
+
+
+def test_overflow_under_float16_halves_the_scale_and_skips_the_update(run):
+    trainer = run.trainer("half", mixed_precision="float16")
+    updates = trainer._make_updates()
+    updates._loss_scale.assign(2.0**127)
+    before = weights_of(trainer)
+    batches = iter(trainer._batches(run.train, 0))
+    updates.run(batches, tf.constant(1), tf.constant(0))
+    assert_equal(weights_of(trainer), before)
+    assert float(updates._loss_scale.numpy()) == 2.0**126
+    assert int(updates.global_step.numpy()) == 1
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_names_the_examples(run):
+    trainer = run.trainer("nan", save_checkpoints_steps=2)
+
+    class Broken(WithoutDropout):
+        def loss_sums(self, model, batch, dropout_seed):
+            sums = self._task.loss_sums(model, batch, None)
+            step = dropout_seed[0]
+            return {"loss": sums["loss"] + tf.where(step == 3, np.nan, 0.0)}
+
+    trainer._task = Broken(run.task)
+    with pytest.raises(FloatingPointError, match=r"step 3: the loss is nan") as error:
+        trainer.train(run.train, None, {})
+    batches = batching.train_batches(
+        list(run.train.files),
+        run.task.feature_spec,
+        batch_size=8,
+        seed=5,
+        start_step=3,
+        buckets=run.task.buckets,
+    )
+    rows = next(iter(batches))["example_index"].numpy()
+    assert all(f"example-{row}:" in str(error.value) for row in rows)
+    assert state.latest(str(run.folder / "nan")).endswith("model.ckpt-2")
+
+
+def test_best_checkpoint_is_kept_and_patience_ends_the_run(run):
+    scores = iter([0.5, 0.7, 0.6, 0.7, 0.1, 0.2])
+    trainer = run.trainer("best", eval_steps=1, early_stopping_patience=2)
+    trainer.evaluate = lambda records: {"eval_accuracy": next(scores)}
+    trainer.train(run.train, run.dev, {})
+    output = str(run.folder / "best")
+    assert state.latest(os.path.join(output, BEST)).endswith("model.ckpt-2")
+    assert state.latest(output).endswith("model.ckpt-4")
+    results = tiny.read_results(os.path.join(output, BEST, "eval_results.txt"))
+    assert results == {"eval_accuracy": 0.7, "global_step": 2}
+    # Patience ran out for good: running again trains no further.
+    again = run.trainer("best", eval_steps=1, early_stopping_patience=2)
+    again.train(run.train, run.dev, {})
+    assert state.latest(output).endswith("model.ckpt-4")
+
+
+def test_only_the_newest_checkpoints_are_kept(run):
+    run.weights("few", save_checkpoints_steps=1, keep_checkpoint_max=2)
+    found = sorted(path.name for path in (run.folder / "few").glob("*.index"))
+    assert found == ["model.ckpt-5.index", "model.ckpt-6.index"]
+
+
+def test_folder_of_another_training_is_refused_and_left_alone(run):
+    run.weights("used")
+    folder = run.folder / "used"
+    before = {
+        path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()
+    }
+    other = run.trainer("used", train_batch_size=10)
+    with pytest.raises(ValueError, match=r"train_batch_size: there 8, now 10"):
+        other.train(run.train, None, {})
+    after = {
+        path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()
+    }
+    assert after == before
+
+
+def test_batch_that_cannot_be_divided_is_refused(run):
+    with pytest.raises(ValueError, match=r"--train_batch_size=8 .*_steps=3"):
+        run.trainer("odd", gradient_accumulation_steps=3)
+
+
+def test_events_hold_loss_rate_norm_speed_and_scores(run):
+    trainer = run.trainer("events", eval_steps=3)
+    trainer.train(run.train, run.dev, {})
+    found = {}
+    for path in pathlib.Path(run.folder / "events" / "events").glob("events.out.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                number = float(tf.make_ndarray(value.tensor))
+                found.setdefault(value.tag, {})[event.step] = number
+    assert set(found) >= {
+        "train/loss",
+        "train/gradient_norm",
+        "train/learning_rate",
+        "train/examples_per_second",
+        "eval/eval_accuracy",
+    }
+    assert sorted(found["eval/eval_accuracy"]) == [3, 6]
+    assert found["train/learning_rate"][6] == pytest.approx(1e-2 / 6, rel=1e-5)
+
+
+def test_frozen_encoder_stays_as_it_was(run):
+    trainer = run.trainer(
+        "frozen", optimizer=OptimizerConfig(learning_rate=1e-2, finetune_encoder=False)
+    )
+    before = weights_of(trainer)
+    trainer.train(run.train, None, {})
+    after = weights_of(trainer)
+    moved = {name for name in before if (before[name] != after[name]).any()}
+    assert moved == {"output_weights", "output_bias"}
+
+
+def test_seeds_report_mean_and_standard_deviation(run):
+    tuning = FineTuning(
+        task=run.task,
+        strategy=tf.distribute.get_strategy(),
+        data=Data(run.train, {"": run.dev}, {}),
+        settings={},
+        use_checkpoint="last",
+        predict_batch_size=8,
+        write_predictions=lambda *_: None,
+    )
+    config = TrainingConfig(
+        str(run.folder / "seeds"), 2, train_batch_size=8, eval_steps=0
+    )
+    results = tuning.run_seeds(config, 3)
+    losses = [
+        tiny.read_results(run.folder / "seeds" / f"seed_{seed}" / "eval_results.txt")
+        for seed in range(3)
+    ]
+    losses = [result["eval_loss"] for result in losses]
+    assert results["eval_loss"] == pytest.approx(np.mean(losses))
+    assert results["eval_loss_std"] == pytest.approx(np.std(losses, ddof=1))
+    assert len(set(losses)) == 3
+    written = tiny.read_results(run.folder / "seeds" / "eval_results.txt")
+    assert written == pytest.approx(results)
+
+
+def test_settings_that_do_not_shape_the_weights_may_change():
+    config = TrainingConfig("out", 3)
+    other = dataclasses.replace(
+        config, output_dir="else", save_checkpoints_steps=7, keep_checkpoint_max=1
+    )
+    assert config.settings() == other.settings()
+    assert config.settings() != dataclasses.replace(config, seed=1).settings()
