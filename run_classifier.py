@@ -94,6 +94,7 @@ def main(_):
         main_metric=processor.main_metric,
         max_seq_length=FLAGS.max_seq_length,
         do_lower_case=model.do_lower_case,
+        text_pair=any(e.text_b is not None for e in examples["train"].get("", ())),
     )
     task = ClassificationTask(
         config,

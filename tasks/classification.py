@@ -39,6 +39,7 @@ class ClassificationConfig:
       main_metric: the one of them by which checkpoints are compared.
       max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
       do_lower_case: whether the tokenizer lower-cases.
+      text_pair: whether the inputs are pairs of texts.
     """
 
     task_name: str
@@ -48,6 +49,7 @@ class ClassificationConfig:
     main_metric: str
     max_seq_length: int
     do_lower_case: bool
+    text_pair: bool = False
 
     @property
     def num_outputs(self) -> int:
