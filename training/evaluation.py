@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data_pipeline import batching
 from tasks.task import Records, Task
+from training.strategy import num_workers
 
 
 class Evaluator:
@@ -81,10 +82,13 @@ class Evaluator:
 
     def _predict_batch_eager(self, batch):
         outputs = self._strategy.run(self._predict_replica, args=(batch,))
-        return {
-            name: self._strategy.gather(value, axis=0)
-            for name, value in outputs.items()
-        }
+        return {name: self._together(value) for name, value in outputs.items()}
+
+    def _together(self, value):
+        """Concatenates the replicas' rows; over the network only where need be."""
+        if num_workers(self._strategy) > 1:
+            return self._strategy.gather(value, axis=0)
+        return tf.concat(self._strategy.experimental_local_results(value), axis=0)
 
     def _predict_replica(self, batch):
         outputs = dict(self._task.predict(self._model, batch))

@@ -162,21 +162,21 @@ class Trainer:
         events_dir = os.path.join(config.output_dir, "events") if self._chief else None
         scores = None
         with Progress(first, config.num_train_steps, events_dir) as progress:
+            # A run that ended between saving and evaluating evaluates first.
+            if dev and first and self._due(first, config.eval_steps):
+                self._follow(first, dev, best, progress)
             for step, stopping in self._run(updates, batches, first, train, progress):
+                if self._due(step, config.save_checkpoints_steps):
+                    self._save(variables)
                 scores = None
                 if dev and self._due(step, config.eval_steps):
-                    scores = self.evaluate(dev)
-                    progress.events(step, scores, prefix="eval")
-                    logging.info("step %d: %s", step, scores)
-                    if best.update(scores[self._task.main_metric]):
-                        self._save_best(step, scores)
-                ending = stopping or best.exhausted
-                if ending or self._due(step, config.save_checkpoints_steps):
+                    scores = self._follow(step, dev, best, progress)
+                if stopping or best.exhausted:
                     self._save(variables)
                 if stopping:
                     logging.info("terminated at step %d; the state is saved", step)
                     sys.exit(_TERMINATED)
-                if ending:
+                if best.exhausted:
                     logging.info("step %d: no better score since; stopped", step)
                     break
         return scores
@@ -192,6 +192,17 @@ class Trainer:
     def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
         """Predicts for every example, in order; see Evaluator.predict."""
         return self._evaluator.predict(records, batch_size)
+
+    def _follow(self, step, dev, best, progress):
+        """Evaluates while training, once a step, and keeps the best checkpoint."""
+        if best.is_known(step):
+            return None
+        scores = self.evaluate(dev)
+        progress.events(step, scores, prefix="eval")
+        logging.info("step %d: %s", step, scores)
+        if best.update(step, scores[self._task.main_metric]):
+            self._save_best(step, scores)
+        return scores
 
     def _make_updates(self):
         config = self._config
@@ -316,17 +327,24 @@ class _Best:
         self._patience = patience
         self._score = tf.Variable(-np.inf, dtype=tf.float64, trainable=False)
         self._since = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.state = {
             "trainer/best_score": self._score,
             "trainer/evaluations_since_best": self._since,
+            "trainer/evaluated_step": self._step,
         }
 
-    def update(self, score):
+    def is_known(self, step):
+        """Whether the score of that step was taken in before."""
+        return self._step.numpy() >= step
+
+    def update(self, step, score):
         """Takes in a score; returns whether it is the best."""
         better = score > self._score.numpy()
         if better:
             self._score.assign(score)
         self._since.assign(0 if better else self._since.numpy() + 1)
+        self._step.assign(step)
         return better
 
     @property

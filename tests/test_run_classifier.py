@@ -1,0 +1,189 @@
+"""The script as its user runs it: files, resuming after a kill, workers, errors."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from absl.testing import flagsaver
+from test_training import assert_close, assert_equal, tensors
+
+import run_classifier
+
+LONG = ("--do_train", "--num_train_epochs=20", "--save_checkpoints_steps=3")
+
+
+def run_here(command):
+    """Runs a command's flags in this process."""
+    with flagsaver.flagsaver():
+        run_classifier.FLAGS.unparse_flags()
+        run_classifier.FLAGS(command[1:])
+        run_classifier.main([])
+
+
+def wait_for(path, process, seconds=120):
+    """Waits until a file is there."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1][-2000:]
+        assert time.monotonic() < end, f"no {path} after {seconds} s"
+        time.sleep(0.02)
+
+
+def test_train_evaluate_predict_leave_a_folder_that_stands_alone(tmp_path):
+    output = tmp_path / "out"
+    command = tiny.classifier_command(tmp_path, output, "--do_train", "--do_eval")
+    run_here([*command, "--do_predict", "--num_train_epochs=2"])
+    results = tiny.read_results(output / "eval_results.txt")
+    assert set(results) == {
+        "eval_accuracy",
+        "eval_loss",
+        "eval_macro_f1",
+        "global_step",
+    }
+    assert results["global_step"] == int(100 / 8 * 2)
+    probabilities = np.loadtxt(output / "test_results.tsv", delimiter="\t")
+    assert probabilities.shape == (11, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    labels = [e.label == "good" for e in tiny.examples(11, 2)]
+    accuracy = np.mean(probabilities.argmax(axis=1) == labels)
+    metrics = tiny.read_results(output / "test_metrics.txt")
+    assert metrics["test_accuracy"] == pytest.approx(accuracy)
+    # Elsewhere, without vocabulary, architecture or checkpoint flags: the same.
+    moved = tmp_path / "moved"
+    output.rename(moved)
+    (moved / "test_results.tsv").unlink()
+    keep = ("--task", "--data", "--text", "--label", "--max_seq")
+    flags = [flag for flag in command[2:] if flag.startswith(keep)]
+    run_here([*command[:2], *flags, f"--output_dir={moved}", "--do_predict"])
+    again = np.loadtxt(moved / "test_results.tsv", delimiter="\t")
+    np.testing.assert_array_equal(again, probabilities)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, kill):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    command = tiny.classifier_command(tmp_path, parts, *LONG)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(parts / "model.ckpt-3.index", process)
+    time.sleep(random.uniform(0, 0.2))
+    process.send_signal(kill)
+    errors = process.communicate()[1]
+    before = tf.train.latest_checkpoint(str(parts))
+    steps = int(before.rpartition("-")[2])
+    assert steps < 250, "the run ended before it was killed"
+    if kill == signal.SIGTERM:
+        assert process.returncode == 128 + signal.SIGTERM
+        assert f"terminated at step {steps}; the state is saved" in errors
+        assert "Traceback" not in errors
+    resumed = tiny.run(command)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert f"resumed from {before}" in resumed.stderr
+    run_here(tiny.classifier_command(tmp_path, whole, *LONG))
+    assert_equal(tensors(parts / "model.ckpt-250"), tensors(whole / "model.ckpt-250"))
+
+
+@pytest.mark.slow
+def test_two_workers_on_loopback_equal_one(tmp_path):
+    def worker(output, strategy, environment):
+        return subprocess.Popen(
+            [sys.executable, str(tiny.ROOT / "tests/worker.py")]
+            + [str(tmp_path), output, strategy],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(process):
+        out, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors[-3000:]
+        return out
+
+    alone = wait(worker("alone", "off", {}))
+    sockets = [socket.socket() for _ in range(2)]
+    for found in sockets:
+        found.bind(("127.0.0.1", 0))
+    cluster = {"worker": [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]}
+    for found in sockets:
+        found.close()
+    workers = []
+    for index in range(2):
+        config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+        environment = {"TF_CONFIG": json.dumps(config)}
+        workers.append(worker("both", "multi_worker", environment))
+    outputs = [wait(process) for process in workers]
+    assert outputs[0] == outputs[1]
+    scores = [float(text.split("eval_loss': ")[1].split(",")[0]) for text in outputs]
+    expected = float(alone.split("eval_loss': ")[1].split(",")[0])
+    assert scores[0] == pytest.approx(expected, abs=1e-5)
+    both = tensors(tmp_path / "both" / "model.ckpt-6")
+    one = tensors(tmp_path / "alone" / "model.ckpt-6")
+    names = [name for name in one if "adam" not in name and "trainer/" not in name]
+    assert_close(
+        {name: both[name] for name in names},
+        {name: one[name] for name in names},
+        atol=2e-5,
+    )
+
+
+def broken(tmp_path, name, text):
+    """Writes a broken data file over a good one; returns the command's flags."""
+    command = tiny.classifier_command(
+        tmp_path, tmp_path / "out", "--do_train", "--do_eval"
+    )
+    (tmp_path / "data" / name).write_bytes(text)
+    return command
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("dev.tsv", b"text\tlabel\ngood\tgood\nfine\tfair\n", r"dev.tsv.*3.*'fair'"),
+        ("train.tsv", b"words\tlabel\ngood\tgood\n", r"train.tsv.*'text'.*words"),
+        ("train.tsv", b"text\tlabel\ngood\tgood\nbad\n", r"train.tsv.*3"),
+        ("train.tsv", b"", r"train.tsv.*empty"),
+        ("train.tsv", b"text\tlabel\ngood\tgood\n\xff\tbad\n", r"train.tsv.*3"),
+    ],
+    ids=["unknown label", "missing column", "ragged", "empty", "undecodable"],
+)
+def test_bad_data_stops_the_run_before_training(tmp_path, file, text, message):
+    command = broken(tmp_path, file, text)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        run_here(command)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--max_seq_length=41"], r"--max_seq_length=41.*max_position_embeddings=40"),
+        (["--task_name=mnli2"], r"--task_name=mnli2; known: .*mrpc"),
+        (["--nodo_train"], r"at least one of --do_train"),
+        (["--train_batch_size=1000"], r"100 training examples .* no batch"),
+        (["--init_checkpoint=nowhere"], r"nowhere"),
+        (["--seeds=0"], r"seeds"),
+    ],
+)
+def test_impossible_flags_name_themselves(tmp_path, flags, message):
+    command = tiny.classifier_command(tmp_path, tmp_path / "out", "--do_train", *flags)
+    with pytest.raises(Exception, match=f"(?s){message}"):
+        run_here([*command, "--num_train_epochs=1"])
+
+
+def test_vocabulary_of_another_model_is_refused(tmp_path):
+    command = tiny.classifier_command(tmp_path, tmp_path / "out", "--do_train")
+    with open(tmp_path / "vocab.txt", "a") as file:
+        file.write("more\n")
+    with pytest.raises(ValueError, match=r"vocab.txt has 38 rows.*vocab_size=37"):
+        run_here(command)
