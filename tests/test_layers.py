@@ -109,6 +109,8 @@ CASES = {
     ),
 }
 HAVE_DROPOUT = [name for name, case in CASES.items() if 0.1 in case[1]]
+# Layers with a second way of computing.
+FUSED = HAVE_DROPOUT
 
 
 def make(name, **kwargs):
@@ -187,6 +189,53 @@ def test_mixed_precision_keeps_variables_float32_and_comes_near(name):
     for path, variable in base.named_variables(mixed).items():
         assert variable.value.dtype == tf.float32, path
     assert_close(mixed(*inputs), layer(*inputs), 0.1)
+
+
+def outputs_and_gradients(layer, inputs, seed):
+    """Runs a layer both ways, with dropout."""
+    variables = [v.value for v in layer.variables]
+    inputs = [tf.identity(x) for x in inputs]
+    # A mask's bias (rank 4) is a constant: the clusters have no gradient for it.
+    watched = variables + [x for x in inputs if x.dtype.is_floating and x.ndim < 4]
+    with tf.GradientTape() as tape:
+        tape.watch(watched)
+        seed = {} if seed is None else {"dropout_seed": seed}
+        outputs = tf.nest.flatten(layer(*inputs, **seed))
+        loss = tf.add_n([tf.reduce_sum(x * _normal(*x.shape)) for x in outputs])
+    gradients = tape.gradient(loss, watched, unconnected_gradients="zero")
+    return outputs, [tf.convert_to_tensor(x) for x in gradients]
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("seed", [None, [3, 4]])
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+def test_fused_clusters_equal_the_plain_layer(name, seed, jit_compile):
+    plain, inputs = make(name)
+    fused, _ = make(name, fused=True)
+    for variable in plain.variables:
+        if variable.name in ("bias", "beta"):
+            variable.assign(_normal(*variable.shape))
+    for a, b in zip(fused.variables, plain.variables, strict=True):
+        a.assign(b)
+    seed = None if seed is None else tf.constant(seed)
+    wanted = outputs_and_gradients(plain, inputs, seed)
+    run = outputs_and_gradients
+    if jit_compile is not None:
+        run = tf.function(run, jit_compile=jit_compile)
+    assert_close(run(fused, inputs, seed), wanted, 5e-5)
+
+
+def test_fused_clusters_equal_the_plain_layer_at_widths_that_are_added_by_halves():
+    block = {"hidden_size": 96, "num_heads": 2, "intermediate_size": 64}
+    block |= {"activation": "gelu_erf", "name": "it", "dropout_rate": 0.1}
+    inputs = [_normal(32, 96), masking.padding_bias(tf.ones([1, 32], tf.int32))]
+    results = []
+    for fused in (False, True):
+        layer = transformer.TransformerBlock(**block, **WIDE, fused=fused)
+        layer.build([None, 96])
+        seed = tf.constant([5, 6])
+        results.append(outputs_and_gradients(layer, inputs, seed))
+    assert_close(*results, 2e-4)
 
 
 @pytest.mark.parametrize("name", HAVE_DROPOUT)

@@ -238,7 +238,7 @@ def test_padding_never_changes_logits():
     ],
 )
 def test_a_model_made_from_its_config_is_the_same_model(cls, args):
-    model = cls(CONFIG, *args, dtype="mixed_bfloat16", seed=6)
+    model = cls(CONFIG, *args, dtype="mixed_bfloat16", seed=6, fused=True)
     twin = cls.from_config(json.loads(json.dumps(model.get_config())))
     assert twin.get_config() == model.get_config()
     assert twin.config == CONFIG
@@ -247,17 +247,20 @@ def test_a_model_made_from_its_config_is_the_same_model(cls, args):
         np.testing.assert_array_equal(variable, wanted[name], err_msg=name)
 
 
-def test_lengths_and_batches_may_be_unknown_when_tracing():
-    model, batch = modeling.BertClassifier(CONFIG, 3), _batch()
+@pytest.mark.parametrize("fused", [False, True])
+def test_lengths_and_batches_may_be_unknown_when_tracing(fused):
+    model, batch = modeling.BertClassifier(CONFIG, 3, fused=fused), _batch()
     spec = [tf.TensorSpec([None, None], tf.int32)] * 3
     traced = tf.function(lambda *x: model(*x), input_signature=spec)
     np.testing.assert_allclose(traced(*batch.values()), model(**batch), atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_a_classifier_overfits_one_batch_with_dropout_on(dtype):
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_classifier_overfits_one_batch_with_dropout_on(dtype, fused):
     config = dataclasses.replace(CONFIG, initializer_range=0.2)
-    model, batch = modeling.BertClassifier(config, 3, dtype=dtype), _batch()
+    model = modeling.BertClassifier(config, 3, dtype=dtype, fused=fused)
+    batch = _batch()
     variables = [v.value for v in modeling.named_variables(model).values()]
     labels = tf.constant([0, 2, 1, 0])
     slots = [tf.Variable(tf.zeros_like(v)) for v in variables]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from modeling.layers import base, dense, dropout
+from modeling.layers import base, dense, dropout, fused
 
 # B batch, S positions (F as queries, T as keys), N heads, D head size, H = N * D.
 
@@ -58,18 +58,54 @@ class SelfAttention(base.Layer):
         Returns:
           compute dtype [B*S, H].
         """
-        batch, _, _, length = base.shape_list(bias)
-        heads, size = self.num_heads, x.shape[-1] // self.num_heads
         parts = (self.query, self.key, self.value)
-        kernel = tf.concat([part.kernel for part in parts], axis=1)
-        offset = tf.concat([part.bias for part in parts], axis=0)
         x = tf.cast(x, self.compute_dtype)
-        mixed = tf.matmul(x, tf.cast(kernel, x.dtype)) + tf.cast(offset, x.dtype)
-        mixed = tf.reshape(mixed, [batch, length, 3, heads, size])
-        query, key, value = tf.unstack(tf.transpose(mixed, [2, 0, 3, 1, 4]))
+        kernel = tf.concat([tf.cast(part.kernel, x.dtype) for part in parts], axis=1)
+        offset = tf.concat([part.bias for part in parts], axis=0)
+        mixed = tf.matmul(x, kernel)  # [B*S, 3H]
+        attend = fused.self_attention if self.fused else self_attention
+        return attend(
+            mixed,
+            offset,
+            bias,
+            self.num_heads,
+            self.dropout_rate,
+            dropout_seed,
+            self.site,
+        )
 
-        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        probs = tf.nn.softmax(scores * size**-0.5 + bias)  # eq. 1; [B, N, F, T]
-        probs = dropout.dropout(probs, self.dropout_rate, dropout_seed, self.site)
-        context = tf.matmul(tf.cast(probs, x.dtype), value)  # [B, N, F, D]
-        return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, heads * size])
+
+def self_attention(
+    mixed: tf.Tensor,
+    offset: tf.Tensor,
+    bias: tf.Tensor,
+    heads: int,
+    rate: float,
+    seed: tf.Tensor | None,
+    site: int,
+) -> tf.Tensor:
+    """Dropout(softmax(Q K^T / sqrt(D) + bias)) V, of all heads: equation 1.
+
+    Args:
+      mixed: float [B*S, 3H], queries, keys and values without their biases.
+      offset: float32 [3H], their biases.
+      bias: float32 [B, 1, 1, S], added to the scores; a constant.
+      heads: int, N.
+      rate: float, of the dropout.
+      seed: int32 [2]; None = inference.
+      site: the dropout call site's id.
+
+    Returns:
+      [B*S, H] as `mixed`; softmax in float32.
+    """
+    batch, _, _, length = base.shape_list(bias)
+    size = mixed.shape[-1] // (3 * heads)
+    mixed += tf.cast(offset, mixed.dtype)
+    mixed = tf.reshape(mixed, [batch, length, 3, heads, size])
+    query, key, value = tf.unstack(tf.transpose(mixed, [2, 0, 3, 1, 4]))
+
+    scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+    probs = tf.nn.softmax(scores * size**-0.5 + bias)  # [B, N, F, T]
+    probs = dropout.dropout(probs, rate, seed, site)
+    context = tf.matmul(tf.cast(probs, mixed.dtype), value)  # [B, N, F, D]
+    return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, heads * size])

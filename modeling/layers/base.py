@@ -53,19 +53,31 @@ class Layer(keras.layers.Layer):
     Args:
       initializer_range: float, standard deviation of the truncated normal.
       seed: int; with a variable's released name it decides the initial weights.
+      fused: bool; True = compiled clusters between the matrix products (`fused.py`),
+        for training and predicting on a CPU; False = plain operations, for exports and
+        where the whole step is compiled. Both compute the same to rounding.
       **kwargs: `name` and `dtype`, a Keras dtype policy.
     """
 
-    def __init__(self, *, initializer_range: float = 0.02, seed: int = 0, **kwargs):
+    def __init__(
+        self,
+        *,
+        initializer_range: float = 0.02,
+        seed: int = 0,
+        fused: bool = False,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
         self.initializer_range = initializer_range
         self.seed = seed
+        self.fused = fused
 
     def inherit(self, name: str) -> dict:
         """Returns the keyword arguments of a sublayer of that name."""
         return {
             "initializer_range": self.initializer_range,
             "seed": self.seed,
+            "fused": self.fused,
             "dtype": self.dtype_policy,
             "name": name,
         }

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from modeling.layers import base, dense, dropout
+from modeling.layers import base, dense, dropout, fused
 
 
 class Embeddings(base.Layer):
@@ -77,8 +77,23 @@ class Embeddings(base.Layer):
                 f"input_ids have sequence length {length}, but the position table "
                 f"ends at max_position_embeddings {self.max_position_embeddings}"
             )
-        x = tf.gather(self.word_embeddings, input_ids)  # [B, S, H]
-        x += tf.gather(self.token_type_embeddings, segment_ids)
-        x += tf.slice(self.position_embeddings, [0, 0], [length, -1])
-        x = self.norm(tf.reshape(x, [-1, self.hidden_size]))
-        return dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
+        words = tf.gather(self.word_embeddings, input_ids)  # [B, S, H]
+        types = tf.gather(self.token_type_embeddings, segment_ids)
+        positions = tf.slice(self.position_embeddings, [0, 0], [length, -1])
+        if self.fused:
+            x = fused.sum_norm_dropout(
+                words,
+                types,
+                positions,
+                self.norm.gamma,
+                self.norm.beta,
+                self.norm.epsilon,
+                self.dropout_rate,
+                dropout_seed,
+                self.site,
+                self.compute_dtype,
+            )
+        else:
+            x = self.norm(words + types + positions)
+            x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
+        return tf.reshape(x, [-1, self.hidden_size])

@@ -5,7 +5,7 @@ Activations are two-dimensional, [B*S, H], from the first block to the last.
 
 import tensorflow as tf
 
-from modeling.layers import activations, attention, base, dense, dropout
+from modeling.layers import activations, attention, base, dense, dropout, fused
 
 
 class ResidualOutput(base.Layer):
@@ -49,6 +49,19 @@ class ResidualOutput(base.Layer):
         Returns:
           compute dtype [M, units].
         """
+        if self.fused:
+            x = self.dense.project(x)
+            return fused.bias_dropout_residual_norm(
+                x,
+                self.dense.bias,
+                tf.cast(residual, x.dtype),
+                self.norm.gamma,
+                self.norm.beta,
+                self.norm.epsilon,
+                self.dropout_rate,
+                dropout_seed,
+                self.site,
+            )
         y = dropout.dropout(self.dense(x), self.dropout_rate, dropout_seed, self.site)
         return self.norm(y + tf.cast(residual, y.dtype))
 
@@ -118,7 +131,7 @@ class Intermediate(base.Layer):
 
     def __init__(self, units: int, activation: str, **kwargs):
         super().__init__(**kwargs)
-        self.activation = activations.get_activation(activation)
+        self.activation = activation
         self.dense = dense.Dense(units, **self.inherit("dense"))
 
     def build(self, input_shape):
@@ -134,7 +147,10 @@ class Intermediate(base.Layer):
         Returns:
           compute dtype [M, I].
         """
-        return self.activation(self.dense(x))
+        if self.fused:
+            x = self.dense.project(x)
+            return fused.bias_activation(x, self.dense.bias, self.activation)
+        return activations.get_activation(self.activation)(self.dense(x))
 
 
 class TransformerBlock(base.Layer):
