@@ -35,7 +35,7 @@ setuptools.setup(
         "tensorboard>=2.20",
         "numpy>=1.26",
         "absl-py>=2.0",
-        "safetensors>=0.4",
+        "safetensors>=0.4.5",
         "scikit-learn>=1.3",
         "scipy>=1.11",
         "rich>=13.0",

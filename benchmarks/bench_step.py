@@ -1,0 +1,210 @@
+"""Seconds a step, training and inference, beside Hugging Face's on the same machine.
+
+A step is what a run does: batch read from TFRecord, forward, backward, clipping and
+AdamW with dropout on; or forward alone. Weights are random. One JSON line a mode; with
+--peer_python, benchmarks/peers/hf_step.py runs afterwards and the ratio is printed:
+
+    python benchmarks/bench_step.py --model=minilm --mixed_precision=bfloat16 \
+        --peer_python=peers-venv/bin/python
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+import tokenization_tf
+from data_pipeline import batching, text_files, tfrecord
+from modeling import BertConfig
+from tasks.classification import ClassificationConfig, ClassificationTask
+from tasks.task import Records
+from training.trainer import Trainer, TrainingConfig
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("model", "base", ["base", "minilm"], "BERT-base, or MiniLM's size.")
+flags.DEFINE_multi_enum(
+    "mode", ["train", "inference"], ["train", "inference"], "What to time."
+)
+flags.DEFINE_integer("batch_size", 32, "Sequences a step.", 1)
+flags.DEFINE_integer("max_seq_length", 128, "Tokens a sequence, at most.", 3)
+flags.DEFINE_enum("mixed_precision", "off", ["off", "bfloat16"], "As run_classifier's.")
+flags.DEFINE_bool("jit_compile", False, "As run_classifier's.")
+flags.DEFINE_string(
+    "lengths",
+    "full",
+    "`full`: every sequence max_seq_length long; or a tsv file with a `sentence` "
+    "column (SST-2's train.tsv), whose real lengths are taken.",
+)
+flags.DEFINE_string("vocab_file", None, "Tokenizes the file given as --lengths.")
+flags.DEFINE_integer("steps", 10, "Steps timed.", 1)
+flags.DEFINE_string(
+    "peer_python",
+    None,
+    "An interpreter with torch and transformers; default: this one, if it has them.",
+)
+
+# BERT-base is the config's default; MiniLM: Wang et al. 2020, 6 layers.
+SIZES = {
+    "base": {},
+    "minilm": {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "intermediate_size": 1536,
+    },
+}
+VOCAB_SIZE = 30522
+PEER = pathlib.Path(__file__).resolve().parent / "peers" / "hf_step.py"
+
+
+def file_lengths(count: int) -> np.ndarray:
+    """Token counts, [CLS] and [SEP] included, of sentences drawn with a seed."""
+    rows = text_files.READERS["tsv"](FLAGS.lengths, ["sentence"], [])
+    sentences = [values[0] for _, values in rows]
+    drawn = np.random.default_rng(0).permutation(len(sentences))[:count]
+    if len(drawn) < count:
+        sys.exit(f"{FLAGS.lengths}: {len(drawn)} sentences, wanted {count}")
+    tokenizer = tokenization_tf.FastTokenizer(FLAGS.vocab_file)
+    _, offsets = tokenizer.ids([sentences[i] for i in drawn])
+    return np.minimum(np.diff(offsets) + 2, FLAGS.max_seq_length)
+
+
+def make_task(folder: str) -> ClassificationTask:
+    """The task of two classes; its vocabulary is never read."""
+    sizes = SIZES[FLAGS.model]
+    return ClassificationTask(
+        ClassificationConfig(
+            task_name="benchmark",
+            output_kind="single_label",
+            labels=("0", "1"),
+            metrics=("accuracy",),
+            main_metric="accuracy",
+            max_seq_length=FLAGS.max_seq_length,
+            do_lower_case=True,
+        ),
+        BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **sizes),
+        os.path.join(folder, "vocab.txt"),
+        static_shapes=FLAGS.jit_compile,
+    )
+
+
+def write_records(task: ClassificationTask, path: str, lengths: np.ndarray) -> Records:
+    """Writes sequences of random ids in the given lengths."""
+    rng = np.random.default_rng(1)
+
+    def records():
+        for i, length in enumerate(lengths.tolist()):
+            values = {
+                "input_ids": rng.integers(1000, VOCAB_SIZE, length),
+                "segment_ids": np.zeros(length, np.int64),
+                "label_ids": rng.integers(2),
+            }
+            yield task.feature_spec.to_example(values, example_index=i)
+
+    return Records((path,), tfrecord.write(path, records()))
+
+
+def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
+    """Times one mode, after one step of every length that batches are padded to."""
+    task = make_task(folder)
+    warm = np.repeat(task.buckets, FLAGS.batch_size)
+    warm = write_records(task, os.path.join(folder, "warm"), np.repeat(warm, 2))
+    timed = write_records(task, os.path.join(folder, "timed"), lengths)
+    config = TrainingConfig(
+        output_dir=folder,
+        num_train_steps=FLAGS.steps,
+        train_batch_size=FLAGS.batch_size,
+        mixed_precision=FLAGS.mixed_precision,
+        jit_compile=FLAGS.jit_compile,
+    )
+    trainer = Trainer(task, tf.distribute.get_strategy(), config)
+    updates = trainer._make_updates() if mode == "train" else None
+
+    def seconds(records: Records, steps: int) -> list[float]:
+        stream = batching.train_batches(
+            list(records.files),
+            task.feature_spec,
+            batch_size=FLAGS.batch_size,
+            seed=0,
+            buckets=task.buckets,
+            shuffle=records is timed,
+        )
+        iterator, found = iter(stream), []
+        for _ in range(steps):
+            start = time.perf_counter()
+            if updates:
+                updates.run(iterator, tf.constant(1), tf.constant(0))[0].numpy()
+            else:
+                trainer._evaluator._predict_batch(next(iterator))["loss"].numpy()
+            found.append(time.perf_counter() - start)
+        return found
+
+    started = time.perf_counter()
+    seconds(warm, 2 * len(task.buckets))
+    warm_up = time.perf_counter() - started
+    found = seconds(timed, FLAGS.steps)
+    return {
+        "model": FLAGS.model,
+        "mode": mode,
+        "dtype": "float32" if FLAGS.mixed_precision == "off" else "bfloat16",
+        "batch_size": FLAGS.batch_size,
+        "max_seq_length": FLAGS.max_seq_length,
+        "lengths": "full" if FLAGS.lengths == "full" else "file, buckets",
+        "warm_up_seconds": round(warm_up, 1),
+        "step_seconds_median": round(statistics.median(found), 4),
+        "examples_per_second": round(len(found) * FLAGS.batch_size / sum(found), 2),
+    }
+
+
+def run_peer(mode: str, padding: str) -> dict | None:
+    """Runs the Hugging Face twin; None where it is not installed."""
+    python = FLAGS.peer_python
+    if python is None:
+        if not all(importlib.util.find_spec(m) for m in ("torch", "transformers")):
+            return None
+        python = sys.executable
+    command = [python, str(PEER), f"--mode={mode}", f"--padding={padding}"]
+    for name in ("model", "batch_size", "max_seq_length", "lengths", "steps"):
+        command.append(f"--{name}={FLAGS[name].value}")
+    if FLAGS.vocab_file:
+        command.append(f"--vocab_file={FLAGS.vocab_file}")
+    if FLAGS.mixed_precision == "bfloat16":
+        command.append("--dtype=bfloat16")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"the peer failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(_):
+    """Times this project, then the peer, and prints the ratios."""
+    if FLAGS.lengths != "full" and not FLAGS.vocab_file:
+        sys.exit("--lengths names a file, so --vocab_file is needed to tokenize it")
+    count = FLAGS.steps * FLAGS.batch_size
+    lengths = np.full(count, FLAGS.max_seq_length)
+    if FLAGS.lengths != "full":
+        lengths = file_lengths(count)
+    for mode in FLAGS.mode:
+        with tempfile.TemporaryDirectory() as folder:
+            ours = measure(folder, mode, lengths)
+        print(json.dumps(ours), flush=True)
+        for padding in ["max"] if FLAGS.lengths == "full" else ["longest", "max"]:
+            peer = run_peer(mode, padding)
+            if peer is None:
+                print("no peer: torch and transformers are not installed here")
+                continue
+            print(json.dumps(peer), flush=True)
+            ratio = ours["examples_per_second"] / peer["examples_per_second"]
+            print(f"{mode}: {ratio:.2f} x the peer's examples/s ({padding} padding)")
+
+
+if __name__ == "__main__":
+    app.run(main)
