@@ -10,7 +10,11 @@ from absl import app, flags, logging
 import common_flags
 from data_pipeline import custom, glue, tfrecord
 from data_pipeline.examples import DataProcessor
-from tasks.classification import ClassificationConfig, ClassificationTask
+from tasks.classification import (
+    TASK_FILE,
+    ClassificationConfig,
+    ClassificationTask,
+)
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy
@@ -40,8 +44,13 @@ flags.DEFINE_list("labels", None, "custom: the labels; default: those of train."
 flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
 
 
-def make_processor() -> DataProcessor:
-    """Returns what reads the files of --task_name."""
+def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
+    """Returns what reads the files of --task_name.
+
+    Args:
+      trained: what --output_dir says of the model there, if it is to be used; its
+        labels are taken, so that no training set is needed.
+    """
     name = FLAGS.task_name.lower()
     if name not in (CUSTOM, *glue.PROCESSORS):
         known = ", ".join(sorted(glue.PROCESSORS))
@@ -56,8 +65,14 @@ def make_processor() -> DataProcessor:
         FLAGS.label_column,
         FLAGS.text_b_column,
         label_kind=FLAGS.label_kind,
-        labels=FLAGS.labels,
+        labels=FLAGS.labels or (trained and trained.labels or None),
     )
+
+
+def find_trained(folder: str) -> ClassificationConfig | None:
+    """Reads what an output folder says of the model in it; None if there is none."""
+    path = os.path.join(folder, TASK_FILE)
+    return ClassificationConfig.from_json_file(path) if os.path.exists(path) else None
 
 
 def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
@@ -84,7 +99,8 @@ def main(_):
     strategy = make_strategy(common_flags.distribution_config())
     common_flags.check_finetuning_flags()
     model = common_flags.model_config()
-    processor = make_processor()
+    trained = None if FLAGS.do_train else find_trained(FLAGS.output_dir)
+    processor = make_processor(trained)
     examples = read_examples(processor)
     config = ClassificationConfig(
         task_name=FLAGS.task_name.lower(),
@@ -92,7 +108,11 @@ def main(_):
         labels=tuple(processor.get_labels()),
         metrics=tuple(processor.metrics),
         main_metric=processor.main_metric,
-        max_seq_length=FLAGS.max_seq_length,
+        max_seq_length=(
+            trained.max_seq_length
+            if trained and not FLAGS["max_seq_length"].present
+            else FLAGS.max_seq_length
+        ),
         do_lower_case=model.do_lower_case,
         text_pair=any(e.text_b is not None for e in examples["train"].get("", ())),
     )

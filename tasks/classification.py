@@ -186,7 +186,11 @@ class ClassificationTask(Task):
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
         return BertClassifier(
-            self.bert_config, self.config.num_outputs, dtype=dtype, seed=seed
+            self.bert_config,
+            self.config.num_outputs,
+            dtype=dtype,
+            seed=seed,
+            fused=fused,
         )
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import random
 import signal
 import socket
@@ -61,7 +62,8 @@ def test_train_evaluate_predict_leave_a_folder_that_stands_alone(tmp_path):
     moved = tmp_path / "moved"
     output.rename(moved)
     (moved / "test_results.tsv").unlink()
-    keep = ("--task", "--data", "--text", "--label", "--max_seq")
+    (tmp_path / "data" / "train.tsv").unlink()  # the folder knows the labels
+    keep = ("--task", "--data", "--text", "--label")
     flags = [flag for flag in command[2:] if flag.startswith(keep)]
     run_here([*command[:2], *flags, f"--output_dir={moved}", "--do_predict"])
     again = np.loadtxt(moved / "test_results.tsv", delimiter="\t")
@@ -135,6 +137,58 @@ def test_two_workers_on_loopback_equal_one(tmp_path):
         {name: one[name] for name in names},
         atol=2e-5,
     )
+
+
+def write_labelled(folder, rows):
+    """Writes train, dev and test sets of (text_a, text_b, label) as jsonl."""
+    folder.mkdir()
+    for name in ("train", "dev", "test"):
+        lines = [
+            json.dumps(dict(zip(("a", "b", "y"), row, strict=True))) for row in rows
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return [f"--data_dir={folder}", "--text_a_column=a", "--text_b_column=b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "label_of", "columns", "score"),
+    [
+        ("regression", lambda i: i / 10, 1, "eval_pearson"),
+        ("multi_label", lambda i: ["x", "y"][: i % 3], 2, "eval_micro_f1"),
+    ],
+)
+def test_custom_pairs_with_numbers_or_several_labels(
+    tmp_path, kind, label_of, columns, score
+):
+    texts = tiny.examples(40)
+    rows = [(e.text_a, "word3 good", label_of(i)) for i, e in enumerate(texts)]
+    flags = write_labelled(tmp_path / "mine", rows)
+    flags += ["--label_column=y", f"--label_kind={kind}", "--num_train_epochs=1"]
+    flags += ["--do_train", "--do_eval", "--do_predict"]
+    run_here([*tiny.classifier_command(tmp_path, tmp_path / "out"), *flags])
+    assert score in tiny.read_results(tmp_path / "out" / "eval_results.txt")
+    results = np.loadtxt(tmp_path / "out" / "test_results.tsv", ndmin=2)
+    assert results.shape == (40, columns)
+
+
+def test_progress_bar_is_shown_on_a_terminal_only(tmp_path):
+    flags = ("--do_train", "--num_train_epochs=1")
+    command = tiny.classifier_command(tmp_path, tmp_path / "out", *flags)
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            data = os.read(main, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not data:
+            break
+        shown += data
+    assert process.wait() == 0
+    assert b"12/12" in shown
+    assert b"examples/s" in shown
 
 
 def broken(tmp_path, name, text):

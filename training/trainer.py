@@ -117,7 +117,10 @@ class Trainer:
         with strategy.scope():
             self.model = task.build_model(
                 dtype=_POLICIES[config.mixed_precision],
-                fused=not config.jit_compile,
+                fused=not (
+                    config.jit_compile
+                    or isinstance(strategy, tf.distribute.TPUStrategy)
+                ),
                 seed=config.seed,
             )
             self._evaluator = Evaluator(task, self.model)

@@ -1,0 +1,55 @@
+"""The script, from a trained folder to a process that knows nothing of the project."""
+
+import sys
+
+import numpy as np
+import tiny
+
+CLIENT = """\
+import sys
+import tensorflow as tf, tensorflow_text
+model = tf.saved_model.load(sys.argv[1])
+texts = open(sys.argv[2]).read().splitlines()
+answers = model.signatures["serving_default"](text_a=tf.constant(texts))
+for label, row in zip(answers["labels"].numpy(), answers["probabilities"].numpy()):
+    print(label.decode(), *("%.9g" % value for value in row))
+"""
+
+
+def export_command(*flags):
+    return [sys.executable, str(tiny.ROOT / "export_saved_model.py"), *flags]
+
+
+def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
+    output, moved = tmp_path / "output", tmp_path / "moved"
+    flags = ["--do_train", "--do_predict", "--num_train_epochs=1"]
+    done = tiny.run(tiny.classifier_command(tmp_path, output, *flags))
+    assert done.returncode == 0, done.stderr[-3000:]
+    output.rename(moved)
+    for path in (tmp_path / "vocab.txt", tmp_path / "bert_config.json"):
+        path.unlink()
+    folder = tmp_path / "served/1"
+    done = tiny.run(export_command(f"--model_dir={moved}", f"--export_dir={folder}"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = (tmp_path / "data/test.tsv").read_text().splitlines()[1:]
+    texts = tmp_path / "texts"
+    texts.write_text("\n".join(row.split("\t")[0] for row in rows) + "\n")
+    done = tiny.run(
+        [sys.executable, "-c", CLIENT, str(folder), str(texts)],
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = [line.split() for line in done.stdout.splitlines()]
+    expected = np.loadtxt(moved / "test_results.tsv", delimiter="\t")
+    found = np.array([answer[1:] for answer in answers], float)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    names = [("bad", "good")[i] for i in expected.argmax(axis=1)]
+    assert [answer[0] for answer in answers] == names
+
+
+def test_an_error_names_the_flag_and_leaves_no_folder(tmp_path):
+    target = tmp_path / "export"
+    done = tiny.run(export_command(f"--model_dir={tmp_path}", f"--export_dir={target}"))
+    assert done.returncode != 0
+    assert f"--model_dir={tmp_path}: there is no trained checkpoint" in done.stderr
+    assert not target.exists()
