@@ -276,10 +276,10 @@ def finetuning_config(train: Records | None) -> TrainingConfig:
                 f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
                 f"{FLAGS.train_batch_size}"
             )
-    return training_config(steps)
+    return training_config(steps, int(steps * FLAGS.warmup_proportion))
 
 
-def training_config(num_train_steps: int) -> TrainingConfig:
+def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConfig:
     """Reads the training flags, for a run of so many updates."""
     eval_steps = FLAGS.eval_steps
     if eval_steps is None:
@@ -291,7 +291,7 @@ def training_config(num_train_steps: int) -> TrainingConfig:
         eval_batch_size=FLAGS.eval_batch_size,
         optimizer=OptimizerConfig(
             learning_rate=FLAGS.learning_rate,
-            warmup_proportion=FLAGS.warmup_proportion,
+            num_warmup_steps=num_warmup_steps,
             decay=FLAGS.learning_rate_decay,
             bias_correction=FLAGS.optimizer == "adamw",
             weight_decay=FLAGS.weight_decay,

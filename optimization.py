@@ -122,7 +122,7 @@ class OptimizerConfig:
 
     Attributes:
       learning_rate: peak rate.
-      warmup_proportion: share of the steps spent warming up.
+      num_warmup_steps: updates of linear warm-up.
       decay: see Schedule.
       bias_correction: False is the parent's Adam, True the standard AdamW.
       weight_decay: decoupled decay of all but layer norms and biases.
@@ -131,7 +131,7 @@ class OptimizerConfig:
     """
 
     learning_rate: float = 5e-5
-    warmup_proportion: float = 0.1
+    num_warmup_steps: int = 0
     decay: str = "linear"
     bias_correction: bool = False
     weight_decay: float = 0.01
@@ -140,8 +140,9 @@ class OptimizerConfig:
 
     def schedule(self, num_train_steps: int) -> Schedule:
         """Returns the learning rate of a run of so many steps."""
-        warmup = int(num_train_steps * self.warmup_proportion)
-        return Schedule(self.learning_rate, num_train_steps, warmup, self.decay)
+        return Schedule(
+            self.learning_rate, num_train_steps, self.num_warmup_steps, self.decay
+        )
 
 
 def encoder_groups(
