@@ -1,0 +1,357 @@
+"""Trained classifiers as SavedModels that read plain text, and a way to call them.
+
+Whoever loads one needs TensorFlow and `import tensorflow_text`, nothing of this
+project; the vocabulary, the labels and the longest input are inside:
+
+    import tensorflow as tf, tensorflow_text
+    model = tf.saved_model.load("exported")
+    model.signatures["serving_default"](text_a=tf.constant(["What a lovely day!"]))
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import checkpoints
+import modeling
+import tokenization
+from checkpoints import files, google_bert
+from tasks.classification import TASK_FILE, ClassificationConfig, ClassificationTask
+from tokenization_tf import InGraphTokenizer
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+DTYPES = tuple(_POLICIES)
+CHECKPOINTS = ("last", "best")
+TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
+
+Outputs = dict[str, tf.Tensor]
+
+
+class TextEncoder(tf.Module):
+    """Texts to a batch of token ids, laid out as data_pipeline/features.py does."""
+
+    def __init__(
+        self, vocab: Mapping[str, int], do_lower_case: bool, max_seq_length: int
+    ):
+        """Builds the tokenizer.
+
+        Args:
+          vocab: piece -> id, in the order of the ids.
+          do_lower_case: as for FullTokenizer.
+          max_seq_length: most pieces of an input, [CLS] and [SEP] included.
+        """
+        super().__init__()
+        self._tokenizer = InGraphTokenizer(list(vocab), do_lower_case)
+        self._cls, self._sep = vocab["[CLS]"], vocab["[SEP]"]
+        self._max_seq_length = max_seq_length
+
+    def __call__(
+        self, text_a: tf.Tensor, text_b: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Tokenizes, truncates, lays out, and pads to the longest of the batch.
+
+        Args:
+          text_a: string [B], UTF-8.
+          text_b: string [B]; None, or "" in one row, where there is no second text.
+
+        Returns:
+          `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
+        """
+        if text_b is None:
+            text_b = tf.zeros_like(text_a)
+        check = tf.debugging.assert_equal(
+            tf.size(text_a), tf.size(text_b), "text_a and text_b differ in number"
+        )
+        # In eager mode the assertion has run and is None.
+        with tf.control_dependencies([check] if check is not None else []):
+            a, b = self._tokenizer(text_a), self._tokenizer(text_b)
+        kept_a, kept_b = kept_lengths(
+            a.row_lengths(), b.row_lengths(), self._max_seq_length
+        )
+        has_b = tf.cast(kept_b > 0, tf.int64)
+        first = [self._once(self._cls, tf.ones_like(has_b)), _head(a, kept_a)]
+        first = tf.concat([*first, self._once(self._sep, tf.ones_like(has_b))], axis=1)
+        second = tf.concat([_head(b, kept_b), self._once(self._sep, has_b)], axis=1)
+        input_ids = tf.concat([first, second], axis=1)
+        segment_ids = tf.concat([tf.zeros_like(first), tf.ones_like(second)], axis=1)
+        lengths = input_ids.row_lengths()
+        # An empty batch has no longest row, but the model reads the first position.
+        longest = tf.maximum(tf.reduce_max(lengths), 2)
+        shape = tf.stack([input_ids.nrows(), longest])
+        return {
+            "input_ids": input_ids.to_tensor(shape=shape),
+            "input_mask": tf.sequence_mask(lengths, longest, tf.int32),
+            "segment_ids": segment_ids.to_tensor(shape=shape),
+        }
+
+    @staticmethod
+    def _once(token: int, times: tf.Tensor) -> tf.RaggedTensor:
+        """Returns `token`, 0 or 1 `times` [B], in each row."""
+        tokens = tf.fill([tf.reduce_sum(times)], token)
+        return tf.RaggedTensor.from_row_lengths(tokens, times, validate=False)
+
+
+def kept_lengths(
+    tokens_a: tf.Tensor, tokens_b: tf.Tensor, max_seq_length: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`data_pipeline.features.truncated_lengths` in a graph.
+
+    Args:
+      tokens_a: int64 [B], tokens of the first texts.
+      tokens_b: int64 [B], tokens of the second texts, 0 where there is none.
+      max_seq_length: most tokens of an input.
+
+    Returns:
+      (kept_a, kept_b): int64 [B] each.
+    """
+    alone = tf.minimum(tokens_a, max_seq_length - 2)
+    room = max_seq_length - 3
+    half = tf.constant((room + 1) // 2, tf.int64)  # the first keeps the odd token
+    shared_a = tf.minimum(tokens_a, tf.maximum(room - tokens_b, half))
+    fits = tokens_a + tokens_b <= room
+    kept_a = tf.where(tokens_b == 0, alone, tf.where(fits, tokens_a, shared_a))
+    kept_b = tf.where((tokens_b == 0) | fits, tokens_b, room - shared_a)
+    return kept_a, kept_b
+
+
+def _head(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """Returns the first `lengths` [B] items of each row."""
+    position = tf.ragged.range(rows.row_lengths())
+    return tf.ragged.boolean_mask(rows, position < lengths[:, None])
+
+
+def save_classifier(
+    task: ClassificationTask, model: keras.layers.Layer, folder: str
+) -> None:
+    """Writes the SavedModel of a trained model.
+
+    What is loaded from it has, beside its signatures, `labels`, a string variable [L]
+    in the order of the probabilities (empty for a regression), and `encode`, a function
+    from text_a (and text_b) to what the signature `token_ids` reads.
+
+    Args:
+      task: labels, longest input and kind of output.
+      model: its trained model.
+      folder: where to; see `export_classifier` for the signatures.
+    """
+    config = task.config
+    served = tf.Module()
+    labels = np.array(config.labels, object)
+    served.labels = tf.Variable(labels, dtype=tf.string, trainable=False)
+    # The model itself would bring Keras's bookkeeping along.
+    served.weights = [variable.value for variable in model.variables]
+    served.encoder = encoder = TextEncoder(
+        tokenization.load_vocab(task.vocab_file),
+        config.do_lower_case,
+        config.max_seq_length,
+    )
+    texts = ("text_a", "text_b") if config.text_pair else ("text_a",)
+    strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
+    # Each part is one function in the file, whoever calls it.
+    served.encode = tf.function(encoder, autograph=False)
+    encode = served.encode.get_concrete_function(**strings)
+    answer = _trace(
+        _answer_function(task, model, served.labels), task.feature_spec.signature()
+    )
+    signatures = {
+        TEXTS: _trace(lambda **texts: answer(**encode(**texts)), strings),
+        TOKENS: answer,
+    }
+    tf.saved_model.save(served, folder, signatures=signatures)
+
+
+def _trace(function, inputs):
+    return tf.function(function, autograph=False).get_concrete_function(**inputs)
+
+
+def _answer_function(
+    task: ClassificationTask, model: keras.layers.Layer, labels: tf.Variable
+) -> Callable[..., Outputs]:
+    """Returns a function from the model's inputs to what a client is answered.
+
+    Every answer has one row for each text, as TensorFlow Serving's REST API wants it.
+    """
+
+    def answer(**features):
+        outputs = task.probabilities(model(**features))
+        if task.config.output_kind == "regression":
+            return {"scores": outputs[:, 0]}
+        if task.config.output_kind == "multi_label":
+            names = tf.broadcast_to(labels, tf.shape(outputs))
+            return {"label_names": names, "probabilities": outputs}
+        best = tf.gather(labels, tf.argmax(outputs, axis=-1))
+        return {"labels": best, "probabilities": outputs}
+
+    return answer
+
+
+def export_classifier(
+    model_dir: str,
+    export_dir: str,
+    *,
+    use_checkpoint: str = "last",
+    dtype: str = "float32",
+) -> None:
+    """Exports what run_classifier.py trained.
+
+    Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
+    string [B]; `token_ids` reads `input_ids`, `input_mask` and `segment_ids`, int32
+    [B, S]. Both answer with
+
+      one label    `labels` string [B], `probabilities` float32 [B, L]
+      multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
+      regression   `scores` float32 [B]
+
+    Args:
+      model_dir: an output folder of run_classifier.py; nothing else is read.
+      export_dir: new or empty; it appears when all of it is written.
+      use_checkpoint: "last", or "best" by the score on the dev set.
+      dtype: "float32" or "bfloat16", of the matrix products; the weights are stored
+        in float32.
+
+    Raises:
+      ValueError: an argument is not one of these, or a folder not as described.
+    """
+    for name, value, known in (
+        ("use_checkpoint", use_checkpoint, CHECKPOINTS),
+        ("dtype", dtype, DTYPES),
+    ):
+        if value not in known:
+            raise ValueError(f"--{name}={value}; wanted one of {', '.join(known)}")
+    with _new_folder(export_dir) as temporary:
+        task, checkpoint = _read_model_dir(model_dir, use_checkpoint)
+        model = task.build_model(dtype=_POLICIES[dtype], fused=False, seed=0)
+        variables = modeling.named_variables(model)
+        checkpoints.initialize(variables, checkpoint, new={}, unused={})
+        save_classifier(task, model, temporary)
+    logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)
+
+
+def _read_model_dir(
+    model_dir: str, use_checkpoint: str
+) -> tuple[ClassificationTask, checkpoints.Checkpoint]:
+    """Opens an output folder: its task and its trained weights."""
+    folder = model_dir
+    if use_checkpoint == "best":
+        folder = os.path.join(model_dir, "best")  # as training/trainer.py names it
+    if not tf.io.gfile.isdir(folder) or google_bert.find_prefix(folder) is None:
+        raise ValueError(
+            f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
+            "wanted an output folder of run_classifier.py --do_train"
+            + (" --do_eval" if use_checkpoint == "best" else "")
+            + " (of several seeds, one of the folders seed_<n>)"
+        )
+    config = ClassificationConfig.from_json_file(os.path.join(folder, TASK_FILE))
+    checkpoint = checkpoints.open_checkpoint(folder)
+    for name, found in (
+        (google_bert.CONFIG, checkpoint.config),
+        (files.VOCAB, checkpoint.vocab_file),
+    ):
+        if found is None:
+            raise ValueError(f"--model_dir={model_dir}: there is no {name} in {folder}")
+    pieces = len(tokenization.load_vocab(checkpoint.vocab_file))
+    if pieces != checkpoint.config.vocab_size:
+        raise ValueError(
+            f"{checkpoint.vocab_file} has {pieces} pieces, but the model's vocab_size "
+            f"is {checkpoint.config.vocab_size}"
+        )
+    task = ClassificationTask(config, checkpoint.config, checkpoint.vocab_file)
+    return task, checkpoint
+
+
+@contextlib.contextmanager
+def _new_folder(path: str) -> Iterator[str]:
+    """Yields a folder beside `path`, which becomes `path` when all went well."""
+    path = path.rstrip("/")
+    if tf.io.gfile.exists(path) and (
+        not tf.io.gfile.isdir(path) or tf.io.gfile.listdir(path)
+    ):
+        raise ValueError(
+            f"--export_dir={path} is not empty; wanted a new or empty folder"
+        )
+    temporary = files.aside(path)
+    try:
+        yield temporary
+        tf.io.gfile.rename(temporary, path, overwrite=True)  # an empty folder only
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.rmtree(temporary)
+
+
+class Predictor:
+    """A loaded export.
+
+    Attributes:
+      labels: in the order of the probabilities; () for a regression.
+      text_pair: whether it reads pairs of texts.
+    """
+
+    def __init__(self, export_dir: str):
+        """Loads what `export_classifier` wrote."""
+        # Held: the signatures do not keep their variables alive.
+        self._model = tf.saved_model.load(export_dir)
+        self._signature = self._model.signatures[TEXTS]
+        _, inputs = self._signature.structured_input_signature
+        self.text_pair = "text_b" in inputs
+        self.labels = tuple(name.decode() for name in self._model.labels.numpy())
+
+    def predict(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """Labels texts, or pairs of texts.
+
+        Args:
+          texts: N texts, or pairs where the model was trained on pairs.
+          batch_size: texts of about one length that are computed together.
+
+        Returns:
+          The signature's answers, in the order of the texts: arrays [N, ...], names
+          as str.
+
+        Raises:
+          ValueError: no texts, or texts where pairs are wanted or the reverse.
+        """
+        if not len(texts):
+            raise ValueError("there are no texts to predict")
+        columns = self._columns(texts)
+        sizes = sum(np.array([len(text) for text in c]) for c in columns.values())
+        order = np.argsort(sizes, kind="stable")
+        batches = []
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = {
+                name: tf.constant([column[row] for row in rows])
+                for name, column in columns.items()
+            }
+            batches.append(self._signature(**batch))
+        back = np.argsort(order)
+        answers = {}
+        for name, value in batches[0].items():
+            values = np.concatenate([batch[name].numpy() for batch in batches])[back]
+            if value.dtype == tf.string:
+                values = np.char.decode(values.astype(bytes), "utf-8")
+            answers[name] = values
+        return answers
+
+    def _columns(self, texts):
+        kind = (tuple, list) if self.text_pair else str
+        for i, text in enumerate(texts):
+            if not isinstance(text, kind) or (self.text_pair and len(text) != 2):
+                wanted = "a pair of texts" if self.text_pair else "a text"
+                raise ValueError(
+                    f"text {i}: got {text!r}, but the model wants {wanted}"
+                )
+        if not self.text_pair:
+            return {"text_a": texts}
+        first, second = zip(*texts, strict=True)
+        return {"text_a": first, "text_b": second}
+
+
+def load(export_dir: str) -> Predictor:
+    """Loads what `export_classifier` wrote, ready to predict."""
+    return Predictor(export_dir)

@@ -1,0 +1,40 @@
+"""Exports a trained classifier as a SavedModel that reads plain text.
+
+    python export_saved_model.py --model_dir=mrpc_output --export_dir=mrpc_export/1
+
+--model_dir is any output folder of run_classifier.py. For the signatures, and how to
+load the result, see export.py.
+"""
+
+from absl import app, flags
+
+import export
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("model_dir", None, "An output folder of run_classifier.py.")
+flags.DEFINE_string("export_dir", None, "Folder to write; new or empty.")
+flags.DEFINE_enum(
+    "use_checkpoint",
+    "last",
+    export.CHECKPOINTS,
+    "The last checkpoint, or the best one by the score on the dev set.",
+)
+flags.DEFINE_enum(
+    "dtype", "float32", export.DTYPES, "Type of the matrix products when serving."
+)
+flags.mark_flags_as_required(["model_dir", "export_dir"])
+
+
+def main(_) -> None:
+    """Runs `export_classifier` on the flags."""
+    export.export_classifier(
+        FLAGS.model_dir,
+        FLAGS.export_dir,
+        use_checkpoint=FLAGS.use_checkpoint,
+        dtype=FLAGS.dtype,
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
