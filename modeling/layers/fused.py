@@ -48,14 +48,14 @@ def _narrow(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 
 def _row_sum(x: tf.Tensor) -> tf.Tensor:
-    """Sums the last axis by halves, [..., n] -> [..., 1].
+    """Sums the last axis, [..., n] -> [..., 1], as a product with ones.
 
-    XLA may not reorder a sum, so its own loop adds one number at a time. Halves are
-    added as vectors: a layer normalization is 2.6 times faster.
+    XLA may not reorder a sum, so its own loop adds one number after the other; its
+    product adds vectors. Layer normalization: 4.0 ms with the one, 2.6 with the other.
     """
-    while x.shape[-1] > 16 and x.shape[-1] % 2 == 0:
-        x = tf.add(*tf.split(x, 2, axis=-1))
-    return tf.reduce_sum(x, axis=-1, keepdims=True)
+    width = x.shape[-1]
+    total = tf.matmul(tf.reshape(x, [-1, width]), tf.ones([width, 1]))
+    return tf.reshape(total, [*base.shape_list(x)[:-1], 1])
 
 
 def _row_mean(x):
@@ -344,6 +344,7 @@ def self_attention(
         mixed = tf.reshape(mixed, [batch, length, width])
         query, key, value = _split_heads(mixed, offset, heads=heads)
         scores = _add_bias(tf.matmul(query, key, transpose_b=True), bias)
+        scores = tf.ensure_shape(scores, [None] * 4)  # known to the graph's optimizer
         # oneDNN's softmax, unlike XLA's, has a fast exponential: 2.6 ms against 7.3.
         probs = tf.cast(tf.nn.softmax(scores), mixed.dtype)  # [B, N, F, T]
         dropped = probs if seed is None else _dropout(probs, seed, site, rate=rate)
