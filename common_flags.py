@@ -68,12 +68,6 @@ def define_model_flags() -> None:
         "Whether to lower-case the text: True for uncased models. Not given: what "
         "the checkpoint's tokenizer_config.json says, else True.",
     )
-    flags.DEFINE_bool(
-        "resize_vocab",
-        False,
-        "Lets --vocab_file have more rows than the checkpoint; the new rows keep "
-        "their random initial values.",
-    )
 
 
 def define_training_flags(max_seq_length: int = 128) -> None:
@@ -126,12 +120,13 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_bool(
         "finetune_encoder", True, "False: the encoder is frozen, the head is trained."
     )
-    flags.DEFINE_enum(
-        "mixed_precision",
-        "off",
-        ("off", "bfloat16", "float16"),
-        "Type of the matrix products; float16 scales the loss.",
+    flags.DEFINE_bool(
+        "resize_vocab",
+        False,
+        "Lets --vocab_file have more rows than the checkpoint; the new rows keep "
+        "their random initial values.",
     )
+    define_precision_flag()
     flags.DEFINE_bool(
         "jit_compile", False, "Compiles forward and backward pass as a whole with XLA."
     )
@@ -150,6 +145,16 @@ def define_training_flags(max_seq_length: int = 128) -> None:
             )
         ),
         "wants two ascending steps, as in 10,20",
+    )
+
+
+def define_precision_flag() -> None:
+    """The type to compute in."""
+    flags.DEFINE_enum(
+        "mixed_precision",
+        "off",
+        ("off", "bfloat16", "float16"),
+        "Type of the matrix products; float16 scales a training's loss.",
     )
 
 
@@ -224,8 +229,8 @@ def distribution_config() -> DistributionConfig:
 
 def static_shapes() -> bool:
     """Whether every batch must have one shape: XLA compiles each shape anew."""
-    config = distribution_config()
-    return config.strategy == "tpu" or FLAGS.jit_compile
+    jit_compile = "jit_compile" in FLAGS and FLAGS.jit_compile
+    return distribution_config().strategy == "tpu" or jit_compile
 
 
 def check_finetuning_flags() -> None:
@@ -319,9 +324,14 @@ def model_config() -> ModelConfig:
         vocabulary and architecture disagree.
     """
     init = FLAGS.init_checkpoint
+    # A script that does not train has neither of these flags.
+    output_dir, resize_vocab = (
+        FLAGS[name].value if name in FLAGS else None
+        for name in ("output_dir", "resize_vocab")
+    )
     source = checkpoints.open_checkpoint(init) if init else None
     if source is None and not FLAGS.bert_config_file:
-        source = _trained_here(FLAGS.output_dir)
+        source = _trained_here(output_dir)
     bert_config = source.config if source else None
     if FLAGS.bert_config_file:
         bert_config = checkpoints.read_config(FLAGS.bert_config_file)
@@ -330,7 +340,8 @@ def model_config() -> ModelConfig:
         if value is None:
             raise ValueError(
                 f"--{flag} is not given, and there is no such file beside "
-                f"--init_checkpoint={init} or in --output_dir={FLAGS.output_dir}"
+                f"--init_checkpoint={init}"
+                + (f" or in --output_dir={output_dir}" if output_dir else "")
             )
     do_lower_case = FLAGS.do_lower_case
     known = source.do_lower_case if source else None
@@ -342,13 +353,13 @@ def model_config() -> ModelConfig:
             )
         do_lower_case = known
     tokenization.validate_case_matches_checkpoint(do_lower_case, init)
-    bert_config = _match_vocabulary(bert_config, vocab_file, FLAGS.resize_vocab)
+    bert_config = _match_vocabulary(bert_config, vocab_file, resize_vocab)
     return ModelConfig(
         bert_config=bert_config,
         vocab_file=vocab_file,
         do_lower_case=do_lower_case,
         init_checkpoint=init,
-        resize_vocab=FLAGS.resize_vocab,
+        resize_vocab=bool(resize_vocab),
     )
 
 
@@ -368,5 +379,5 @@ def _match_vocabulary(bert_config, vocab_file, resize_vocab):
     raise ValueError(
         f"{vocab_file} has {rows} rows, but the model's configuration says "
         f"vocab_size={bert_config.vocab_size}: they do not belong together. "
-        "(--resize_vocab adds rows to the model, for a longer vocabulary.)"
+        "(In training, --resize_vocab adds rows to the model for a longer vocabulary.)"
     )

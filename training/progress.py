@@ -23,15 +23,22 @@ class Progress:
     logged every ten seconds. TensorBoard events go to `events_dir`.
     """
 
-    def __init__(self, first_step: int, last_step: int, events_dir: str | None):
+    def __init__(
+        self,
+        first_step: int,
+        last_step: int,
+        events_dir: str | None = None,
+        unit: str = "step",
+    ):
         """Starts the clock.
 
         Args:
           first_step: updates made before this run.
           last_step: updates made when the run is complete.
           events_dir: where TensorBoard events are written; None writes none.
+          unit: what is counted.
         """
-        self._first, self._last = first_step, last_step
+        self._first, self._last, self._unit = first_step, last_step, unit
         self._writer = tf.summary.create_file_writer(events_dir) if events_dir else None
         self._started = self._last_line = time.monotonic()
         self._bar = self._bar_task = None
@@ -39,7 +46,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         """Shows the bar, on a terminal."""
         if sys.stderr.isatty():
-            self._bar, self._bar_task = _bar(self._first, self._last)
+            self._bar, self._bar_task = _bar(self._first, self._last, self._unit)
             self._bar.start()
         return self
 
@@ -55,12 +62,13 @@ class Progress:
 
         Args:
           step: updates made so far.
-          scalars: what is known of the last ones; "loss" and "examples_per_second"
-            are shown, all are written as events.
+          scalars: what is known of the last ones; "loss", if there is one, and
+            "examples_per_second" are shown, all are written as events.
         """
         self.events(step, scalars)
-        loss, rate = scalars["loss"], scalars["examples_per_second"]
-        shown = f"loss {loss:.4f}, {rate:.1f} examples/s"
+        shown = f"{scalars['examples_per_second']:.1f} examples/s"
+        if "loss" in scalars:
+            shown = f"loss {scalars['loss']:.4f}, {shown}"
         if self._bar:
             self._bar.update(self._bar_task, completed=step, shown=shown)
         now = time.monotonic()
@@ -68,7 +76,9 @@ class Progress:
             return
         self._last_line = now
         left = (now - self._started) / (step - self._first) * (self._last - step)
-        logging.info("step %d of %d: %s, %.0f s left", step, self._last, shown, left)
+        logging.info(
+            "%s %d of %d: %s, %.0f s left", self._unit, step, self._last, shown, left
+        )
 
     def events(self, step: int, scalars: Mapping[str, float], prefix: str = "train"):
         """Writes scalars for TensorBoard."""
@@ -81,11 +91,11 @@ class Progress:
                 )
 
 
-def _bar(first_step, last_step):
+def _bar(first_step, last_step, unit):
     from rich import console, progress  # loaded only where there is a terminal
 
     bar = progress.Progress(
-        progress.TextColumn("step"),
+        progress.TextColumn(unit),
         progress.MofNCompleteColumn(),
         progress.BarColumn(),
         progress.TextColumn("{task.fields[shown]}"),
