@@ -90,6 +90,8 @@ TABLE = Table(
         Rule("cls.seq_relationship.bias", "cls/seq_relationship/output_bias"),
         Rule("classifier.weight", "output_weights"),
         Rule("classifier.bias", "output_bias"),
+        Rule("qa_outputs.weight", "cls/squad/output_weights"),
+        Rule("qa_outputs.bias", "cls/squad/output_bias"),
     ],
     fields=_FIELDS,
     ignored={r"(bert\.)?embeddings\.position_ids": "a buffer: 0, 1, 2 ..."},
@@ -292,16 +294,23 @@ def _architecture(tensors: Mapping[str, np.ndarray]) -> str:
     """Returns the class whose layout has these tensors."""
     heads = {
         part
-        for part in ("cls/predictions/", "cls/seq_relationship/", "output_")
+        for part in (
+            "cls/predictions/",
+            "cls/seq_relationship/",
+            "cls/squad/",
+            "output_",
+        )
         if any(name.startswith(part) for name in tensors)
     }
+    if heads == {"cls/squad/"}:
+        return "BertForQuestionAnswering"
     if heads == {"output_"}:
         pooled = "bert/pooler/dense/kernel" in tensors
         return f"BertFor{'Sequence' if pooled else 'Token'}Classification"
-    if "output_" in heads:
+    if heads & {"output_", "cls/squad/"} and len(heads) > 1:
         raise CheckpointError(
-            "tensors of a classifier (output_weights) and of the pre-training heads "
-            "(cls/...): no Hugging Face class has both"
+            f"tensors of several heads ({', '.join(sorted(heads))}): no Hugging Face "
+            "class has them together"
         )
     if len(heads) == 2:
         return "BertForPreTraining"

@@ -8,6 +8,7 @@ from modeling.bert import (
     BertConfig,
     BertModel,
     BertPreTrainingModel,
+    BertSpanExtractor,
 )
 from modeling.layers.base import named_variables
 from modeling.layers.heads import masked_lm_loss, next_sentence_loss
@@ -17,6 +18,7 @@ __all__ = [
     "BertConfig",
     "BertModel",
     "BertPreTrainingModel",
+    "BertSpanExtractor",
     "masked_lm_loss",
     "named_variables",
     "next_sentence_loss",

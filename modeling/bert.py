@@ -352,6 +352,48 @@ class BertClassifier(_Model):
         )
 
 
+class BertSpanExtractor(_Model):
+    """The encoder with SQuAD's output layer on every position (section 4.2).
+
+    Args:
+      config: the architecture.
+      name: str; the root's own name is no part of released names.
+      **kwargs: `dtype`, `seed` and `fused`, see `BertModel`.
+    """
+
+    _INITIALIZER_RANGE = 0.02  # the parent's run_squad.py fixes it
+
+    def __init__(self, config: BertConfig, *, name: str = base.ROOT_NAME, **kwargs):
+        super().__init__(config, name=name, **kwargs)
+        self.initializer_range = self._INITIALIZER_RANGE
+        self.bert = BertModel(
+            config, dtype=self.dtype_policy, seed=self.seed, fused=self.fused
+        )
+        self.cls = heads.SpanHead(config.hidden_size, **self.inherit("cls"))
+        self.build()
+
+    def build(self, input_shape=None):
+        """Makes `cls/squad/output_weights` [2, H] and `cls/squad/output_bias` [2]."""
+        self.cls.build([None, None, self.config.hidden_size])
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        input_mask: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores every position, padding too; for the arguments see `BertModel.call`.
+
+        Returns:
+          Logits of the starts and of the ends, float32 [B, S] each.
+        """
+        outputs = self.bert(
+            input_ids, input_mask, segment_ids, dropout_seed=dropout_seed
+        )
+        return self.cls(outputs["sequence_output"])
+
+
 class BertPreTrainingModel(_Model):
     """The encoder with both pre-training heads (section 3.1); see `BertModel`."""
 

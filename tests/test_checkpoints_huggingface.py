@@ -336,6 +336,24 @@ def test_the_architecture_is_the_one_that_has_the_tensors(
     assert values["architectures"] == [architecture]
 
 
+def test_a_question_answering_head_goes_there_and_back(tmp_path, golden):
+    tensors = {k: v for k, v in golden.items() if k.startswith("bert/")}
+    weights = np.arange(24, dtype="f4").reshape(2, 12)
+    tensors |= {
+        "cls/squad/output_weights": weights,
+        "cls/squad/output_bias": weights[:, 0],
+    }
+    save(tmp_path, tensors)
+    raw = load_file(tmp_path / WEIGHTS)
+    np.testing.assert_array_equal(raw["qa_outputs.weight"], weights)
+    np.testing.assert_array_equal(raw["qa_outputs.bias"], weights[:, 0])
+    values = json.loads((tmp_path / "config.json").read_text())
+    assert values["architectures"] == ["BertForQuestionAnswering"]
+    assert_same(read_all(checkpoints.open_checkpoint(tmp_path)), tensors)
+    with pytest.raises(checkpoints.CheckpointError, match="no Hugging Face class"):
+        save(tmp_path / "both", golden | tensors)
+
+
 def test_tensors_that_no_class_of_theirs_has_are_each_named(tmp_path, golden):
     with pytest.raises(checkpoints.CheckpointError, match="no Hugging Face class"):
         save(tmp_path, golden | classifier(golden))

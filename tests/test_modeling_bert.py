@@ -205,6 +205,20 @@ def test_pretraining_variables_have_released_names():
     }
 
 
+def test_a_span_extractor_has_released_names_and_scores_every_position():
+    model, batch = modeling.BertSpanExtractor(CONFIG), _batch()
+    variables = modeling.named_variables(model)
+    weights, bias = (variables[f"cls/squad/output_{x}"] for x in ("weights", "bias"))
+    assert weights.shape == (2, 15)
+    bias.assign([0.25, -0.5])
+    sequence = model.bert(**batch)["sequence_output"]
+    starts, ends = model(**batch)
+    for logits, row in ((starts, 0), (ends, 1)):
+        wanted = tf.einsum("bsh,h->bs", sequence, weights[row]) + bias[row]
+        assert logits.shape == (4, 7)
+        np.testing.assert_allclose(logits, wanted, atol=1e-6)
+
+
 def test_the_encoder_starts_from_the_same_weights_alone_and_in_a_task_model():
     alone = modeling.named_variables(modeling.BertModel(CONFIG, seed=8))
     within = modeling.named_variables(modeling.BertClassifier(CONFIG, 3, seed=8))
@@ -235,6 +249,7 @@ def test_padding_never_changes_logits():
         (modeling.BertModel, []),
         (modeling.BertClassifier, [3]),
         (modeling.BertPreTrainingModel, []),
+        (modeling.BertSpanExtractor, []),
     ],
 )
 def test_a_model_made_from_its_config_is_the_same_model(cls, args):

@@ -214,6 +214,38 @@ class PreTrainingHeads(base.Layer):
         }
 
 
+class SpanHead(base.Layer):
+    """Scores of every position to begin and to end an answer: the released scope `cls`.
+
+    Args:
+      hidden_size: int, H.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(self, hidden_size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_size = hidden_size
+        self.squad = OutputProjection(2, **self.inherit("squad"))
+
+    def build(self, input_shape):
+        """Makes the variables of `squad`."""
+        self.squad.build([None, self.hidden_size])
+
+    def call(self, sequence_output: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores.
+
+        Args:
+          sequence_output: float [B, S, H].
+
+        Returns:
+          Logits of the starts and of the ends, float32 [B, S] each.
+        """
+        batch, length, width = base.shape_list(sequence_output)
+        logits = self.squad(tf.reshape(sequence_output, [-1, width]))
+        logits = tf.reshape(logits, [batch, length, 2])
+        return logits[:, :, 0], logits[:, :, 1]
+
+
 def masked_lm_loss(
     logits: tf.Tensor,
     label_ids: tf.Tensor,
