@@ -148,7 +148,8 @@ class FeatureSpec:
         if example_index is not None:
             stored[INDEX] = _int64_list([example_index])
         example = tf.train.Example(features=tf.train.Features(feature=stored))
-        return example.SerializeToString()
+        # In one order: bytes must not tell which process wrote them.
+        return example.SerializeToString(deterministic=True)
 
     def parse(
         self, serialized: tf.Tensor

@@ -1,0 +1,265 @@
+"""SQuAD 1.1, SQuAD 2.0 and CMRC 2018 (in SQuAD's layout): JSON to questions.
+
+A context is cut into words at white space; answers are whole numbers of words until
+the word pieces (data_pipeline/squad_features.py) say more. Chinese has no white space:
+with `language="zh"` every CJK character is a word as well.
+"""
+
+import bisect
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tokenization
+from data_pipeline import text_files
+
+LANGUAGES = ("en", "zh")
+
+# What the parent separates words at; tokenizers know more white space than that.
+_SPACES = " \t\r\n\u202f"
+_CJK = "".join(f"{chr(low)}-{chr(high)}" for low, high in tokenization.CJK_RANGES)
+_WORD = {
+    "en": re.compile(f"[^{_SPACES}]+"),
+    "zh": re.compile(f"[{_CJK}]|[^{_SPACES}{_CJK}]+"),
+}
+_IDS_SHOWN = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """A text and where its words are; shared by all questions about it.
+
+    Attributes:
+      text: the text; any white space between words is one space here.
+      starts: where in `text` each word starts.
+      ends: where each word ends (exclusive).
+    """
+
+    text: str
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    def words(self) -> list[str]:
+        """Returns the words in order."""
+        return [self.text[a:b] for a, b in zip(self.starts, self.ends, strict=True)]
+
+    def span(self, first: int, last: int) -> str:
+        """Returns the text from word `first` to word `last`, both included."""
+        return self.text[self.starts[first] : self.ends[last]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SquadExample:
+    """A question about a context.
+
+    Attributes:
+      qas_id: the question's id in the file.
+      question_text: the question.
+      context: where the answer stands.
+      orig_answer_text: training: the answer as annotated; "" where there is none.
+      start_position: training: first word of the answer; -1 where there is none.
+      end_position: training: its last word; -1 where there is none.
+      is_impossible: whether the context does not answer the question (SQuAD 2.0).
+      answers: all annotated answers, for scoring; None where the file has none.
+    """
+
+    qas_id: str
+    question_text: str
+    context: Context
+    orig_answer_text: str | None = None
+    start_position: int | None = None
+    end_position: int | None = None
+    is_impossible: bool = False
+    answers: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SquadData:
+    """What a file holds.
+
+    Attributes:
+      examples: the questions, in the file's order.
+      unfound: training: ids of the questions left out because their annotated answer
+        is not in the context at the place given.
+    """
+
+    examples: list[SquadExample]
+    unfound: tuple[str, ...]
+
+
+def make_context(raw: str, language: str = "en") -> tuple[Context, list[int]]:
+    """Cuts a text into words.
+
+    Args:
+      raw: the text as in the file.
+      language: one of LANGUAGES.
+
+    Returns:
+      The context, and where in `raw` each word starts and the text ends.
+    """
+    pieces, raw_starts, starts, ends = [], [], [], []
+    length = raw_end = 0
+    for match in _WORD[language].finditer(raw):
+        if pieces and match.start() > raw_end:
+            pieces.append(" ")
+            length += 1
+        pieces.append(match.group())
+        raw_starts.append(match.start())
+        starts.append(length)
+        length += match.end() - match.start()
+        ends.append(length)
+        raw_end = match.end()
+    return Context("".join(pieces), tuple(starts), tuple(ends)), [*raw_starts, len(raw)]
+
+
+def read_squad_examples(
+    input_file: str,
+    is_training: bool,
+    *,
+    version_2_with_negative: bool = False,
+    language: str = "en",
+) -> SquadData:
+    """Reads a SQuAD file.
+
+    Args:
+      input_file: JSON in SQuAD's layout, local or remote.
+      is_training: whether each question must have its answer.
+      version_2_with_negative: whether questions may have none (`is_impossible`).
+      language: one of LANGUAGES.
+
+    Returns:
+      The questions. Those whose answer is not where the file says are left out of a
+      training set, and their ids are logged and returned.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: not JSON, not SQuAD's layout, an id given twice, no questions, or a
+        training question without exactly one answer; names file, place and question.
+    """
+    examples, unfound, seen = [], [], set()
+    for paragraph, where in _paragraphs(input_file):
+        context, raw_starts = make_context(
+            _get(paragraph, "context", str, where), language
+        )
+        for i, qa in enumerate(_get(paragraph, "qas", list, where)):
+            place = f"{where}.qas[{i}]"
+            qas_id = _get(qa, "id", str, place)
+            place = f"{place} (question {qas_id!r})"
+            if qas_id in seen:
+                raise ValueError(f"{place}: the id was given to a question before")
+            seen.add(qas_id)
+            example = SquadExample(
+                qas_id=qas_id,
+                question_text=_get(qa, "question", str, place),
+                context=context,
+                is_impossible=version_2_with_negative and _is_impossible(qa, place),
+                answers=_answers(qa, place),
+            )
+            if is_training:
+                example = _with_span(
+                    example, qa, raw_starts, version_2_with_negative, place
+                )
+            if example is None:
+                unfound.append(qas_id)
+            else:
+                examples.append(example)
+    if not examples:
+        raise ValueError(f"{input_file}: no questions that can be used")
+    _report_unfound(input_file, unfound, len(seen))
+    return SquadData(examples, tuple(unfound))
+
+
+def _report_unfound(path: str, unfound: list[str], total: int) -> None:
+    if not unfound:
+        return
+    more = (
+        "" if len(unfound) <= _IDS_SHOWN else f" and {len(unfound) - _IDS_SHOWN} more"
+    )
+    logging.warning(
+        "%s: left out %d of %d questions, whose answer is not in the context at its "
+        "answer_start: %s%s",
+        path,
+        len(unfound),
+        total,
+        ", ".join(unfound[:_IDS_SHOWN]),
+        more,
+    )
+
+
+def _paragraphs(path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yields each paragraph and its place in the file."""
+    text = text_files.read_text(path)
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    for i, entry in enumerate(_get(content, "data", list, path)):
+        where = f"{path}, data[{i}]"
+        for j, paragraph in enumerate(_get(entry, "paragraphs", list, where)):
+            yield paragraph, f"{where}.paragraphs[{j}]"
+
+
+def _get(values: Any, key: str, kind: type, place: str) -> Any:
+    """Returns values[key], which must be of the type wanted."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{place}: wanted a JSON object, got {str(values)[:40]!r}")
+    if key not in values:
+        raise ValueError(f"{place}: no key {key!r}; found {sorted(values)}")
+    if not isinstance(values[key], kind):
+        raise ValueError(
+            f"{place}: {key!r} is {str(values[key])[:40]!r}, wanted a {kind.__name__}"
+        )
+    return values[key]
+
+
+def _is_impossible(qa: Mapping[str, Any], place: str) -> bool:
+    """Reads `is_impossible`; a file to predict, with no answers, need not have it."""
+    if "is_impossible" not in qa and "answers" not in qa:
+        return False
+    return _get(qa, "is_impossible", bool, place)
+
+
+def _answers(qa: Mapping[str, Any], place: str) -> tuple[str, ...] | None:
+    """Returns the annotated answers, each once."""
+    if "answers" not in qa:
+        return None
+    texts = [_get(a, "text", str, place) for a in _get(qa, "answers", list, place)]
+    return tuple(dict.fromkeys(texts))
+
+
+def _with_span(
+    example: SquadExample,
+    qa: Mapping[str, Any],
+    raw_starts: list[int],
+    version_2_with_negative: bool,
+    place: str,
+) -> SquadExample | None:
+    """Adds the answer's words; None where it is not in the context."""
+    if example.is_impossible:
+        return dataclasses.replace(
+            example, orig_answer_text="", start_position=-1, end_position=-1
+        )
+    annotated = _get(qa, "answers", list, place)
+    if len(annotated) != 1:
+        hint = ""
+        if not annotated and not version_2_with_negative:
+            hint = "; SQuAD 2.0 needs --version_2_with_negative"
+        raise ValueError(
+            f"{place}: has {len(annotated)} answers; for training each question must "
+            f"have exactly 1{hint}"
+        )
+    answer = _get(annotated[0], "text", str, place)
+    offset = _get(annotated[0], "answer_start", int, place)
+    first = bisect.bisect_right(raw_starts, offset) - 1
+    last = bisect.bisect_right(raw_starts, offset + len(answer) - 1) - 1
+    cleaned = " ".join(tokenization.whitespace_tokenize(answer))
+    if not cleaned or not 0 <= first <= last < len(example.context.starts):
+        return None
+    if cleaned not in example.context.span(first, last):
+        return None
+    return dataclasses.replace(
+        example, orig_answer_text=answer, start_position=first, end_position=last
+    )
