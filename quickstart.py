@@ -41,12 +41,12 @@ TRAINING = [
 SERVE = """\
 import tensorflow as tf, tensorflow_text
 served = tf.saved_model.load("{export_dir}").signatures["serving_default"]
-answers = served(tf.constant([
+answers = served(text_a=tf.constant([
     "The striker scored twice as the home side won the cup final in extra time.",
     "Shares fell after the bank warned that profits would miss its forecast.",
     "The new phone comes with a faster processor and a larger screen.",
 ]))
-for label, row in zip(answers["label"].numpy(), answers["probabilities"].numpy()):
+for label, row in zip(answers["labels"].numpy(), answers["probabilities"].numpy()):
     print(label.decode(), row.max())
 """
 

@@ -41,7 +41,6 @@ flags.DEFINE_enum(
     "custom: one label each, several (separated by |, or a JSON list), or a number.",
 )
 flags.DEFINE_list("labels", None, "custom: the labels; default: those of train.")
-flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
 
 
 def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
@@ -123,6 +122,7 @@ def main(_):
         init_checkpoint=model.init_checkpoint,
         resize_vocab=model.resize_vocab,
         static_shapes=common_flags.static_shapes(),
+        frozen_encoder=not FLAGS.finetune_encoder,
     )
     common_flags.prepare_output_dir()
     records = {
@@ -174,4 +174,5 @@ def file_name(stem: str, set_name: str, ending: str = "txt") -> str:
 
 
 if __name__ == "__main__":
+    flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
     app.run(main)

@@ -293,6 +293,7 @@ class BertClassifier(_Model):
     Args:
       config: the architecture.
       num_outputs: int, classes, or 1 for a regression.
+      frozen_encoder: bool; True uses the encoder for features only: no dropout in it.
       name: str; the root's own name is no part of released names.
       **kwargs: `dtype`, `seed` and `fused`, see `BertModel`.
     """
@@ -306,12 +307,14 @@ class BertClassifier(_Model):
         config: BertConfig,
         num_outputs: int,
         *,
+        frozen_encoder: bool = False,
         name: str = base.ROOT_NAME,
         **kwargs,
     ):
         super().__init__(config, name=name, **kwargs)
         self.initializer_range = self._INITIALIZER_RANGE
         self.num_outputs = num_outputs
+        self.frozen_encoder = frozen_encoder
         self.bert = BertModel(
             config, dtype=self.dtype_policy, seed=self.seed, fused=self.fused
         )
@@ -327,7 +330,10 @@ class BertClassifier(_Model):
 
     def get_config(self):
         """Returns the constructor's arguments, in types that JSON has."""
-        return super().get_config() | {"num_outputs": self.num_outputs}
+        return super().get_config() | {
+            "num_outputs": self.num_outputs,
+            "frozen_encoder": self.frozen_encoder,
+        }
 
     def call(
         self,
@@ -344,7 +350,10 @@ class BertClassifier(_Model):
           float32 [B, num_outputs], logits.
         """
         pooled = self.bert(
-            input_ids, input_mask, segment_ids, dropout_seed=dropout_seed
+            input_ids,
+            input_mask,
+            segment_ids,
+            dropout_seed=None if self.frozen_encoder else dropout_seed,
         )["pooled_output"]
         pooled = dropout.dropout(pooled, self._DROPOUT_RATE, dropout_seed, self.site)
         return tf.matmul(pooled, self.output_weights, transpose_b=True) + (

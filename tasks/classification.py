@@ -94,6 +94,7 @@ class ClassificationTask(Task):
         init_checkpoint: str | None = None,
         resize_vocab: bool = False,
         static_shapes: bool = False,
+        frozen_encoder: bool = False,
     ):
         """Declares features and lengths.
 
@@ -105,6 +106,7 @@ class ClassificationTask(Task):
             random weights.
           resize_vocab: lets the vocabulary have more rows than the checkpoint.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
+          frozen_encoder: turns dropout off in the encoder, which is not trained.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
@@ -123,6 +125,7 @@ class ClassificationTask(Task):
         self.buckets = (length,) if static_shapes else batching.default_buckets(length)
         self._init_checkpoint = init_checkpoint
         self._resize_vocab = resize_vocab
+        self._frozen_encoder = frozen_encoder
         self._train_examples: Sequence[InputExample] = ()
 
     def records(
@@ -191,6 +194,7 @@ class ClassificationTask(Task):
             dtype=dtype,
             seed=seed,
             fused=fused,
+            frozen_encoder=self._frozen_encoder,
         )
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:

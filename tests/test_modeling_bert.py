@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import modeling
+from modeling.layers import dropout
 
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
 CONFIG = modeling.BertConfig(
@@ -296,3 +297,14 @@ def test_a_classifier_overfits_one_batch_with_dropout_on(dtype, fused):
     losses = [float(step(tf.constant([i, 7]))) for i in range(120)]
     assert losses[0] > 0.5
     assert np.mean(losses[-10:]) < 0.05
+
+
+def test_frozen_encoder_has_dropout_on_the_pooled_output_only():
+    ids, seed = tf.constant([[5, 6, 7], [8, 9, 4]]), tf.constant([3, 1])
+    model = modeling.BertClassifier(CONFIG, 2, frozen_encoder=True)
+    pooled = model.bert(ids)["pooled_output"]
+    dropped = dropout.dropout(pooled, 0.1, seed, model.site)
+    expected = tf.matmul(dropped, model.output_weights, transpose_b=True)
+    np.testing.assert_allclose(model(ids, dropout_seed=seed), expected, atol=1e-6)
+    trained = modeling.BertClassifier(CONFIG, 2)
+    assert np.abs(trained(ids, dropout_seed=seed) - expected).max() > 1e-5

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import pytest
+import scripts
 from absl.testing import flagsaver
 
 import quickstart
@@ -51,6 +52,7 @@ def project(corpus, tmp_path, monkeypatch) -> pathlib.Path:
     (tmp_path / "run_classifier.py").write_text(textwrap.dedent(TRAINER))
     (tmp_path / "export_saved_model.py").write_text(EXPORTER)
     monkeypatch.chdir(tmp_path)
+    scripts.load("quickstart")
     monkeypatch.setattr(quickstart, "ROOT", tmp_path)
     monkeypatch.setattr(quickstart, "SERVE", "print('served from {export_dir}')")
     with flagsaver.as_parsed(work_dir="work"):

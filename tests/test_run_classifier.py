@@ -12,22 +12,17 @@ import time
 
 import numpy as np
 import pytest
+import scripts
 import tensorflow as tf
 import tiny
-from absl.testing import flagsaver
 from test_training import assert_close, assert_equal, tensors
-
-import run_classifier
 
 LONG = ("--do_train", "--num_train_epochs=20", "--save_checkpoints_steps=3")
 
 
 def run_here(command):
     """Runs a command's flags in this process."""
-    with flagsaver.flagsaver():
-        run_classifier.FLAGS.unparse_flags()
-        run_classifier.FLAGS(command[1:])
-        run_classifier.main([])
+    scripts.run("run_classifier", *command[2:])
 
 
 def wait_for(path, process, seconds=120):

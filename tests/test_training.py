@@ -309,8 +309,11 @@ def test_events_hold_loss_rate_norm_speed_and_scores(run):
 
 
 def test_frozen_encoder_stays_as_it_was(run):
+    task = tiny.task(run.folder, frozen_encoder=True)
     trainer = run.trainer(
-        "frozen", optimizer=OptimizerConfig(learning_rate=1e-2, finetune_encoder=False)
+        "frozen",
+        task=task,
+        optimizer=OptimizerConfig(learning_rate=1e-2, finetune_encoder=False),
     )
     before = weights_of(trainer)
     trainer.train(run.train, None, {})

@@ -1,0 +1,30 @@
+"""Runs scripts inside the tests' process, where they would share one set of flags."""
+
+import importlib
+import sys
+from types import ModuleType
+
+from absl import flags
+from tiny import ROOT
+
+
+def load(name: str) -> ModuleType:
+    """Imports a script anew, after forgetting the flags of all others."""
+    ours = {path.stem for path in ROOT.glob("*.py")} | {sys.argv[0]}
+    for module, found in list(flags.FLAGS.flags_by_module_dict().items()):
+        if module in ours:
+            for flag in list(found):
+                delattr(flags.FLAGS, flag.name)
+    if name in sys.modules:
+        return importlib.reload(sys.modules[name])
+    return importlib.import_module(name)
+
+
+def run(name: str, *arguments: str) -> None:
+    """Runs a script's main with these flags."""
+    module = load(name)
+    flags.FLAGS([name, *arguments])
+    try:
+        module.main([name])
+    finally:
+        flags.FLAGS.unparse_flags()
