@@ -1,0 +1,55 @@
+"""What the making of pre-training data tells at its end."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Report:
+    """What was read and written.
+
+    Attributes:
+      documents: documents with at least one sentence.
+      sentences: lines with at least one piece.
+      tokens: pieces of the corpus.
+      unknown: how many of them are [UNK].
+      instances: written.
+      instance_tokens: pieces of all instances, [CLS] and [SEP] included.
+      random_next: instances whose B is not what follows A.
+      predictions: masked pieces.
+    """
+
+    documents: int = 0
+    sentences: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    instances: int = 0
+    instance_tokens: int = 0
+    random_next: int = 0
+    predictions: int = 0
+
+    def add(self, other: "Report") -> None:
+        """Adds another's counts to this one's."""
+        for field in dataclasses.fields(self):
+            total = getattr(self, field.name) + getattr(other, field.name)
+            setattr(self, field.name, total)
+
+    def lines(self, max_seq_length: int, seconds: float) -> list[str]:
+        """The report as `name = value` lines.
+
+        Args:
+          max_seq_length: that batches may be padded to.
+          seconds: the whole run took.
+        """
+        room = max(1, self.instances) * max_seq_length
+        return [
+            f"documents = {self.documents}",
+            f"sentences = {self.sentences}",
+            f"tokens = {self.tokens}",
+            f"unk_rate = {self.unknown / max(1, self.tokens):.6f}",
+            f"instances = {self.instances}",
+            f"padding_share = {1 - self.instance_tokens / room:.4f}",
+            f"masked_share = {self.predictions / max(1, self.instance_tokens):.4f}",
+            f"random_next_share = {self.random_next / max(1, self.instances):.4f}",
+            f"seconds = {seconds:.1f}",
+            f"tokens_per_second = {self.tokens / seconds:.0f}",
+        ]
