@@ -16,7 +16,6 @@ import tokenization
 from checkpoints.files import write_text
 from modeling import BertConfig
 from optimization import DECAYS, OptimizerConfig
-from tasks.task import Records
 from training.strategy import STRATEGIES, DistributionConfig
 from training.trainer import TrainingConfig
 
@@ -30,14 +29,15 @@ class ModelConfig:
 
     Attributes:
       bert_config: the architecture.
-      vocab_file: path of the vocabulary, one piece a line.
+      vocab_file: path of the vocabulary, one piece a line; None if the run needs none
+        and none is known.
       do_lower_case: whether the tokenizer lower-cases.
       init_checkpoint: any format that `checkpoints` reads, or None.
       resize_vocab: whether the vocabulary may have more rows than the checkpoint.
     """
 
     bert_config: BertConfig
-    vocab_file: str
+    vocab_file: str | None
     do_lower_case: bool
     init_checkpoint: str | None
     resize_vocab: bool
@@ -148,6 +148,19 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     )
 
 
+def define_run_flags() -> None:
+    """Where a run lives and which steps it makes."""
+    flags.DEFINE_string("output_dir", None, "Where checkpoints and results go.")
+    flags.DEFINE_bool("do_train", False, "Whether to train.")
+    flags.DEFINE_bool("do_eval", False, "Whether to score the dev set.")
+    flags.DEFINE_enum(
+        "use_checkpoint",
+        "last",
+        ("last", "best"),
+        "Which checkpoint of the run is scored, and predicts.",
+    )
+
+
 def define_precision_flag() -> None:
     """The type to compute in."""
     flags.DEFINE_enum(
@@ -160,10 +173,7 @@ def define_precision_flag() -> None:
 
 def define_finetuning_flags() -> None:
     """Which data, which steps of a run, how long and how often."""
-    flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
-    flags.DEFINE_string("output_dir", None, "Where checkpoints and results go.")
-    flags.DEFINE_bool("do_train", False, "Whether to train.")
-    flags.DEFINE_bool("do_eval", False, "Whether to score the dev set.")
+    define_run_flags()
     flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
     flags.DEFINE_integer("predict_batch_size", 8, "Examples in a prediction batch.")
     flags.DEFINE_float("num_train_epochs", 3.0, "How often all examples are seen.")
@@ -178,12 +188,6 @@ def define_finetuning_flags() -> None:
         1,
         "Repeats with --seed, --seed + 1, ... and reports mean and standard deviation.",
         1,
-    )
-    flags.DEFINE_enum(
-        "use_checkpoint",
-        "last",
-        ("last", "best"),
-        "Which checkpoint of the run is scored, and predicts.",
     )
 
 
@@ -264,23 +268,22 @@ def prepare_output_dir() -> None:
         write_text(os.path.join(folder, "flags.txt"), text)
 
 
-def finetuning_config(train: Records | None) -> TrainingConfig:
+def finetuning_config(num_examples: int) -> TrainingConfig:
     """Reads the training flags for `num_train_epochs` over the training examples.
+
+    Args:
+      num_examples: 0 for a run that does not train.
 
     Raises:
       ValueError: the examples are too few for a single update.
     """
-    steps = 0
-    if train:
-        steps = int(
-            train.num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs
+    steps = int(num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+    if num_examples and steps < 1:
+        raise ValueError(
+            f"{num_examples} training examples x --num_train_epochs="
+            f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
+            f"{FLAGS.train_batch_size}"
         )
-        if steps < 1:
-            raise ValueError(
-                f"{train.num_examples} training examples x --num_train_epochs="
-                f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
-                f"{FLAGS.train_batch_size}"
-            )
     return training_config(steps, int(steps * FLAGS.warmup_proportion))
 
 
@@ -316,8 +319,12 @@ def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConf
     )
 
 
-def model_config() -> ModelConfig:
+def model_config(*, vocab_required: bool = True) -> ModelConfig:
     """Reads the model flags, and what the checkpoint's folder says where they do not.
+
+    Args:
+      vocab_required: False for a run that reads no text: the vocabulary is then only
+        kept beside the model, if it is known.
 
     Raises:
       ValueError: the architecture or the vocabulary is not given and not found, or
@@ -336,7 +343,10 @@ def model_config() -> ModelConfig:
     if FLAGS.bert_config_file:
         bert_config = checkpoints.read_config(FLAGS.bert_config_file)
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
-    for flag, value in (("bert_config_file", bert_config), ("vocab_file", vocab_file)):
+    wanted = {"bert_config_file": bert_config}
+    if vocab_required:
+        wanted["vocab_file"] = vocab_file
+    for flag, value in wanted.items():
         if value is None:
             raise ValueError(
                 f"--{flag} is not given, and there is no such file beside "
@@ -353,7 +363,8 @@ def model_config() -> ModelConfig:
             )
         do_lower_case = known
     tokenization.validate_case_matches_checkpoint(do_lower_case, init)
-    bert_config = _match_vocabulary(bert_config, vocab_file, resize_vocab)
+    if vocab_file:
+        bert_config = _match_vocabulary(bert_config, vocab_file, resize_vocab)
     return ModelConfig(
         bert_config=bert_config,
         vocab_file=vocab_file,

@@ -26,6 +26,7 @@ common_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
+flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",
     None,
@@ -143,6 +144,7 @@ def main(_):
             write_results(os.path.join(folder, file_name("test_metrics", name)), scores)
 
     train = records["train"].get("")
+    run = common_flags.finetuning_config(train.num_examples if train else 0)
     FineTuning(
         task=task,
         strategy=strategy,
@@ -155,7 +157,7 @@ def main(_):
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
-    ).run_seeds(common_flags.finetuning_config(train), FLAGS.seeds)
+    ).run_seeds(run, FLAGS.seeds)
 
 
 def write_test_results(

@@ -14,7 +14,10 @@ setuptools.setup(
         "optimization",
         "export",
         "common_flags",
+        "create_pretraining_data",
+        "create_vocab",
         "run_classifier",
+        "run_pretraining",
         "convert_checkpoint",
         "export_saved_model",
     ],
@@ -45,6 +48,13 @@ setuptools.setup(
         # tensorflow, which tensorflow-text brings: lay it over that one afterwards,
         # pip install --force-reinstall --no-deps "tensorflow-tpu==2.20.*"
         "tpu": ["tensorflow-tpu==2.20.*", "tensorflow-text==2.20.*"],
-        "test": ["pytest>=8.0", "ruff>=0.9"],
+        # Learns vocabularies (create_vocab.py); brings an HTTP client along.
+        "vocab": ["tokenizers>=0.20"],
+        # create_pretraining_data.py --segmenter=jieba.
+        "segment": ["jieba>=0.42"],
+        # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
+        # environment of its own, without requirements.txt.
+        "beam": ["apache-beam[tfrecord]>=2.60"],
+        "test": ["pytest>=8.0", "ruff>=0.9", "tokenizers>=0.20", "jieba>=0.42"],
     },
 )

@@ -131,7 +131,9 @@ def train_batches(
             spec, columns, lengths, order, batches[skipped:], buckets, slices
         )
 
-    return _finish(pools.flat_map(to_batches))
+    # Of a stream that might end, tf.distribute forgets the number of rows.
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return _finish(pools.flat_map(to_batches).apply(endless))
 
 
 def eval_batches(
@@ -143,6 +145,7 @@ def eval_batches(
     num_replicas: int = 1,
     replica_offset: int = 0,
     local_replicas: int = 1,
+    num_records: int | None = None,
     pool_batches: int = 50,
 ) -> tf.data.Dataset:
     """Every record exactly once, grouped by length; the last batch is filled up.
@@ -160,6 +163,7 @@ def eval_batches(
       num_replicas: replicas over all workers.
       replica_offset: this worker's first replica.
       local_replicas: this worker's number of replicas.
+      num_records: takes only so many, from the first on; None takes all.
       pool_batches: global batches grouped by length together.
 
     Returns:
@@ -172,7 +176,8 @@ def eval_batches(
     slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
     buckets = _checked_buckets(buckets)
     _count_up_to(files, 1)
-    pools = _read(list(files)).enumerate().batch(pool_batches * batch_size)
+    taken = _read(list(files)).take(-1 if num_records is None else num_records)
+    pools = taken.enumerate().batch(pool_batches * batch_size)
 
     def to_batches(position: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
         columns, lengths = spec.parse(serialized)
@@ -195,8 +200,8 @@ def _record_stream(
 
     What is skipped is never parsed, and whole epochs are not even read.
     """
-    # Without skipping there is no need to know where the epochs end.
-    num_records = tfrecord.count(files) if skip else 1
+    # Where the first epoch ends is of interest only to who skips beyond it.
+    num_records = tfrecord.count(files, skip + 1)
     first_epoch, skip_records = divmod(skip, num_records)
 
     def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:

@@ -20,11 +20,12 @@ class Records:
 
     Attributes:
       files: TFRecord files, read in this order.
-      num_examples: records in all of them together.
+      num_examples: how many of their records are used, from the first on; None: all,
+        and nobody counted them.
     """
 
     files: tuple[str, ...]
-    num_examples: int
+    num_examples: int | None
 
 
 class Task(abc.ABC):
@@ -35,11 +36,14 @@ class Task(abc.ABC):
       buckets: the lengths batches are padded to, ascending.
       main_metric: the key of `metrics` by which checkpoints are compared; more of it
         is better.
+      shuffle_records: records shuffled at once, in memory, while training; up to so
+        many are shuffled completely.
     """
 
     feature_spec: FeatureSpec
     buckets: tuple[int, ...]
     main_metric: str
+    shuffle_records: int = 1_000_000
 
     @abc.abstractmethod
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
@@ -87,8 +91,22 @@ class Task(abc.ABC):
           dropout_seed: int32 [2]; None turns dropout off.
 
         Returns:
-          term -> float32 []. The loss is the sum over terms of sum / denominator.
+          term -> float32 [].
         """
+
+    def total_loss(
+        self, sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Puts the loss together: the sum over terms of sum / denominator.
+
+        Args:
+          sums: what `loss_sums` returned for a part of the batch.
+          denominators: those of the whole batch, over all replicas and micro-batches.
+
+        Returns:
+          float32 [], the part's share of the loss.
+        """
+        return tf.add_n([sums[term] / denominators[term] for term in sums])
 
     @abc.abstractmethod
     def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:

@@ -205,6 +205,27 @@ def test_one_bucket_gives_static_shapes(files):
         assert dataset.element_spec["input_ids"].shape == (3, 13)
 
 
+def test_several_replicas_know_their_rows_when_tracing(files):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    dataset = batching.train_batches(
+        files,
+        SPEC,
+        batch_size=6,
+        seed=0,
+        buckets=BUCKETS,
+        num_replicas=2,
+        local_replicas=2,
+    )
+    iterator = iter(strategy.distribute_datasets_from_function(lambda _: dataset))
+
+    @tf.function
+    def shapes():
+        for batch in strategy.experimental_local_results(next(iterator)):
+            assert {value.shape[0] for value in batch.values()} == {3}
+
+    shapes()
+
+
 @pytest.mark.parametrize("pool_batches", [1, 3, 50])
 def test_evaluation_sees_every_record_once_and_can_restore_the_order(
     files, pool_batches

@@ -44,7 +44,7 @@ class Evaluator:
         """Computes the task's predictions for every example.
 
         Args:
-          records: the examples.
+          records: the examples, counted.
           batch_size: examples in a batch, over all replicas; rounded up to a
             multiple of the replicas.
 
@@ -62,6 +62,7 @@ class Evaluator:
                 self._task.feature_spec,
                 batch_size=batch_size,
                 buckets=self._task.buckets,
+                num_records=records.num_examples,
                 **shard,
             ),
         ):

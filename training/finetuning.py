@@ -27,7 +27,7 @@ class Data:
       train: None where the run does not train.
       dev: name -> examples to score; the first, named "", is the main set and is
         evaluated during training too.
-      test: name -> examples to predict.
+      test: name -> examples to predict; they may be those of `dev` again.
     """
 
     train: Records | None
@@ -46,16 +46,22 @@ class FineTuning:
       settings: what shaped the task; see Trainer.train.
       use_checkpoint: "last" or "best": which is evaluated and predicts.
       predict_batch_size: examples in a prediction batch.
-      write_predictions: called with (folder, set's name, predictions).
+      write_predictions: called with (folder, set's name, predictions); None where
+        there is nothing to predict.
+      score_initial: whether, in a folder without a trained checkpoint, the model is
+        evaluated as it is before any training.
     """
 
     task: Task
     strategy: tf.distribute.Strategy
     data: Data
     settings: Mapping[str, Any]
-    use_checkpoint: str
-    predict_batch_size: int
-    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None]
+    use_checkpoint: str = "last"
+    predict_batch_size: int = 8
+    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None] | None = (
+        None
+    )
+    score_initial: bool = False
 
     def run(self, config: TrainingConfig) -> dict[str, float]:
         """Trains, evaluates and predicts as far as there are data for it.
@@ -76,13 +82,19 @@ class FineTuning:
             main_dev = self.data.dev.get("") if config.eval_steps else None
             known = trainer.train(self.data.train, main_dev, self.settings)
             logging.info("trained in %.1f s", time.monotonic() - started)
+        if self.score_initial and not state.latest(config.output_dir):
+            trainer.initialize()
+            return self._evaluate(trainer, 0, config.output_dir, None)[0]
         prefix = self._checkpoint(config.output_dir)
         trainer.restore(prefix)
         if self.use_checkpoint == "best":
             known = None
-        scores = self._evaluate(trainer, prefix, config.output_dir, known)
+        step = int(prefix.rpartition("-")[2])
+        scores, computed = self._evaluate(trainer, step, config.output_dir, known)
         for name, records in self.data.test.items():
-            predictions = trainer.predict(records, self.predict_batch_size)
+            predictions = computed.get(name)
+            if predictions is None:
+                predictions = trainer.predict(records, self.predict_batch_size)
             if is_chief(self.strategy):
                 self.write_predictions(config.output_dir, name, predictions)
         return scores
@@ -124,16 +136,23 @@ class FineTuning:
             )
         return prefix
 
-    def _evaluate(self, trainer, prefix, output_dir, known):
-        scores = {}
+    def _evaluate(self, trainer, step, output_dir, known):
+        """Scores the dev sets; keeps the outputs for those that are predicted too."""
+        scores, computed = {}, {}
         for name, records in self.data.dev.items():
-            found = known if known and not name else trainer.evaluate(records)
+            if known and not name:
+                found = known
+            elif self.data.test.get(name) == records:
+                computed[name] = trainer.predict(records, self.predict_batch_size)
+                found = self.task.metrics(computed[name])
+            else:
+                found = trainer.evaluate(records)
             start = f"{name}_" if name else ""
             scores |= {start + score: value for score, value in found.items()}
         if scores:
-            scores["global_step"] = int(prefix.rpartition("-")[2])
+            scores["global_step"] = step
             self._write(output_dir, scores)
-        return scores
+        return scores, computed
 
     def _write(self, output_dir, results):
         if not is_chief(self.strategy):

@@ -192,7 +192,7 @@ class TrainStep:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             sums = self.task.loss_sums(self.model, batch, tf.stack(seed))
-            loss = tf.add_n([sums[term] / denominators[term] for term in sums])
+            loss = self.task.total_loss(sums, denominators)
             scaled = loss * scale
         gradients = tape.gradient(
             scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO

@@ -156,7 +156,7 @@ class Trainer:
         if newest:
             state.restore(newest, variables)
         else:
-            self._task.initialize(modeling.named_variables(self.model))
+            self.initialize()
         first = int(updates.global_step.numpy())
         if first >= config.num_train_steps or best.exhausted:
             logging.info("training is complete: %s", newest)
@@ -183,6 +183,10 @@ class Trainer:
                     logging.info("step %d: no better score since; stopped", step)
                     break
         return scores
+
+    def initialize(self) -> None:
+        """Sets the model from the task's initial checkpoint."""
+        self._task.initialize(modeling.named_variables(self.model))
 
     def restore(self, prefix: str) -> None:
         """Sets the model, not the optimizer, from a checkpoint of this run."""
@@ -226,15 +230,19 @@ class Trainer:
     def _batches(self, train, start_step):
         return distribute(
             self._strategy,
-            lambda **shard: batching.train_batches(
-                list(train.files),
-                self._task.feature_spec,
-                batch_size=self._config.train_batch_size,
-                seed=self._config.seed,
-                start_step=start_step,
-                buckets=self._task.buckets,
-                **shard,
-            ),
+            lambda **shard: self._train_batches(train, start_step, **shard),
+        )
+
+    def _train_batches(self, train, start_step, **shard):
+        return batching.train_batches(
+            list(train.files),
+            self._task.feature_spec,
+            batch_size=self._config.train_batch_size,
+            seed=self._config.seed,
+            start_step=start_step,
+            buckets=self._task.buckets,
+            shuffle_records=self._task.shuffle_records,
+            **shard,
         )
 
     def _run(self, updates, batches, step, train, progress):
@@ -303,18 +311,7 @@ class Trainer:
         if finite.all() or updates.recovers_from_overflow():
             return
         step = first_step + int(np.flatnonzero(~finite)[0])
-        batch = next(
-            iter(
-                batching.train_batches(
-                    list(train.files),
-                    self._task.feature_spec,
-                    batch_size=self._config.train_batch_size,
-                    seed=self._config.seed,
-                    start_step=step,
-                    buckets=self._task.buckets,
-                )
-            )
-        )
+        batch = next(iter(self._train_batches(train, step)))
         examples = self._task.describe_examples(batch["example_index"].numpy())
         raise FloatingPointError(
             f"step {step}: the loss is {losses[step - first_step]}, the gradient norm "

@@ -1,0 +1,103 @@
+"""Pre-trains BERT on masked words and sentence order, from scratch or further."""
+
+import os
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+import common_flags
+from tasks.language_model import MaskedLanguageModelTask
+from training.finetuning import Data, FineTuning
+from training.strategy import make_strategy
+
+FLAGS = flags.FLAGS
+
+common_flags.define_model_flags()
+common_flags.define_training_flags()
+common_flags.define_distribution_flags()
+common_flags.define_run_flags()
+flags.DEFINE_list(
+    "input_file", None, "Files of create_pretraining_data.py; globs, commas between."
+)
+flags.DEFINE_list(
+    "eval_input_file", None, "Files to evaluate on. Default: --input_file, as ever."
+)
+flags.DEFINE_integer(
+    "max_predictions_per_seq", 20, "The most masked words of an example.", 1
+)
+flags.DEFINE_integer("num_train_steps", 100000, "Updates in the whole run.", 1)
+flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of linear warm-up.", 0)
+flags.DEFINE_integer(
+    "max_eval_steps", 100, "The most batches an evaluation takes; 0: all.", 0
+)
+
+
+def find_files(flag: str) -> list[str]:
+    """Lists the files that a flag names, each once, sorted within a pattern.
+
+    Raises:
+      ValueError: a pattern matches nothing.
+    """
+    files = {}
+    for pattern in FLAGS[flag].value:
+        found = sorted(tf.io.gfile.glob(pattern.strip()))
+        if not found:
+            raise ValueError(f"--{flag}: {pattern} matches no file")
+        files |= dict.fromkeys(found)
+    return list(files)
+
+
+def make_task() -> MaskedLanguageModelTask:
+    """Returns the task that the flags describe."""
+    model = common_flags.model_config(vocab_required=False)
+    if model.vocab_file is None:
+        logging.warning(
+            "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
+            "on from there will have to be given it"
+        )
+    return MaskedLanguageModelTask(
+        model.bert_config,
+        FLAGS.max_seq_length,
+        FLAGS.max_predictions_per_seq,
+        vocab_file=model.vocab_file,
+        do_lower_case=model.do_lower_case if model.vocab_file else None,
+        init_checkpoint=model.init_checkpoint,
+        resize_vocab=model.resize_vocab,
+        static_shapes=common_flags.static_shapes(),
+    )
+
+
+def main(_):
+    """Reads the flags, looks at the files, then trains and evaluates."""
+    strategy = make_strategy(common_flags.distribution_config())
+    if not (FLAGS.do_train or FLAGS.do_eval):
+        raise ValueError("give at least one of --do_train, --do_eval")
+    files = find_files("input_file")
+    eval_files = find_files("eval_input_file") if FLAGS.eval_input_file else files
+    task = make_task()
+    train = task.train_records(files) if FLAGS.do_train else None
+    dev = {}
+    if FLAGS.do_eval:
+        limit = FLAGS.max_eval_steps * FLAGS.eval_batch_size or None
+        dev[""] = task.eval_records(eval_files, limit)
+    if train and dev and set(files) & set(eval_files):
+        logging.warning("evaluating on training examples: see --eval_input_file")
+    common_flags.prepare_output_dir()
+    FineTuning(
+        task=task,
+        strategy=strategy,
+        data=Data(train, dev, {}),
+        settings={
+            "max_seq_length": FLAGS.max_seq_length,
+            "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
+            "bert_config": task.bert_config.to_dict(),
+            "input_files": [os.path.basename(file) for file in files],
+        },
+        use_checkpoint=FLAGS.use_checkpoint,
+        score_initial=True,
+    ).run(common_flags.training_config(FLAGS.num_train_steps, FLAGS.num_warmup_steps))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["input_file", "output_dir"])
+    app.run(main)

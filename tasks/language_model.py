@@ -1,0 +1,365 @@
+"""BERT's pre-training: masked words and sentence order (Devlin et al. 2018, 3.1)."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import checkpoints
+from checkpoints import google_bert
+from data_pipeline import batching, tfrecord
+from data_pipeline.feature_spec import Feature, FeatureSpec
+from modeling import BertConfig, BertPreTrainingModel
+from optimization import OptimizerConfig, ParameterGroup, encoder_groups
+from tasks.task import Batch, Records, Task
+
+MASKED_LM, NEXT_SENTENCE = "masked_lm_loss", "next_sentence_loss"
+# The parent's: a batch without a single masked word has the loss 0, not 0 / 0.
+_EPSILON = 1e-5
+# Records looked at, at the start of every file, before anything is computed.
+_CHECKED_RECORDS = 16
+# What the file of a model that was not pre-trained here may lack.
+_HEADS = {
+    "bert/pooler/": "the file has no pooler",
+    "cls/predictions/": "the file has no masked language model head",
+    "cls/seq_relationship/": "the file has no next sentence head",
+}
+# What the file of a fine-tuned model may hold besides.
+_UNUSED = {
+    r"output_(weights|bias)": "a classifier's head; this task does not use it",
+    r"cls/squad/.*": "a question answering head; this task does not use it",
+}
+
+
+def language_model_spec(max_predictions_per_seq: int) -> FeatureSpec:
+    """Features of the records of create_pretraining_data.py, the parent's and ours.
+
+    The parent pads every record to full length, ours have real lengths; both parse.
+    Its `input_mask`, where there is one, tells the real length.
+
+    Args:
+      max_predictions_per_seq: P, what the masked words of a row are padded to.
+
+    Returns:
+      input_ids, segment_ids int32 [S]; masked_lm_positions, masked_lm_ids int32 [P];
+      masked_lm_weights float32 [P], 1 = real; next_sentence_labels int32 [1].
+    """
+
+    def masked(name: str, dtype: tf.DType) -> Feature:
+        return Feature(
+            name, dtype, (None,), pad_to=max_predictions_per_seq, is_input=False
+        )
+
+    return FeatureSpec(
+        [
+            Feature("input_ids", tf.int32, (None,)),
+            Feature("segment_ids", tf.int32, (None,)),
+            masked("masked_lm_positions", tf.int32),
+            masked("masked_lm_ids", tf.int32),
+            masked("masked_lm_weights", tf.float32),
+            Feature("next_sentence_labels", tf.int32, (1,), is_input=False),
+        ]
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scores:
+    """What the model says of a batch; M masked words, of all rows together.
+
+    Attributes:
+      word_logits: float32 [M, V].
+      word_ids: int32 [M].
+      word_weights: float32 [M], 1 = real.
+      word_rows: int32 [M], the row of the batch that each word is of.
+      order_logits: float32 [B, 2].
+    """
+
+    word_logits: tf.Tensor
+    word_ids: tf.Tensor
+    word_weights: tf.Tensor
+    word_rows: tf.Tensor
+    order_logits: tf.Tensor
+
+    def word_losses(self) -> tf.Tensor:
+        """Cross entropy of each word, weighted; float32 [M]."""
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            self.word_ids, self.word_logits
+        )
+        return losses * self.word_weights
+
+
+class MaskedLanguageModelTask(Task):
+    """Learns to tell masked words, and whether a sentence follows another.
+
+    `main_metric` is `masked_lm_accuracy`: the parent reports it, more of it is better,
+    and unlike the total loss it does not mix two scales.
+    """
+
+    main_metric = "masked_lm_accuracy"
+    # The records were shuffled when they were made; a block of them fits in memory.
+    shuffle_records = 100_000
+
+    def __init__(
+        self,
+        bert_config: BertConfig,
+        max_seq_length: int,
+        max_predictions_per_seq: int,
+        *,
+        vocab_file: str | None = None,
+        do_lower_case: bool | None = None,
+        init_checkpoint: str | None = None,
+        resize_vocab: bool = False,
+        static_shapes: bool = False,
+    ):
+        """Declares features and lengths.
+
+        Args:
+          bert_config: the architecture.
+          max_seq_length: pieces of the longest record.
+          max_predictions_per_seq: the most masked words of a record.
+          vocab_file: the vocabulary the records were made with, to be kept beside the
+            model; None keeps none.
+          do_lower_case: how its tokenizer was set; None if not known.
+          init_checkpoint: any format that `checkpoints` reads; None starts from
+            random weights.
+          resize_vocab: lets the vocabulary have more rows than the checkpoint.
+          static_shapes: pads every batch to `max_seq_length` and every row to
+            `max_predictions_per_seq`, as a TPU needs.
+
+        Raises:
+          ValueError: `max_seq_length` is beyond the position table.
+        """
+        if max_seq_length > bert_config.max_position_embeddings:
+            raise ValueError(
+                f"--max_seq_length={max_seq_length}, but the model has only "
+                f"max_position_embeddings={bert_config.max_position_embeddings}"
+            )
+        self.bert_config = bert_config
+        self.feature_spec = language_model_spec(max_predictions_per_seq)
+        self.buckets = (
+            (max_seq_length,)
+            if static_shapes
+            else batching.default_buckets(max_seq_length)
+        )
+        self._max_seq_length = max_seq_length
+        self._max_predictions_per_seq = max_predictions_per_seq
+        self._static_shapes = static_shapes
+        self._beside = (vocab_file, do_lower_case)
+        self._init_checkpoint = init_checkpoint
+        self._resize_vocab = resize_vocab
+
+    def train_records(self, files: Sequence[str]) -> Records:
+        """Takes files as they are, after a look at the start of each.
+
+        Nobody counts their records: there may be terabytes of them.
+
+        Args:
+          files: TFRecord files of create_pretraining_data.py, the parent's or ours.
+
+        Raises:
+          ValueError: a file is empty or damaged, its records are no pre-training
+            examples, or they do not fit into the lengths declared.
+        """
+        for path in files:
+            self._check_file(path)
+        return Records(tuple(files), None)
+
+    def eval_records(
+        self, files: Sequence[str], max_examples: int | None = None
+    ) -> Records:
+        """Takes files, up to so many examples from the first on; None takes all.
+
+        The rest as `train_records`.
+        """
+        found = self.train_records(files)
+        return Records(found.files, tfrecord.count(files, max_examples))
+
+    def _check_file(self, path):
+        try:
+            head = tf.data.TFRecordDataset(path).take(_CHECKED_RECORDS)
+            serialized = list(head.as_numpy_iterator())
+        except tf.errors.OpError as error:
+            raise ValueError(f"{path}: no TFRecord file: {error.message}") from None
+        if not serialized:
+            raise ValueError(f"{path} holds no examples")
+        try:
+            columns, lengths = self.feature_spec.parse(tf.constant(serialized))
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(
+                f"{path}: no examples of create_pretraining_data.py: {error.message}"
+            ) from None
+        words = columns["masked_lm_ids"].row_lengths()
+        for flag, found, wanted in (
+            ("max_seq_length", lengths, self._max_seq_length),
+            ("max_predictions_per_seq", words, self._max_predictions_per_seq),
+        ):
+            row = int(tf.argmax(found))
+            if found[row] > wanted:
+                raise ValueError(
+                    f"{path}: record {row} has length {int(found[row])}, but "
+                    f"--{flag}={wanted}: give what the records were made with"
+                )
+
+    def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
+        """Makes the encoder and both heads."""
+        return BertPreTrainingModel(
+            self.bert_config, dtype=dtype, seed=seed, fused=fused
+        )
+
+    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
+        """Fills the model from the initial checkpoint; heads it lacks are new."""
+        if self._init_checkpoint is None:
+            logging.info("no --init_checkpoint: training starts from random weights")
+            return
+        checkpoint = checkpoints.open_checkpoint(self._init_checkpoint)
+        # A head is there as a whole or not at all: a part of one is an error.
+        new = {
+            f"{head}.*": reason
+            for head, reason in _HEADS.items()
+            if not any(name.startswith(head) for name in checkpoint.shapes)
+        }
+        checkpoints.initialize(
+            variables,
+            checkpoint,
+            new=new,
+            unused=_UNUSED,
+            resize_vocab=self._resize_vocab,
+        )
+
+    def save_beside(self, folder: str) -> None:
+        """Writes bert_config.json and, as far as known, what tokenizes."""
+        google_bert.save_beside(folder, self.bert_config, *self._beside)
+
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """The parent's decay exclusions; see optimization.encoder_groups."""
+        return encoder_groups(self.bert_config.num_hidden_layers, config)
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts the masked words, and the examples."""
+        real = tf.cast(batch["is_real_example"], tf.float32)
+        weights = batch["masked_lm_weights"] * real[:, None]
+        return {
+            MASKED_LM: tf.reduce_sum(weights),
+            NEXT_SENTENCE: tf.reduce_sum(real),
+        }
+
+    def loss_sums(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Adds up the losses of words and of examples."""
+        scores = self._scores(model, batch, dropout_seed)
+        real = tf.cast(batch["is_real_example"], tf.float32)
+        words = scores.word_losses() * tf.gather(real, scores.word_rows)
+        return {
+            MASKED_LM: tf.reduce_sum(words),
+            NEXT_SENTENCE: tf.reduce_sum(_order_losses(scores, batch) * real),
+        }
+
+    def total_loss(
+        self, sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """The parent's: mean over words (its denominator + 1e-5) + mean over rows."""
+        words = denominators[MASKED_LM] + _EPSILON
+        return super().total_loss(sums, {**denominators, MASKED_LM: words})
+
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """Adds up, row by row, what the metrics are made of; [B] each.
+
+        The masked words themselves, [B, P], come along for their entropy.
+        """
+        scores = self._scores(model, batch, None)
+        found = tf.argmax(scores.word_logits, axis=-1, output_type=tf.int32)
+        right = tf.cast(tf.equal(found, scores.word_ids), tf.float32)
+        order = tf.argmax(scores.order_logits, axis=-1, output_type=tf.int32)
+        rows = batch["masked_lm_ids"].shape[0]
+
+        def by_row(values: tf.Tensor) -> tf.Tensor:
+            return tf.math.unsorted_segment_sum(values, scores.word_rows, rows)
+
+        return {
+            "masked_lm_loss": by_row(scores.word_losses()),
+            "masked_lm_right": by_row(right * scores.word_weights),
+            "masked_lm_ids": batch["masked_lm_ids"],
+            "masked_lm_weights": batch["masked_lm_weights"],
+            "next_sentence_loss": _order_losses(scores, batch),
+            "next_sentence_right": tf.equal(order, _order_labels(batch)),
+        }
+
+    def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Scores under the parent's names, and the entropy of the masked words.
+
+        `unigram_entropy` (nats) is the loss of the best guess that does not look at
+        the text: what the model knows of language shows below it. The parent averages
+        `loss` over batches; here it is the sum of both means over all examples.
+        """
+        weights = predictions["masked_lm_weights"]
+        words = max(float(weights.sum()), _EPSILON)
+        masked_lm_loss = float(predictions["masked_lm_loss"].sum()) / words
+        next_sentence_loss = float(predictions["next_sentence_loss"].mean())
+        ids = predictions["masked_lm_ids"][weights > 0]
+        return {
+            "loss": masked_lm_loss + next_sentence_loss,
+            "masked_lm_accuracy": float(predictions["masked_lm_right"].sum()) / words,
+            "masked_lm_loss": masked_lm_loss,
+            "next_sentence_accuracy": float(predictions["next_sentence_right"].mean()),
+            "next_sentence_loss": next_sentence_loss,
+            "unigram_entropy": _entropy(np.unique(ids, return_counts=True)[1]),
+        }
+
+    def describe_examples(self, rows: Sequence[int]) -> list[str]:
+        """Says what is known of a record: its number, where the record has one."""
+        return [f"record {row}" if row >= 0 else "an unnumbered record" for row in rows]
+
+    def _scores(self, model, batch, dropout_seed):
+        """Runs the encoder, and the vocabulary over real masked words only."""
+        encoded = model.bert(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["segment_ids"],
+            dropout_seed=dropout_seed,
+        )
+        sequence = encoded["sequence_output"]  # [B, S, H]
+        rows, words = batch["masked_lm_ids"].shape  # B, P
+        word_rows = tf.repeat(tf.range(rows), words)  # [B * P]
+        flat = {
+            name: tf.reshape(batch[f"masked_lm_{name}"], [-1])
+            for name in ("positions", "ids", "weights")
+        }
+        flat["rows"] = word_rows
+        flat["positions"] += word_rows * tf.shape(sequence)[1]
+        if not self._static_shapes:
+            real = tf.where(flat["weights"] > 0)[:, 0]
+            flat = {name: tf.gather(values, real) for name, values in flat.items()}
+        # To the head, all rows are one long one.
+        logits = model.cls.predictions(
+            tf.reshape(sequence, [1, -1, sequence.shape[-1]]),
+            flat["positions"][None],
+            model.bert.embeddings.word_embeddings,
+        )
+        return _Scores(
+            word_logits=logits[0],
+            word_ids=flat["ids"],
+            word_weights=flat["weights"],
+            word_rows=flat["rows"],
+            order_logits=model.cls.seq_relationship(encoded["pooled_output"]),
+        )
+
+
+def _order_labels(batch):
+    return batch["next_sentence_labels"][:, 0]
+
+
+def _order_losses(scores, batch):
+    """Cross entropy of the sentence order, float32 [B]."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
+        _order_labels(batch), scores.order_logits
+    )
+
+
+def _entropy(counts: np.ndarray) -> float:
+    """-sum p log p, in nats, of the distribution with these counts."""
+    shares = counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
