@@ -17,6 +17,7 @@ setuptools.setup(
         "create_pretraining_data",
         "create_vocab",
         "run_classifier",
+        "run_squad",
         "run_pretraining",
         "convert_checkpoint",
         "export_saved_model",

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tokenization
@@ -170,6 +170,16 @@ def read_squad_examples(
         raise ValueError(f"{input_file}: no questions that can be used")
     _report_unfound(input_file, unfound, len(seen))
     return SquadData(examples, tuple(unfound))
+
+
+def has_answers(examples: Sequence[SquadExample], version_2: bool) -> bool:
+    """Says whether every question has an answer to compare with.
+
+    Args:
+      examples: the questions.
+      version_2: whether "no answer" is one.
+    """
+    return all(e.answers if not version_2 else e.answers is not None for e in examples)
 
 
 def _report_unfound(path: str, unfound: list[str], total: int) -> None:

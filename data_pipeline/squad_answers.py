@@ -1,6 +1,7 @@
 """Scores of pieces to answers in the words of the context, n-best lists, files."""
 
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -222,8 +223,10 @@ def get_final_text(pred_text: str, orig_text: str, do_lower_case: bool) -> str |
     Returns:
       The part of `orig_text`, or None where the characters do not correspond.
     """
-    words = tokenization.BasicTokenizer(do_lower_case).tokenize(orig_text)
-    tok_text = " ".join(words)
+    words = orig_text.split(" ")
+    tok_text = " ".join(
+        token for word in words for token in _basic_tokens(word, do_lower_case)
+    )
     start = tok_text.find(pred_text)
     end = start + len(pred_text) - 1
     orig_places = [i for i, char in enumerate(orig_text) if char != " "]
@@ -232,6 +235,12 @@ def get_final_text(pred_text: str, orig_text: str, do_lower_case: bool) -> str |
         return None
     first = orig_places[tok_places.index(start)]
     return orig_text[first : orig_places[tok_places.index(end)] + 1]
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _basic_tokens(word, do_lower_case):
+    """Tokens of one word: nothing in the tokenizer looks beyond a space."""
+    return tuple(tokenization.BasicTokenizer(do_lower_case).tokenize(word))
 
 
 def _nbest_entries(nbest):

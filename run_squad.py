@@ -1,0 +1,142 @@
+"""Fine-tunes BERT to answer questions from a text: SQuAD 1.1 and 2.0, CMRC 2018."""
+
+import dataclasses
+import os
+
+import numpy as np
+from absl import app, flags
+
+import common_flags
+from data_pipeline import squad, squad_answers
+from tasks.span import TASK_FILE, SpanConfig, SpanTask
+from training.finetuning import Data, FineTuning
+from training.strategy import make_strategy
+
+FLAGS = flags.FLAGS
+
+common_flags.define_model_flags()
+common_flags.define_training_flags(max_seq_length=384)
+common_flags.define_distribution_flags()
+common_flags.define_finetuning_flags()
+flags.DEFINE_string("train_file", None, "Questions to learn from, as train-v1.1.json.")
+flags.DEFINE_string(
+    "predict_file",
+    None,
+    "Questions to answer, as dev-v1.1.json; scored as well if it has their answers.",
+)
+flags.DEFINE_integer(
+    "doc_stride", 128, "Pieces from one window of a long text to the next."
+)
+flags.DEFINE_integer("max_query_length", 64, "Longer questions are cut to so many.")
+flags.DEFINE_integer("n_best_size", 20, "Answers in nbest_predictions.json.")
+flags.DEFINE_integer("max_answer_length", 30, "Pieces of the longest answer.")
+flags.DEFINE_bool(
+    "verbose_logging", False, "Logs every answer that cannot be aligned with its text."
+)
+flags.DEFINE_bool(
+    "version_2_with_negative", False, "Some questions have no answer (SQuAD 2.0)."
+)
+flags.DEFINE_float(
+    "null_score_diff_threshold",
+    0.0,
+    "No answer is given where its score exceeds the best answer's by more than that.",
+)
+flags.DEFINE_enum(
+    "language",
+    "en",
+    squad.LANGUAGES,
+    "zh: every Chinese character is a word, and answers are scored as CMRC 2018's.",
+)
+
+
+def task_config(do_lower_case: bool) -> SpanConfig:
+    """Reads the task's flags; those not given are as in the folder's training."""
+    path = os.path.join(FLAGS.output_dir, TASK_FILE)
+    trained = None
+    if not FLAGS.do_train and os.path.exists(path):
+        trained = SpanConfig.from_json_file(path)
+    values = {}
+    for field in dataclasses.fields(SpanConfig):
+        if field.name in FLAGS:
+            found = trained if trained and not FLAGS[field.name].present else FLAGS
+            values[field.name] = getattr(found, field.name)
+    return SpanConfig(**(values | {"do_lower_case": do_lower_case}))
+
+
+def read_examples(config: SpanConfig) -> tuple[list, list]:
+    """Reads questions to train on, and to answer, so that bad data stop the run."""
+    reading = {
+        "version_2_with_negative": config.version_2_with_negative,
+        "language": config.language,
+    }
+    predicting = FLAGS.do_predict or FLAGS.do_eval
+    for flag, wanted in (("train_file", FLAGS.do_train), ("predict_file", predicting)):
+        if wanted and not FLAGS[flag].value:
+            raise ValueError(f"--{flag} is not given")
+    train, predict = [], []
+    if FLAGS.do_train:
+        train = squad.read_squad_examples(FLAGS.train_file, True, **reading).examples
+        if FLAGS.max_train_examples and FLAGS.max_train_examples < len(train):
+            order = np.random.default_rng(FLAGS.seed).permutation(len(train))
+            train = [train[i] for i in order[: FLAGS.max_train_examples]]
+    if predicting:
+        predict = squad.read_squad_examples(FLAGS.predict_file, False, **reading)
+        predict = predict.examples
+    return train, predict
+
+
+def main(_):
+    """Reads flags and data, then trains, scores and answers."""
+    strategy = make_strategy(common_flags.distribution_config())
+    common_flags.check_finetuning_flags()
+    model = common_flags.model_config()
+    config = task_config(model.do_lower_case)
+    train_examples, examples = read_examples(config)
+    task = SpanTask(
+        config,
+        model.bert_config,
+        model.vocab_file,
+        init_checkpoint=model.init_checkpoint,
+        resize_vocab=model.resize_vocab,
+        static_shapes=common_flags.static_shapes(),
+        verbose_logging=FLAGS.verbose_logging,
+    )
+    scored = bool(examples)
+    scored &= squad.has_answers(examples, config.version_2_with_negative)
+    if FLAGS.do_eval and not scored:
+        raise ValueError(
+            f"--do_eval: {FLAGS.predict_file} has questions without answers"
+        )
+    run = common_flags.finetuning_config(len(train_examples))
+    common_flags.prepare_output_dir()
+    train = records = None
+    if train_examples:
+        train = task.records("train", train_examples, FLAGS.output_dir)
+    if examples:
+        records = task.records("predict", examples, FLAGS.output_dir)
+
+    def write_predictions(folder, _, predictions):
+        squad_answers.write_answers(folder, task.answers(predictions))
+
+    FineTuning(
+        task=task,
+        strategy=strategy,
+        data=Data(
+            train,
+            {"": records} if scored else {},
+            {"": records} if FLAGS.do_predict else {},
+        ),
+        settings={
+            "task": config.training_values(),
+            "bert_config": model.bert_config.to_dict(),
+            "train_records": train and os.path.basename(train.files[0]),
+        },
+        use_checkpoint=FLAGS.use_checkpoint,
+        predict_batch_size=FLAGS.predict_batch_size,
+        write_predictions=write_predictions,
+    ).run_seeds(run, FLAGS.seeds)
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("output_dir")
+    app.run(main)

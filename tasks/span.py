@@ -1,0 +1,307 @@
+"""Answers as spans of a context: SQuAD 1.1, SQuAD 2.0, CMRC 2018."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import checkpoints
+import tokenization
+from checkpoints import files, google_bert
+from data_pipeline import batching, squad_answers, squad_features
+from data_pipeline.squad import LANGUAGES, SquadExample
+from metrics import squad as squad_metrics
+from modeling import BertConfig, BertSpanExtractor
+from optimization import OptimizerConfig, ParameterGroup, encoder_groups
+from tasks.task import Batch, Records, Task
+
+TASK_FILE = google_bert.TASK
+_UNUSED = {
+    r"cls/(predictions|seq_relationship)/.*": "a pre-training head; not used here",
+    r"output_(weights|bias)": "a classifier's head; not used here",
+}
+_NEW = {
+    r"cls/squad/.*": "the head of this task",
+    r"bert/pooler/.*": "this task does not use it",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanConfig:
+    """What a trained model must remember to be used again; run_squad.py's flags.
+
+    Attributes:
+      max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
+      doc_stride: pieces from the start of one window to the start of the next.
+      max_query_length: longer questions are cut.
+      do_lower_case: whether the tokenizer lower-cases.
+      version_2_with_negative: whether "no answer" is one.
+      language: "en", or "zh", where every CJK character is a word, and answers are
+        scored as CMRC 2018's are.
+      n_best_size: answers in the n-best list, and starts and ends looked at.
+      max_answer_length: pieces of the longest answer.
+      null_score_diff_threshold: by how much the score of "no answer" must exceed the
+        best answer's to be given.
+      task_name: tells this file from another task's.
+
+    Raises:
+      ValueError: an impossible value; names the flag.
+    """
+
+    max_seq_length: int = 384
+    doc_stride: int = 128
+    max_query_length: int = 64
+    do_lower_case: bool = True
+    version_2_with_negative: bool = False
+    language: str = "en"
+    n_best_size: int = 20
+    max_answer_length: int = 30
+    null_score_diff_threshold: float = 0.0
+    task_name: str = "squad"
+
+    def __post_init__(self):
+        self.windows()  # checks its three
+        for name in ("n_best_size", "max_answer_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name}={getattr(self, name)}; wanted at least 1")
+        if self.language not in LANGUAGES:
+            known = ", ".join(LANGUAGES)
+            raise ValueError(f"--language={self.language}; wanted one of {known}")
+        if self.language == "zh" and self.version_2_with_negative:
+            raise ValueError("--language=zh and --version_2_with_negative exclude")
+
+    def windows(self) -> squad_features.WindowConfig:
+        """Returns how contexts are cut."""
+        return squad_features.WindowConfig(
+            self.max_seq_length, self.doc_stride, self.max_query_length
+        )
+
+    def training_values(self) -> dict[str, object]:
+        """Returns what shapes the weights, without what only chooses answers."""
+        values = dataclasses.asdict(self)
+        for name in ("n_best_size", "max_answer_length", "null_score_diff_threshold"):
+            del values[name]
+        return values
+
+    def to_json_string(self) -> str:
+        """Returns the fields as a JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json_file(cls, path: str) -> "SpanConfig":
+        """Reads what `to_json_string` wrote.
+
+        Raises:
+          ValueError: keys are missing or unknown: it is another task's.
+        """
+        values = files.read_json(path)
+        wanted = {field.name for field in dataclasses.fields(cls)}
+        if values.keys() != wanted or values["task_name"] != cls.task_name:
+            raise ValueError(
+                f"{path} is not of a model that run_squad.py trained: keys "
+                f"{sorted(values)}, wanted {sorted(wanted)}"
+            )
+        return cls(**values)
+
+
+class SpanTask(Task):
+    """Fine-tunes an encoder to find where an answer starts and ends."""
+
+    main_metric = "f1"
+    feature_spec = squad_features.MODEL_SPEC
+
+    def __init__(
+        self,
+        config: SpanConfig,
+        bert_config: BertConfig,
+        vocab_file: str,
+        *,
+        init_checkpoint: str | None = None,
+        resize_vocab: bool = False,
+        static_shapes: bool = False,
+        verbose_logging: bool = False,
+    ):
+        """Chooses lengths.
+
+        Args:
+          config: lengths, and how answers are chosen.
+          bert_config: the encoder's architecture.
+          vocab_file: the vocabulary, one piece a line.
+          init_checkpoint: any format that `checkpoints` reads; None starts from
+            random weights.
+          resize_vocab: lets the vocabulary have more rows than the checkpoint.
+          static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
+          verbose_logging: logs every answer that cannot be aligned with its context.
+
+        Raises:
+          ValueError: `max_seq_length` is beyond the position table.
+        """
+        if config.max_seq_length > bert_config.max_position_embeddings:
+            raise ValueError(
+                f"--max_seq_length={config.max_seq_length}, but the model has only "
+                f"max_position_embeddings={bert_config.max_position_embeddings}"
+            )
+        self.config, self.bert_config, self.vocab_file = config, bert_config, vocab_file
+        length = config.max_seq_length
+        self.buckets = (length,) if static_shapes else batching.default_buckets(length)
+        self._init_checkpoint = init_checkpoint
+        self._resize_vocab = resize_vocab
+        self._verbose_logging = verbose_logging
+        self._train_examples: Sequence[SquadExample] = ()
+        self._examples: Sequence[
+            SquadExample
+        ] = ()  # those to answer, and their windows
+        self._features: list[squad_features.SquadFeatures] = []
+
+    def records(
+        self, split: str, examples: Sequence[SquadExample], folder: str
+    ) -> Records:
+        """Turns questions into windows, once: the file's name holds a hash of them.
+
+        Args:
+          split: "train", or "predict": the questions whose answers `metrics` and
+            `answers` know.
+          examples: the questions.
+          folder: where the TFRecord file is kept.
+
+        Raises:
+          ValueError: no context has a word piece.
+        """
+        cached = squad_features.cached_features(
+            os.path.join(folder, split),
+            examples,
+            self.vocab_file,
+            self.config.do_lower_case,
+            self.config.windows(),
+        )
+        if not cached.num_records:
+            raise ValueError(f"the {split} set has no context with a word piece")
+        logging.info(
+            "%s: %d questions, %d windows", split, len(examples), cached.num_records
+        )
+        if split == "train":
+            self._train_examples = examples
+        else:
+            self._examples = examples
+            self._features = squad_features.read_features(cached.path)
+        return Records((cached.path,), cached.num_records)
+
+    def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
+        """Makes the encoder and its head."""
+        return BertSpanExtractor(self.bert_config, dtype=dtype, seed=seed, fused=fused)
+
+    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
+        """Fills the encoder, and the head if the initial checkpoint has one."""
+        if self._init_checkpoint is None:
+            logging.info("no --init_checkpoint: training starts from random weights")
+            return
+        checkpoints.initialize(
+            variables,
+            checkpoints.open_checkpoint(self._init_checkpoint),
+            new=_NEW,
+            unused=_UNUSED,
+            resize_vocab=self._resize_vocab,
+        )
+
+    def save_beside(self, folder: str) -> None:
+        """Writes bert_config.json, vocab.txt, tokenizer_config.json and task.json."""
+        google_bert.save_beside(
+            folder, self.bert_config, self.vocab_file, self.config.do_lower_case
+        )
+        path = os.path.join(folder, TASK_FILE)
+        files.write_text(path, self.config.to_json_string())
+
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """The parent's decay exclusions; see optimization.encoder_groups."""
+        return encoder_groups(self.bert_config.num_hidden_layers, config)
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts the real windows."""
+        return {"loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
+
+    def loss_sums(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Adds up the windows' mean cross entropy of start and end."""
+        starts, ends = self.logits(model, batch, dropout_seed)
+        losses = [
+            tf.nn.sparse_softmax_cross_entropy_with_logits(positions, logits)
+            for positions, logits in (
+                (batch["start_positions"], starts),
+                (batch["end_positions"], ends),
+            )
+        ]
+        real = tf.cast(batch["is_real_example"], tf.float32)
+        return {"loss": tf.reduce_sum((losses[0] + losses[1]) / 2.0 * real)}
+
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """Computes `start_logits` and `end_logits`, [B, max_seq_length]."""
+        logits = self.logits(model, batch, None)
+        missing = self.config.max_seq_length - tf.shape(logits[0])[1]
+        return {
+            name: tf.ensure_shape(
+                tf.pad(values, [[0, 0], [0, missing]], constant_values=tf.float32.min),
+                [None, self.config.max_seq_length],
+            )
+            for name, values in zip(("start_logits", "end_logits"), logits, strict=True)
+        }
+
+    def logits(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores each position; padding gets the lowest number.
+
+        The parent's loss spreads probability over padding too, which is as long for
+        each of its windows; here it depends on the batch, and must not matter.
+
+        Returns:
+          Logits of the starts and of the ends, float32 [B, S] each.
+        """
+        mask = batch["input_mask"]
+        starts, ends = model(
+            batch["input_ids"], mask, batch["segment_ids"], dropout_seed=dropout_seed
+        )
+        lowest = tf.float32.min
+        return tf.where(mask > 0, starts, lowest), tf.where(mask > 0, ends, lowest)
+
+    def answers(self, predictions: Mapping[str, np.ndarray]) -> squad_answers.Answers:
+        """Chooses the answers to the questions given to `records`."""
+        config = self.config
+        tokenizer = tokenization.FullTokenizer(self.vocab_file, config.do_lower_case)
+        return squad_answers.choose_answers(
+            self._examples,
+            self._features,
+            predictions["start_logits"],
+            predictions["end_logits"],
+            tokenizer.inv_vocab,
+            squad_answers.AnswerConfig(
+                n_best_size=config.n_best_size,
+                max_answer_length=config.max_answer_length,
+                do_lower_case=config.do_lower_case,
+                version_2_with_negative=config.version_2_with_negative,
+                null_score_diff_threshold=config.null_score_diff_threshold,
+                verbose_logging=self._verbose_logging,
+            ),
+        )
+
+    def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Scores as the official scripts do; see metrics/squad.py for the names."""
+        references = {e.qas_id: e.answers or () for e in self._examples}
+        answers = self.answers(predictions)
+        if self.config.version_2_with_negative:
+            return squad_metrics.squad_v2(
+                references, answers.predictions, answers.null_odds, answers.best
+            )
+        if self.config.language == "zh":
+            return squad_metrics.cmrc(references, answers.predictions)
+        return squad_metrics.squad_v1(references, answers.predictions)
+
+    def describe_examples(self, rows: Sequence[int]) -> list[str]:
+        """Gives id and text of training questions."""
+        found = (self._train_examples[row] for row in rows)
+        return [f"{e.qas_id}: {e.question_text!r}" for e in found]
