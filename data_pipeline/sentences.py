@@ -1,0 +1,156 @@
+"""Lines of a text file, `a ||| b` for a pair, as the windows that a model can read.
+
+    [CLS] a ... [SEP]    or    [CLS] a ... [SEP] b ... [SEP]
+
+A line that is too long is cut by the parent's rule, or read in several windows.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline.features import Tokenizer, truncated_lengths
+
+_SEPARATOR = " ||| "
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A line in pieces.
+
+    Attributes:
+      input_ids: int32 [T], the whole line with [CLS] and [SEP].
+      segment_ids: int32 [T].
+      content: bool [T], False at [CLS] and [SEP].
+      windows: int [S] each, ascending places in [0, T) that are read together; every
+        place is in one window at least.
+      dropped_tokens: pieces that were cut off.
+    """
+
+    input_ids: np.ndarray
+    segment_ids: np.ndarray
+    content: np.ndarray
+    windows: tuple[np.ndarray, ...]
+    dropped_tokens: int
+
+
+def read_lines(path: str) -> Iterator[str]:
+    """Yields the lines of a UTF-8 file one by one, however large it is.
+
+    Lines end at LF; white space around them is stripped, as in the parent.
+
+    Raises:
+      ValueError: bytes that are not UTF-8; names file and line.
+    """
+    with tf.io.gfile.GFile(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number}: not UTF-8, byte "
+                    f"0x{line[error.start]:02x} at offset {error.start} of the line "
+                    f"({error.reason})"
+                ) from error
+
+
+def count_lines(path: str) -> int:
+    """Counts the lines, and reads them all once: what is wrong is known before work.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: a folder, a file without any text, or as `read_lines`.
+    """
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    if tf.io.gfile.isdir(path):
+        raise ValueError(f"{path}: a folder; wanted a text file, one text a line")
+    lines, texts = 0, 0
+    for line in read_lines(path):
+        lines += 1
+        texts += bool(line)
+    if not texts:
+        raise ValueError(f"{path}: the file is empty")
+    return lines
+
+
+def split_pair(line: str) -> tuple[str, str]:
+    """Splits `a ||| b` at its last separator; ("a", "") where there is none."""
+    first, separator, second = line.rpartition(_SEPARATOR)
+    return (first, second) if separator else (line, "")
+
+
+def to_sentences(
+    lines: Sequence[str], tokenizer: Tokenizer, max_seq_length: int, in_windows: bool
+) -> list[Sentence]:
+    """Tokenizes lines and lays them out.
+
+    Args:
+      lines: texts, or pairs as `a ||| b`.
+      tokenizer: gives the ids.
+      max_seq_length: most pieces of a window, [CLS] and [SEP] included.
+      in_windows: what becomes of a longer line. False: it is cut, as in the parent.
+        True: the longer of its texts is dealt out to as few windows as can be, all of
+        one length or one piece shorter; the other text stands in every window.
+
+    Returns:
+      As many sentences.
+
+    Raises:
+      ValueError: a vocabulary without [CLS] or [SEP].
+    """
+    for piece in ("[CLS]", "[SEP]"):
+        if piece not in tokenizer.vocab:
+            raise ValueError(f"the vocabulary has no {piece}")
+    first, second = zip(*map(split_pair, lines), strict=True)
+    sides = [_rows(*tokenizer.ids(texts)) for texts in (first, second)]
+    found = []
+    for a, b in zip(*sides, strict=True):
+        sizes = np.array([len(a)]), np.array([len(b)])
+        kept_a, kept_b = (int(n[0]) for n in truncated_lengths(*sizes, max_seq_length))
+        dealt = None
+        if in_windows and (kept_a < len(a) or kept_b < len(b)):
+            # The longer text stays whole; the other is cut only beyond half a window.
+            dealt = 0 if len(a) >= len(b) else 1
+            room = (kept_a, kept_b)[dealt]
+            kept_a, kept_b = (len(a), kept_b) if dealt == 0 else (kept_a, len(b))
+        dropped = len(a) - kept_a + len(b) - kept_b
+        sentence = _lay_out(a[:kept_a], b[:kept_b], tokenizer, dropped)
+        if dealt is not None:
+            windows = _deal(kept_a, kept_b, dealt, room)
+            sentence = dataclasses.replace(sentence, windows=windows)
+        found.append(sentence)
+    return found
+
+
+def _rows(flat: np.ndarray, offsets: np.ndarray) -> Iterable[np.ndarray]:
+    bounds = offsets.tolist()
+    return (flat[i:j] for i, j in zip(bounds, bounds[1:], strict=False))
+
+
+def _lay_out(
+    a: np.ndarray, b: np.ndarray, tokenizer: Tokenizer, dropped: int
+) -> Sentence:
+    """Puts the special pieces around one text or two; one window over all."""
+    size_a, size = len(a) + 2, len(a) + 2 + (len(b) + 1 if len(b) else 0)
+    input_ids = np.full(size, tokenizer.vocab["[SEP]"], np.int32)
+    input_ids[0] = tokenizer.vocab["[CLS]"]
+    input_ids[1 : size_a - 1] = a
+    input_ids[size_a : size_a + len(b)] = b
+    segment_ids = np.zeros(size, np.int32)
+    segment_ids[size_a:] = 1
+    content = np.ones(size, bool)
+    content[[0, size_a - 1, size - 1]] = False
+    return Sentence(input_ids, segment_ids, content, (np.arange(size),), dropped)
+
+
+def _deal(size_a: int, size_b: int, dealt: int, room: int) -> tuple[np.ndarray, ...]:
+    """Windows with every `room` pieces of one text and all of what is around them."""
+    size = size_a + 2 + (size_b + 1 if size_b else 0)
+    start = (1, size_a + 2)[dealt]
+    stop = start + (size_a, size_b)[dealt]
+    before, after = np.arange(start), np.arange(stop, size)
+    parts = np.array_split(np.arange(start, stop), -(-(stop - start) // room))
+    return tuple(np.concatenate([before, part, after]) for part in parts)

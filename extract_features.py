@@ -1,0 +1,98 @@
+"""Writes the feature vectors of a text file's lines, or of all their pieces.
+
+python extract_features.py --input_file=input.txt --output_file=vectors.npy \
+    --init_checkpoint=all-MiniLM-L6-v2 --pooling=mean --normalize
+"""
+
+import re
+
+from absl import app, flags
+
+import common_flags
+from data_pipeline import vector_files
+from modeling.layers import pooling
+from training import extraction
+from training.strategy import make_strategy
+
+FLAGS = flags.FLAGS
+
+common_flags.define_model_flags()
+common_flags.define_distribution_flags()
+common_flags.define_precision_flag()
+flags.DEFINE_string("input_file", None, "One text a line, or a pair as `a ||| b`.")
+flags.DEFINE_string("output_file", None, "File to write; replaced when complete.")
+flags.DEFINE_list(
+    "layers",
+    None,
+    "The encoder's layers; -1 is the last. Default: -1,-2,-3,-4; with --pooling, -1.",
+)
+flags.register_validator(
+    "layers",
+    lambda layers: all(re.fullmatch(r"-?\d+", layer) for layer in layers or ()),
+    "wants whole numbers, as in -1,-2",
+)
+flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest input.")
+flags.DEFINE_enum(
+    "long",
+    "truncate",
+    extraction.LONG,
+    "A longer line is cut, or read in windows whose vectors are averaged.",
+)
+flags.DEFINE_integer("batch_size", 32, "Inputs in a batch, over all devices.", 1)
+flags.DEFINE_bool(
+    "use_one_hot_embeddings", False, "The parent's; it does not change the values."
+)
+flags.DEFINE_string(
+    "pooling",
+    "none",
+    f"One vector a line: {', '.join(pooling.STRATEGIES[1:])}, or bert-as-service's "
+    "names (REDUCE_MEAN ...). none: a vector for every piece.",
+)
+flags.DEFINE_enum(
+    "layer_combination",
+    None,
+    extraction.COMBINATIONS,
+    "Vectors of several layers: each for itself, averaged, or one after the other. "
+    "Default: separate; with --pooling, concat.",
+)
+flags.DEFINE_bool("mask_cls_sep", False, "Whether to leave out [CLS] and [SEP].")
+flags.DEFINE_bool("normalize", False, "Whether to scale every vector to length 1.")
+flags.DEFINE_enum(
+    "output_format",
+    None,
+    sorted(vector_files.WRITERS),
+    "Default: by --output_file's ending (.npy, .tfrecord), else jsonl.",
+)
+flags.mark_flags_as_required(["input_file", "output_file", "init_checkpoint"])
+
+
+def main(_) -> None:
+    """Reads the flags, loads the model and writes the vectors."""
+    strategy = make_strategy(common_flags.distribution_config())
+    config = extraction.ExtractionConfig(
+        pooling=FLAGS.pooling,
+        layers=FLAGS.layers and tuple(map(int, FLAGS.layers)),
+        layer_combination=FLAGS.layer_combination,
+        mask_cls_sep=FLAGS.mask_cls_sep,
+        normalize=FLAGS.normalize,
+        max_seq_length=FLAGS.max_seq_length,
+        long=FLAGS.long,
+        batch_size=FLAGS.batch_size,
+        mixed_precision=FLAGS.mixed_precision,
+        static_shapes=common_flags.static_shapes(),
+    )
+    model = common_flags.model_config()
+    extractor = extraction.FeatureExtractor(
+        config,
+        model.bert_config,
+        model.vocab_file,
+        model.init_checkpoint,
+        do_lower_case=model.do_lower_case,
+        strategy=strategy,
+    )
+    form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)
+    extraction.extract_file(extractor, FLAGS.input_file, FLAGS.output_file, form)
+
+
+if __name__ == "__main__":
+    app.run(main)
