@@ -19,6 +19,7 @@ setuptools.setup(
         "run_classifier",
         "run_squad",
         "run_pretraining",
+        "extract_features",
         "convert_checkpoint",
         "export_saved_model",
     ],
