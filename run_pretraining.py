@@ -50,7 +50,7 @@ def find_files(flag: str) -> list[str]:
 def make_task() -> MaskedLanguageModelTask:
     """Returns the task that the flags describe."""
     model = common_flags.model_config(vocab_required=False)
-    if model.vocab_file is None:
+    if FLAGS.do_train and model.vocab_file is None:
         logging.warning(
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
             "on from there will have to be given it"
