@@ -20,7 +20,7 @@ from data_pipeline.segmentation import Part
 from data_pipeline.token_store import TokenStoreWriter
 from tokenization_tf import FastTokenizer
 
-_CHUNK_BYTES = 2 << 20
+_CHUNK_BYTES = 1 << 19
 _SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
