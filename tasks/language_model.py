@@ -274,7 +274,7 @@ class MaskedLanguageModelTask(Task):
         found = tf.argmax(scores.word_logits, axis=-1, output_type=tf.int32)
         right = tf.cast(tf.equal(found, scores.word_ids), tf.float32)
         order = tf.argmax(scores.order_logits, axis=-1, output_type=tf.int32)
-        rows = batch["masked_lm_ids"].shape[0]
+        rows = tf.shape(order)[0]
 
         def by_row(values: tf.Tensor) -> tf.Tensor:
             return tf.math.unsorted_segment_sum(values, scores.word_rows, rows)
@@ -322,8 +322,8 @@ class MaskedLanguageModelTask(Task):
             dropout_seed=dropout_seed,
         )
         sequence = encoded["sequence_output"]  # [B, S, H]
-        rows, words = batch["masked_lm_ids"].shape  # B, P
-        word_rows = tf.repeat(tf.range(rows), words)  # [B * P]
+        rows = tf.range(tf.shape(sequence)[0])
+        word_rows = tf.repeat(rows, self._max_predictions_per_seq)  # [B * P]
         flat = {
             name: tf.reshape(batch[f"masked_lm_{name}"], [-1])
             for name in ("positions", "ids", "weights")

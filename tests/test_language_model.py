@@ -237,6 +237,15 @@ def test_evaluation_may_stop_after_the_first_examples(tmp_path):
     assert task.eval_records(files, max_examples=100).num_examples == 22
 
 
+def test_two_mirrored_devices_score_as_one(tmp_path):
+    task = tiny_pretraining.task()
+    dev = task.eval_records([tiny_pretraining.write(tmp_path / "dev", 13)])
+    one = trainer(task, tmp_path / "one").evaluate(dev)
+    mirrored = make_strategy(DistributionConfig("mirrored"))
+    two = trainer(task, tmp_path / "two", mirrored).evaluate(dev)
+    assert two == pytest.approx(one, rel=1e-5)
+
+
 def test_records_that_do_not_fit_the_flags_are_named(tmp_path):
     path = tiny_pretraining.write(tmp_path / "padded", 3, padded=True)
     for length, predictions, message in (
