@@ -1,4 +1,4 @@
-"""Trained classifiers as SavedModels that read plain text, and a way to call them.
+"""Trained models as SavedModels that read plain text, and a way to call them.
 
 Whoever loads one needs TensorFlow and `import tensorflow_text`, nothing of this
 project; the vocabulary, the labels and the longest input are inside:
@@ -21,7 +21,9 @@ import checkpoints
 import modeling
 import tokenization
 from checkpoints import files, google_bert
+from data_pipeline.squad_graph import SquadGraph
 from tasks.classification import TASK_FILE, ClassificationConfig, ClassificationTask
+from tasks.span import SpanConfig, SpanTask
 from tokenization_tf import InGraphTokenizer
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -137,7 +139,7 @@ def save_classifier(
     Args:
       task: labels, longest input and kind of output.
       model: its trained model.
-      folder: where to; see `export_classifier` for the signatures.
+      folder: where to; see `export_model` for the signatures.
     """
     config = task.config
     served = tf.Module()
@@ -162,6 +164,37 @@ def save_classifier(
         TEXTS: _trace(lambda **texts: answer(**encode(**texts)), strings),
         TOKENS: answer,
     }
+    tf.saved_model.save(served, folder, signatures=signatures)
+
+
+def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) -> None:
+    """Writes the SavedModel of a trained model that answers questions.
+
+    Args:
+      task: lengths, and how answers are chosen.
+      model: its trained model.
+      folder: where to; see `export_model` for the signatures.
+    """
+    served = tf.Module()
+    served.weights = [variable.value for variable in model.variables]
+    served.graph = graph = SquadGraph(
+        list(tokenization.load_vocab(task.vocab_file)),
+        task.config.windows(),
+        task.answer_config(),
+        task.config.language,
+    )
+    features = task.feature_spec.signature()
+    names = ("start_logits", "end_logits")
+    score = _trace(lambda **x: dict(zip(names, model(**x), strict=True)), features)
+
+    def answer(question, context):
+        windows = graph.windows(question, context)
+        logits = score(**{name: windows[name] for name in features})
+        return graph.answer(windows, **logits)
+
+    texts = ("question", "context")
+    strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
+    signatures = {TEXTS: _trace(answer, strings), TOKENS: score}
     tf.saved_model.save(served, folder, signatures=signatures)
 
 
@@ -190,25 +223,29 @@ def _answer_function(
     return answer
 
 
-def export_classifier(
+def export_model(
     model_dir: str,
     export_dir: str,
     *,
     use_checkpoint: str = "last",
     dtype: str = "float32",
 ) -> None:
-    """Exports what run_classifier.py trained.
+    """Exports what run_classifier.py or run_squad.py trained.
 
     Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
-    string [B]; `token_ids` reads `input_ids`, `input_mask` and `segment_ids`, int32
-    [B, S]. Both answer with
+    or `question` and `context`, string [B]; `token_ids` reads `input_ids`,
+    `input_mask` and `segment_ids`, int32 [B, S]. Both answer with
 
       one label    `labels` string [B], `probabilities` float32 [B, L]
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
       regression   `scores` float32 [B]
 
+    but for questions: from texts `answers` string [B] and `scores` float32 [B] (and
+    `null_odds` float32 [B], of SQuAD 2.0), from tokens `start_logits` and `end_logits`,
+    float32 [B, S].
+
     Args:
-      model_dir: an output folder of run_classifier.py; nothing else is read.
+      model_dir: an output folder of one of the two; nothing else is read.
       export_dir: new or empty; it appears when all of it is written.
       use_checkpoint: "last", or "best" by the score on the dev set.
       dtype: "float32" or "bfloat16", of the matrix products; the weights are stored
@@ -228,13 +265,14 @@ def export_classifier(
         model = task.build_model(dtype=_POLICIES[dtype], fused=False, seed=0)
         variables = modeling.named_variables(model)
         checkpoints.initialize(variables, checkpoint, new={}, unused={})
-        save_classifier(task, model, temporary)
+        save = save_span_extractor if isinstance(task, SpanTask) else save_classifier
+        save(task, model, temporary)
     logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)
 
 
 def _read_model_dir(
     model_dir: str, use_checkpoint: str
-) -> tuple[ClassificationTask, checkpoints.Checkpoint]:
+) -> tuple[ClassificationTask | SpanTask, checkpoints.Checkpoint]:
     """Opens an output folder: its task and its trained weights."""
     folder = model_dir
     if use_checkpoint == "best":
@@ -242,11 +280,14 @@ def _read_model_dir(
     if not tf.io.gfile.isdir(folder) or google_bert.find_prefix(folder) is None:
         raise ValueError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
-            "wanted an output folder of run_classifier.py --do_train"
+            "wanted an output folder of run_classifier.py or run_squad.py --do_train"
             + (" --do_eval" if use_checkpoint == "best" else "")
             + " (of several seeds, one of the folders seed_<n>)"
         )
-    config = ClassificationConfig.from_json_file(os.path.join(folder, TASK_FILE))
+    path = os.path.join(folder, TASK_FILE)
+    name = files.read_json(path).get("task_name") if tf.io.gfile.exists(path) else None
+    squad = name == SpanConfig.task_name
+    config = (SpanConfig if squad else ClassificationConfig).from_json_file(path)
     checkpoint = checkpoints.open_checkpoint(folder)
     for name, found in (
         (google_bert.CONFIG, checkpoint.config),
@@ -260,8 +301,8 @@ def _read_model_dir(
             f"{checkpoint.vocab_file} has {pieces} pieces, but the model's vocab_size "
             f"is {checkpoint.config.vocab_size}"
         )
-    task = ClassificationTask(config, checkpoint.config, checkpoint.vocab_file)
-    return task, checkpoint
+    make_task = SpanTask if squad else ClassificationTask
+    return make_task(config, checkpoint.config, checkpoint.vocab_file), checkpoint
 
 
 @contextlib.contextmanager
@@ -287,23 +328,26 @@ class Predictor:
     """A loaded export.
 
     Attributes:
-      labels: in the order of the probabilities; () for a regression.
-      text_pair: whether it reads pairs of texts.
+      labels: in the order of the probabilities; () where there are none.
+      text_pair: whether it reads pairs of texts, such as (question, context).
     """
 
     def __init__(self, export_dir: str):
-        """Loads what `export_classifier` wrote."""
+        """Loads what `export_model` wrote."""
         # Held: the signatures do not keep their variables alive.
         self._model = tf.saved_model.load(export_dir)
         self._signature = self._model.signatures[TEXTS]
         _, inputs = self._signature.structured_input_signature
-        self.text_pair = "text_b" in inputs
-        self.labels = tuple(name.decode() for name in self._model.labels.numpy())
+        known = ("text_a", "text_b", "question", "context")
+        self._inputs = [name for name in known if name in inputs]
+        self.text_pair = len(self._inputs) == 2
+        labels = getattr(self._model, "labels", np.array([]))
+        self.labels = tuple(name.decode() for name in np.array(labels))
 
     def predict(
         self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 32
     ) -> dict[str, np.ndarray]:
-        """Labels texts, or pairs of texts.
+        """Labels texts, or pairs of texts; answers questions.
 
         Args:
           texts: N texts, or pairs where the model was trained on pairs.
@@ -346,12 +390,10 @@ class Predictor:
                 raise ValueError(
                     f"text {i}: got {text!r}, but the model wants {wanted}"
                 )
-        if not self.text_pair:
-            return {"text_a": texts}
-        first, second = zip(*texts, strict=True)
-        return {"text_a": first, "text_b": second}
+        columns = zip(*texts, strict=True) if self.text_pair else [texts]
+        return dict(zip(self._inputs, columns, strict=True))
 
 
 def load(export_dir: str) -> Predictor:
-    """Loads what `export_classifier` wrote, ready to predict."""
+    """Loads what `export_model` wrote, ready to predict."""
     return Predictor(export_dir)

@@ -1,9 +1,9 @@
-"""Exports a trained classifier as a SavedModel that reads plain text.
+"""Exports a trained model as a SavedModel that reads plain text.
 
     python export_saved_model.py --model_dir=mrpc_output --export_dir=mrpc_export/1
 
---model_dir is any output folder of run_classifier.py. For the signatures, and how to
-load the result, see export.py.
+--model_dir is any output folder of run_classifier.py or run_squad.py. For the
+signatures, and how to load the result, see export.py.
 """
 
 from absl import app, flags
@@ -12,7 +12,9 @@ import export
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("model_dir", None, "An output folder of run_classifier.py.")
+flags.DEFINE_string(
+    "model_dir", None, "An output folder of run_classifier.py or run_squad.py."
+)
 flags.DEFINE_string("export_dir", None, "Folder to write; new or empty.")
 flags.DEFINE_enum(
     "use_checkpoint",
@@ -27,8 +29,8 @@ flags.mark_flags_as_required(["model_dir", "export_dir"])
 
 
 def main(_) -> None:
-    """Runs `export_classifier` on the flags."""
-    export.export_classifier(
+    """Runs `export_model` on the flags."""
+    export.export_model(
         FLAGS.model_dir,
         FLAGS.export_dir,
         use_checkpoint=FLAGS.use_checkpoint,

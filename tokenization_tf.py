@@ -85,6 +85,21 @@ class InGraphTokenizer(tf.Module):
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
         return self._op.tokenize(_replace_long_words(self._normalize(texts)))
 
+    def words(self, texts: tf.Tensor) -> tf.Tensor:
+        """Splits as BasicTokenizer does.
+
+        Args:
+          texts: string [B], UTF-8; invalid bytes are dropped.
+
+        Returns:
+          string [B], the words joined by single spaces.
+        """
+        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
+        texts = tf.strings.regex_replace(
+            self._normalize(texts), _WORDS_OF_THEIR_OWN, r" \0 "
+        )
+        return tf.strings.strip(tf.strings.regex_replace(texts, " +", " "))
+
     def _normalize(self, texts: tf.Tensor) -> tf.Tensor:
         """Cleans string [B] and, for uncased models, lower-cases and strips accents."""
         texts = tf.strings.regex_replace(texts, _WHITE_SPACE, " ")

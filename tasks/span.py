@@ -269,24 +269,28 @@ class SpanTask(Task):
         lowest = tf.float32.min
         return tf.where(mask > 0, starts, lowest), tf.where(mask > 0, ends, lowest)
 
+    def answer_config(self) -> squad_answers.AnswerConfig:
+        """Returns how answers are chosen."""
+        config = self.config
+        return squad_answers.AnswerConfig(
+            n_best_size=config.n_best_size,
+            max_answer_length=config.max_answer_length,
+            do_lower_case=config.do_lower_case,
+            version_2_with_negative=config.version_2_with_negative,
+            null_score_diff_threshold=config.null_score_diff_threshold,
+            verbose_logging=self._verbose_logging,
+        )
+
     def answers(self, predictions: Mapping[str, np.ndarray]) -> squad_answers.Answers:
         """Chooses the answers to the questions given to `records`."""
-        config = self.config
-        tokenizer = tokenization.FullTokenizer(self.vocab_file, config.do_lower_case)
+        lower = self.config.do_lower_case
         return squad_answers.choose_answers(
             self._examples,
             self._features,
             predictions["start_logits"],
             predictions["end_logits"],
-            tokenizer.inv_vocab,
-            squad_answers.AnswerConfig(
-                n_best_size=config.n_best_size,
-                max_answer_length=config.max_answer_length,
-                do_lower_case=config.do_lower_case,
-                version_2_with_negative=config.version_2_with_negative,
-                null_score_diff_threshold=config.null_score_diff_threshold,
-                verbose_logging=self._verbose_logging,
-            ),
+            tokenization.FullTokenizer(self.vocab_file, lower).inv_vocab,
+            self.answer_config(),
         )
 
     def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -154,7 +154,7 @@ def exported(tmp_path_factory):
     found = {}
     for kind, config in KINDS.items():
         task, output = make_model_dir(root / kind, config)
-        export.export_classifier(str(output), str(root / kind / "export"))
+        export.export_model(str(output), str(root / kind / "export"))
         found[kind] = task, output, str(root / kind / "export")
     return found
 
@@ -265,7 +265,7 @@ def check_golden(folder, vocab, do_lower_case, cases):
     _, output = make_model_dir(
         folder, config, vocab=vocab, max_position_embeddings=longest, hidden_size=3
     )
-    export.export_classifier(str(output), str(folder / "export"))
+    export.export_model(str(output), str(folder / "export"))
     encode = tf.saved_model.load(str(folder / "export")).encode
     found = encode(text_a=tf.constant([case["text"] for case in cases]))
     full = tokenization.FullTokenizer(str(folder / "vocab.txt"), do_lower_case)
@@ -336,8 +336,8 @@ def test_best_checkpoint_and_dtype_are_those_asked_for(exported, tmp_path):
     }
     assert np.abs(wanted["last"] - wanted["best"]).max() > 0.1
     best, half = str(tmp_path / "best"), str(tmp_path / "half")
-    export.export_classifier(str(output), best, use_checkpoint="best")
-    export.export_classifier(str(output), half, dtype="bfloat16")
+    export.export_model(str(output), best, use_checkpoint="best")
+    export.export_model(str(output), half, dtype="bfloat16")
     found = export.load(best).predict(TEXTS)["probabilities"]
     np.testing.assert_allclose(found, wanted["best"], rtol=0, atol=1e-5)
     found = export.load(half).predict(TEXTS)["probabilities"]

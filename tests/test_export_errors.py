@@ -17,12 +17,12 @@ def model_dir(tmp_path_factory):
 def test_a_folder_that_was_not_trained_is_refused(tmp_path):
     for folder in (tmp_path / "none", tmp_path):
         with pytest.raises(ValueError, match="no trained checkpoint in .*do_train"):
-            export.export_classifier(str(folder), str(tmp_path / "export"))
+            export.export_model(str(folder), str(tmp_path / "export"))
     _, output = make_model_dir(tmp_path / "model", SINGLE)
     (output / "best/checkpoint").unlink()
     (output / "best/model.ckpt-2.index").unlink()
     with pytest.raises(ValueError, match=r"checkpoint in .*best; .*--do_eval"):
-        export.export_classifier(
+        export.export_model(
             str(output), str(tmp_path / "export"), use_checkpoint="best"
         )
     assert not (tmp_path / "export").exists()
@@ -33,7 +33,7 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path, name):
     _, output = make_model_dir(tmp_path / "model", SINGLE)
     (output / name).unlink()
     with pytest.raises(ValueError, match=name):
-        export.export_classifier(str(output), str(tmp_path / "export"))
+        export.export_model(str(output), str(tmp_path / "export"))
     assert not (tmp_path / "export").exists()
 
 
@@ -42,7 +42,7 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path):
     with (output / "vocab.txt").open("a") as file:
         file.write("more\n")
     with pytest.raises(ValueError, match=f"{len(VOCAB) + 1} pieces.* {len(VOCAB)}"):
-        export.export_classifier(str(output), str(tmp_path / "export"))
+        export.export_model(str(output), str(tmp_path / "export"))
 
 
 def test_what_is_in_the_export_folder_is_never_touched(model_dir, tmp_path):
@@ -51,19 +51,19 @@ def test_what_is_in_the_export_folder_is_never_touched(model_dir, tmp_path):
     file.write_text("mine")
     for path in (full, file):
         with pytest.raises(ValueError, match="wanted a new or empty folder"):
-            export.export_classifier(model_dir, str(path))
+            export.export_model(model_dir, str(path))
     assert file.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [full]
     (tmp_path / "empty").mkdir()
-    export.export_classifier(model_dir, str(tmp_path / "empty") + "/")
+    export.export_model(model_dir, str(tmp_path / "empty") + "/")
     assert export.load(str(tmp_path / "empty")).labels == SINGLE.labels
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match="dtype=int8; wanted .*float32, bfloat16"):
-        export.export_classifier("model", str(tmp_path / "x"), dtype="int8")
+        export.export_model("model", str(tmp_path / "x"), dtype="int8")
     with pytest.raises(ValueError, match="checkpoint=first; wanted .*last, best"):
-        export.export_classifier("model", str(tmp_path / "x"), use_checkpoint="first")
+        export.export_model("model", str(tmp_path / "x"), use_checkpoint="first")
 
 
 def test_an_interrupted_export_leaves_nothing_that_looks_complete(
@@ -79,5 +79,5 @@ def test_an_interrupted_export_leaves_nothing_that_looks_complete(
 
     monkeypatch.setattr(tf.saved_model, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        export.export_classifier(model_dir, str(folder))
+        export.export_model(model_dir, str(folder))
     assert list(tmp_path.iterdir()) == []

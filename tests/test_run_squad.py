@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import scripts
 import tiny
 import tiny_squad
 
+import export
 from metrics import squad as squad_metrics
 from tasks.span import SpanConfig
 
@@ -29,6 +31,16 @@ def references(path):
     }
 
 
+def exported_answers(tmp_path, output):
+    """What an export answers to the questions of dev.json."""
+    export.export_model(str(output), str(tmp_path / "export"))
+    pairs = [
+        (paragraph["qas"][0]["question"], paragraph["context"])
+        for paragraph in read_json(tmp_path / "dev.json")["data"][0]["paragraphs"]
+    ]
+    return export.load(str(tmp_path / "export")).predict(pairs, batch_size=5)
+
+
 def test_training_learns_to_answer_and_the_folder_stands_alone(tmp_path):
     output = tmp_path / "out"
     flags = tiny_squad.flags(tmp_path, output)
@@ -44,6 +56,9 @@ def test_training_learns_to_answer_and_the_folder_stands_alone(tmp_path):
     nbest = read_json(output / "nbest_predictions.json")
     assert {key: entries[0]["text"] for key, entries in nbest.items()} == predictions
     assert not (output / "null_odds.json").exists()
+    assert list(exported_answers(tmp_path, output)["answers"]) == list(
+        predictions.values()
+    )
     # Elsewhere, with nothing but the questions and without their answers.
     moved = tmp_path / "moved"
     output.rename(moved)
@@ -68,6 +83,10 @@ def test_version_2_writes_null_odds_and_a_threshold_changes_answers_only(tmp_pat
     results = tiny.read_results(output / "eval_results.txt")
     assert {"f1", "HasAns_f1", "NoAns_exact", "best_f1_thresh"} <= set(results)
     odds = read_json(output / "null_odds.json")
+    exported = exported_answers(tmp_path, output)
+    np.testing.assert_allclose(exported["null_odds"], list(odds.values()), atol=1e-4)
+    predictions = read_json(output / "predictions.json")
+    assert list(exported["answers"]) == list(predictions.values())
     for threshold in (min(odds.values()) - 1, results["best_f1_thresh"], 1e9):
         run(*flags, f"--null_score_diff_threshold={threshold}")
         assert read_json(output / "null_odds.json") == odds
