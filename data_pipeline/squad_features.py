@@ -8,10 +8,8 @@ A context longer than the room beside the question is covered by windows that st
 it only in the one where it has most context on its poorer side.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import tokenization
-from data_pipeline import tfrecord
+from data_pipeline import parallel, tfrecord
 from data_pipeline.feature_spec import INDEX, Feature, FeatureSpec
 from data_pipeline.squad import Context, SquadExample
 
@@ -332,17 +330,11 @@ def _records(examples, settings):
     workers = min(len(starts), len(os.sched_getaffinity(0)))
     if workers == 1:
         _start_worker(*settings)
-        yield from _convert_chunk(0, examples)
+        yield from _convert_chunk((0, examples))
         return
-    chunks = [examples[start : start + _CHUNK] for start in starts]
-    with concurrent.futures.ProcessPoolExecutor(
-        workers,
-        # Not forked: TensorFlow's threads run here already.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=settings,
-    ) as pool:
-        for records in pool.map(_convert_chunk, starts, chunks):
+    jobs = [(start, examples[start : start + _CHUNK]) for start in starts]
+    with parallel.worker_processes(workers, _start_worker, settings) as pool:
+        for records in parallel.in_order(pool, _convert_chunk, jobs, workers):
             yield from records
 
 
@@ -356,5 +348,6 @@ def _start_worker(vocab_file, do_lower_case, config):
     )
 
 
-def _convert_chunk(first_index, examples):
+def _convert_chunk(job):
+    first_index, examples = job
     return [f.to_record() for f in _converter.convert(examples, first_index)]

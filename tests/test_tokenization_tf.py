@@ -225,3 +225,18 @@ def test_real_lines_of_four_languages_are_exact(shared_dir, vocab, do_lower_case
     assert fast_ids(fast, lines) == expected
     in_graph = tokenization_tf.InGraphTokenizer(list(fast.vocab), do_lower_case)
     assert in_graph(tf.constant(lines)).to_list() == expected
+
+
+@pytest.mark.parametrize("do_lower_case", [True, False])
+def test_words_in_the_graph_are_basic_tokenizers(do_lower_case):
+    texts = [
+        "",
+        "Steve's (Café)--x",
+        " 中国\u200b，a\u00a0B ",
+        "İ \u0301 \ufffd",
+        "[UNK]",
+    ]
+    tokenizer = tokenization_tf.InGraphTokenizer(["[UNK]", "a"], do_lower_case)
+    basic = tokenization.BasicTokenizer(do_lower_case)
+    found = [text.decode() for text in tokenizer.words(tf.constant(texts)).numpy()]
+    assert found == [" ".join(basic.tokenize(text)) for text in texts]
