@@ -87,7 +87,13 @@ class Blocks:
         return max(1, self.num_units // wanted)
 
     def documents_of(self, block: int) -> np.ndarray:
-        """The documents of a block in their order, int64; one may occur twice."""
+        """The documents of a block in their order, int64; one may occur twice.
+
+        Raises:
+          IndexError: there is no such block.
+        """
+        if not 0 <= block < self.num_blocks:
+            raise IndexError(f"block {block} of {self.num_blocks}")
         first, last = (
             (block + i) * self.num_units // self.num_blocks for i in range(2)
         )

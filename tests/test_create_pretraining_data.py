@@ -1,0 +1,199 @@
+"""The script: same bytes for any number of workers, whole files, faults by name."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny import ROOT, run
+from tiny_corpus import config, read, write_corpus, write_vocab
+
+from data_pipeline import streaming
+from data_pipeline.blocks import Blocks
+
+
+def command(tmp_path, *more):
+    return [
+        sys.executable,
+        str(ROOT / "create_pretraining_data.py"),
+        f"--vocab_file={write_vocab(tmp_path)}",
+        f"--output_file={tmp_path / 'out' / 'examples.tfrecord'}",
+        "--max_seq_length=24",
+        "--max_predictions_per_seq=6",
+        "--masked_lm_prob=0.2",
+        "--dupe_factor=3",
+        "--num_workers=2",
+        *more,
+    ]
+
+
+def report_of(done):
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(" = ") for line in done.stdout.splitlines())
+
+
+def create(tmp_path, files, num_workers, **changed):
+    outputs = [str(tmp_path / f"{num_workers}-{part}") for part in "abc"]
+    report = streaming.create(
+        files, write_vocab(tmp_path), True, config(**changed), outputs, num_workers
+    )
+    return report, [pathlib.Path(path).read_bytes() for path in outputs], outputs
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
+    files = [write_corpus(tmp_path / f"{i}.txt", 90, seed=i) for i in range(2)]
+    made = [create(tmp_path, files, n, dupe_factor=20) for n in (1, 2, 3)]
+    assert made[0][1] == made[1][1] == made[2][1]
+    report, _, outputs = made[0]
+    assert report.documents == 180
+    assert Blocks(180, report.tokens, 20, 7).num_blocks > 2
+    shares = [len(read(path)) for path in outputs]
+    assert sum(shares) == report.instances
+    assert max(shares) - min(shares) <= 1
+    assert create(tmp_path, files, 2, dupe_factor=20, random_seed=8)[1] != made[0][1]
+
+
+def test_records_hold_real_lengths_and_both_files_words(tmp_path):
+    a = write_corpus(tmp_path / "a.txt", 21)
+    b = tmp_path / "b.txt"
+    b.write_text("wt wt wt wt\nwt wt wt\n\n" * 9)
+    done = run(command(tmp_path, f"--input_file={a},{b}"))
+    report = report_of(done)
+    records = read(tmp_path / "out" / "examples.tfrecord")
+    assert len(records) == int(report["instances"]) > 50
+    assert report["documents"] == "30"
+    lengths, mixed = set(), 0
+    for record in records:
+        length = len(record["input_ids"])
+        lengths.add(length)
+        assert record["input_mask"] == [1] * length
+        assert len(record["segment_ids"]) == length
+        count = len(record["masked_lm_positions"])
+        assert len(record["masked_lm_ids"]) == count
+        assert record["masked_lm_weights"] == [1.0] * count
+        second = record["input_ids"][record["segment_ids"].index(1) :]
+        first = record["input_ids"][: -len(second)]
+        of_b = [sum(t == 24 for t in side) > len(side) / 3 for side in (first, second)]
+        mixed += record["next_sentence_labels"] == [1] and of_b[0] != of_b[1]
+    assert len(lengths) > 5
+    assert mixed > 5  # next sentences from the other file
+    tokens = sum(len(record["input_ids"]) for record in records)
+    padding = 1 - tokens / (24 * len(records))
+    assert float(report["padding_share"]) == pytest.approx(padding, abs=1e-4)
+    random = sum(record["next_sentence_labels"][0] for record in records)
+    assert float(report["random_next_share"]) == pytest.approx(
+        random / len(records), abs=1e-4
+    )
+    assert sorted(os.listdir(tmp_path / "out")) == ["examples.tfrecord"]
+
+
+def test_shards_of_one_output_are_named_and_hold_everything(tmp_path):
+    text = write_corpus(tmp_path / "a.txt", 21)
+    report_of(run(command(tmp_path, f"--input_file={text}")))
+    whole = read(tmp_path / "out" / "examples.tfrecord")
+    run(command(tmp_path, f"--input_file={text}", "--num_output_shards=2"))
+    shards = [
+        read(tmp_path / "out" / f"examples.tfrecord-0000{i}-of-00002") for i in range(2)
+    ]
+    assert shards == [whole[::2], whole[1::2]]
+
+
+FAULTS = {
+    "one document": (b"wa wb\nwc\n\n", r"at least two documents.*got 1 \(.*line 1"),
+    "no text": (b"\n\n", r"at least two documents.*got 0"),
+    "single sentences": (b"wa\n\nwb wc\n\nwd\n", r"at least two sentences.*line 1"),
+    "no blank line": (b"wa\nwb\nwc", r"bad\.txt, lines 1 to 3: no blank line"),
+    "bad bytes": (b"wa\nwb\n\nw\xff\nwb\n", r"bad\.txt, line 4: not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_corpus_is_named_and_leaves_nothing(tmp_path, fault):
+    data, message = FAULTS[fault]
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(data)
+    output = tmp_path / "out" / "x.tfrecord"
+    with pytest.raises(ValueError, match=message):
+        streaming.create(
+            [str(bad)], write_vocab(tmp_path), True, config(), [str(output)], 1
+        )
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--max_predictions_per_seq=4"], "max_predictions_per_seq=4 is too small"),
+        (["--segmenter=jieba"], "--segmenter=jieba needs --do_whole_word_mask"),
+        (["--compatible", "--pipeline=beam"], "excludes --pipeline=beam"),
+        (["--beam_args=--streaming"], "--beam_args needs --pipeline=beam"),
+        (["--num_output_shards=2", "--output_file=a,b"], "one --output_file, got 2"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(tmp_path, flags, message):
+    text = write_corpus(tmp_path / "a.txt", 5)
+    done = run(command(tmp_path, f"--input_file={text}", *flags))
+    assert done.returncode
+    assert message in done.stderr
+
+
+def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):
+    text = write_corpus(tmp_path / "a.txt", 900)
+    process = subprocess.Popen(
+        command(tmp_path, f"--input_file={text}", "--dupe_factor=100000"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    unfinished = tmp_path / "out"
+    for _ in range(1200):
+        if any("tfrecord" in p.name and p.stat().st_size for p in unfinished.glob("*")):
+            break
+        assert process.poll() is None
+        time.sleep(0.1)
+    workers = [int(child) for child in children.read_text().split()]
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (unfinished / "examples.tfrecord").exists()
+    for _ in range(300):
+        if not any(alive(worker) for worker in workers):
+            break
+        time.sleep(0.1)
+    assert not any(alive(worker) for worker in workers)
+
+
+def alive(process):
+    try:
+        state = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2]
+    except OSError:
+        return False
+    return not state.startswith("Z")
+
+
+def test_beam_makes_the_records_of_the_local_pipeline(tmp_path):
+    pytest.importorskip("apache_beam")
+    names = [write_corpus(tmp_path / f"{i}.txt", 40, seed=i) for i in range(3)]
+    text = f"--input_file={','.join(names)}"
+    local = report_of(run(command(tmp_path, text)))
+    wanted = read(tmp_path / "out" / "examples.tfrecord")
+    beam = report_of(
+        run(
+            command(
+                tmp_path,
+                text,
+                "--pipeline=beam",
+                "--beam_args=--runner=FnApiRunner",
+                "--num_output_shards=2",
+            )
+        )
+    )
+    shards = [
+        tmp_path / "out" / f"examples.tfrecord-0000{i}-of-00002" for i in range(2)
+    ]
+    assert sorted(map(str, read(*shards))) == sorted(map(str, wanted))
+    for name in ("documents", "sentences", "tokens", "unk_rate", "instances"):
+        assert beam[name] == local[name]
