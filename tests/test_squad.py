@@ -358,5 +358,6 @@ def test_worker_processes_write_what_one_process_writes(
     settings = (str(tmp_path / "vocab.txt"), True, config)
     alone = list(squad_features._records(examples, settings))
     monkeypatch.setattr(squad_features, "_CHUNK", 4)
+    monkeypatch.setattr(squad_features, "_FEW", 0)
     monkeypatch.setattr(squad_features.os, "sched_getaffinity", lambda _: {0, 1})
     assert list(squad_features._records(examples, settings)) == alone
