@@ -10,10 +10,17 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics, MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
+
+try:
+    import apache_beam as beam
+    from apache_beam.metrics import Metrics, MetricsFilter
+    from apache_beam.options.pipeline_options import PipelineOptions
+except ImportError as error:
+    raise ImportError(
+        "--pipeline=beam needs the package apache-beam: "
+        'pip install "word2bert[beam]", in an environment of its own'
+    ) from error
 
 from data_pipeline import corpus, segmentation, token_store
 from data_pipeline.blocks import Blocks
