@@ -1,7 +1,7 @@
 """Pre-training instances as tf.train.Examples, encoded many at once.
 
-A tf.train.Example made in Python takes 100 us and more, several times as long as
-making the instance. So its bytes are laid down here, by the rules of the protocol
+A tf.train.Example made in Python takes 37 us, twice as long as making the instance.
+So its bytes are laid down here, by the rules of the protocol
 buffer encoding: a field is a tag, a length and its contents, an integer is a varint
 (7 bits a byte, the lowest first).
 
