@@ -7,11 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+import scripts
 import tensorflow as tf
 import tiny
-from absl.testing import flagsaver
 
-import extract_features
 import modeling
 from checkpoints import google_bert
 from data_pipeline import sentences
@@ -59,10 +58,7 @@ def run(model, text, output, *flags):
     """Runs the script in this process."""
     command = [f"--input_file={text}", f"--output_file={output}"]
     command += [f"--init_checkpoint={model}", "--max_seq_length=24", *flags]
-    with flagsaver.flagsaver():
-        extract_features.FLAGS.unparse_flags()
-        extract_features.FLAGS(["extract_features.py", *command])
-        extract_features.main([])
+    scripts.run("extract_features", *command)
 
 
 def read_jsonl(path):
@@ -336,7 +332,7 @@ def test_what_cannot_be_is_refused_and_the_old_output_stays(
 ):
     output = tmp_path / "output"
     output.write_text("old")
-    with pytest.raises((ValueError, extract_features.flags.Error), match=message):
+    with pytest.raises((ValueError, flags.Error), match=message):
         run(model, text, output, *flags)
     assert output.read_text() == "old"
 
