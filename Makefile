@@ -22,7 +22,7 @@ quickstart: $(QUICKSTART_INSTALLED) ## fine-tune, evaluate, export and serve, on
 	@$(BIN)/python quickstart.py
 
 test: $(INSTALLED) ## every test but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
 	@echo "make test: passed"
 
 test-slow: $(INSTALLED) ## the slow tests

@@ -57,6 +57,12 @@ setuptools.setup(
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
         # environment of its own, without requirements.txt.
         "beam": ["apache-beam[tfrecord]>=2.60"],
-        "test": ["pytest>=8.0", "ruff>=0.9", "tokenizers>=0.20", "jieba>=0.42"],
+        "test": [
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "ruff>=0.9",
+            "tokenizers>=0.20",
+            "jieba>=0.42",
+        ],
     },
 )

@@ -332,7 +332,7 @@ def test_what_cannot_be_is_refused_and_the_old_output_stays(
 ):
     output = tmp_path / "output"
     output.write_text("old")
-    with pytest.raises((ValueError, flags.Error), match=message):
+    with pytest.raises((ValueError, FlagError), match=message):
         run(model, text, output, *flags)
     assert output.read_text() == "old"
 

@@ -1,6 +1,7 @@
 """Chooses, once, where a run computes: one device, several, several workers, TPU."""
 
 import dataclasses
+import functools
 import json
 import os
 
@@ -42,7 +43,7 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
     if config.strategy == "mirrored":
         devices = tf.config.list_logical_devices("GPU")
         devices = devices or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in devices))
     if config.strategy == "multi_worker":
         _check_tf_config(os.environ.get("TF_CONFIG"))
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -52,6 +53,12 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
         f"--distribution_strategy is {config.strategy!r}; "
         f"it must be one of {', '.join(STRATEGIES)}"
     )
+
+
+@functools.cache
+def _mirrored(devices):
+    # One a process: TensorFlow takes the collectives of a second one for the first's.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
