@@ -10,6 +10,7 @@ import pytest
 import scripts
 import tensorflow as tf
 import tiny
+from absl.flags import Error as FlagError
 
 import modeling
 from checkpoints import google_bert
