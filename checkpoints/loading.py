@@ -10,6 +10,8 @@ from absl import logging
 
 from checkpoints.mapping import Checkpoint, find_reason, raise_problems
 
+_NAMES_SHOWN = 4  # of the tensors that share a reason; an optimizer leaves hundreds
+
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
@@ -138,5 +140,11 @@ def _log(report: LoadReport, checkpoint: Checkpoint) -> None:
         len(report.ignored),
     )
     for title, reasons in (("new", report.new), ("ignored", report.ignored)):
+        names: dict[str, list[str]] = {}
         for name, reason in reasons.items():
-            logging.info("  %s: %s (%s)", title, name, reason)
+            names.setdefault(reason, []).append(name)
+        for reason, found in names.items():
+            shown = ", ".join(found[:_NAMES_SHOWN])
+            more = len(found) - _NAMES_SHOWN
+            shown += f" and {more} more" if more > 0 else ""
+            logging.info("  %s: %s (%s)", title, shown, reason)
