@@ -5,7 +5,6 @@ below the scripts sees FLAGS.
 """
 
 import dataclasses
-import os
 import sys
 
 import tensorflow as tf
@@ -13,7 +12,6 @@ from absl import flags, logging
 
 import checkpoints
 import tokenization
-from checkpoints.files import write_text
 from modeling import BertConfig
 from optimization import DECAYS, OptimizerConfig
 from training.strategy import STRATEGIES, DistributionConfig
@@ -248,7 +246,7 @@ def check_finetuning_flags() -> None:
 
 
 def prepare_output_dir() -> None:
-    """Makes the output folder and, for a training, keeps the flags in it.
+    """Makes the output folder.
 
     Raises:
       ValueError: the path is a file.
@@ -257,15 +255,17 @@ def prepare_output_dir() -> None:
     if tf.io.gfile.exists(folder) and not tf.io.gfile.isdir(folder):
         raise ValueError(f"--output_dir={folder} is a file; wanted a folder")
     tf.io.gfile.makedirs(folder)
-    if FLAGS.do_train:
-        ours = FLAGS.flags_by_module_dict()
-        values = (
-            flag.serialize()
-            for module in (__name__, sys.argv[0])
-            for flag in ours.get(module, ())
-        )
-        text = "\n".join(sorted(value for value in values if value)) + "\n"
-        write_text(os.path.join(folder, "flags.txt"), text)
+
+
+def _flags_text():
+    """The flags of this run as a flagfile."""
+    ours = FLAGS.flags_by_module_dict()
+    values = (
+        flag.serialize()
+        for module in (__name__, sys.argv[0])
+        for flag in ours.get(module, ())
+    )
+    return "\n".join(sorted(value for value in values if value)) + "\n"
 
 
 def finetuning_config(num_examples: int) -> TrainingConfig:
@@ -316,6 +316,7 @@ def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConf
         seed=FLAGS.seed,
         iterations_per_loop=FLAGS.iterations_per_loop,
         profile_steps=tuple(map(int, FLAGS.profile_steps)) or None,
+        flags=_flags_text(),
     )
 
 

@@ -134,6 +134,17 @@ def test_two_workers_on_loopback_equal_one(tmp_path):
     )
 
 
+def test_folder_of_another_training_is_refused_and_left_alone(tmp_path):
+    output = tmp_path / "out"
+    command = tiny.classifier_command(tmp_path, output, "--do_train")
+    run_here([*command, "--num_train_epochs=1"])
+    assert "--num_train_epochs=1.0" in (output / "flags.txt").read_text().splitlines()
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"seed: there 0, now 7"):
+        run_here([*command, "--num_train_epochs=1", "--seed=7"])
+    assert before == {path: path.read_bytes() for path in before}
+
+
 def write_labelled(folder, rows):
     """Writes train, dev and test sets of (text_a, text_b, label) as jsonl."""
     folder.mkdir()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 import modeling
+from checkpoints.files import write_text
 from data_pipeline import batching
 from optimization import AdamWeightDecayOptimizer, OptimizerConfig
 from tasks.task import Records, Task
@@ -54,6 +55,7 @@ class TrainingConfig:
       seed: of initial weights, data order and dropout.
       iterations_per_loop: the most updates made in one call to the device.
       profile_steps: first and last update to profile for TensorBoard, or None.
+      flags: the command's flags, one a line, kept in the folder as flags.txt.
     """
 
     output_dir: str
@@ -71,6 +73,7 @@ class TrainingConfig:
     seed: int = 0
     iterations_per_loop: int = 1000
     profile_steps: tuple[int, int] | None = None
+    flags: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Returns the fields that shape the weights, as JSON values."""
@@ -84,6 +87,7 @@ class TrainingConfig:
             "early_stopping_patience",
             "iterations_per_loop",
             "profile_steps",
+            "flags",
         ):
             del values[name]
         return values
@@ -149,6 +153,7 @@ class Trainer:
             settings = {**settings, **config.settings()}
             state.check_settings(config.output_dir, settings)
             self._task.save_beside(config.output_dir)
+            write_text(os.path.join(config.output_dir, "flags.txt"), config.flags)
         with self._strategy.scope():
             updates, best = self._make_updates(), _Best(config.early_stopping_patience)
         variables = updates.state | best.state
