@@ -119,7 +119,8 @@ class FineTuning:
         for name in scores[0]:
             values = [score[name] for score in scores]
             results[name] = float(np.mean(values))
-            results[f"{name}_std"] = float(np.std(values, ddof=1))
+            if name != "global_step":
+                results[f"{name}_std"] = float(np.std(values, ddof=1))
         if results:
             self._write(config.output_dir, results)
         return results
