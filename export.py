@@ -22,7 +22,8 @@ import modeling
 import tokenization
 from checkpoints import files, google_bert
 from data_pipeline.squad_graph import SquadGraph
-from tasks.classification import TASK_FILE, ClassificationConfig, ClassificationTask
+from tasks.classification import ClassificationConfig, ClassificationTask
+from tasks.encoder import TASK_FILE
 from tasks.span import SpanConfig, SpanTask
 from tokenization_tf import InGraphTokenizer
 

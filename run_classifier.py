@@ -10,11 +10,8 @@ from absl import app, flags, logging
 import common_flags
 from data_pipeline import custom, glue, tfrecord
 from data_pipeline.examples import DataProcessor
-from tasks.classification import (
-    TASK_FILE,
-    ClassificationConfig,
-    ClassificationTask,
-)
+from tasks.classification import ClassificationConfig, ClassificationTask
+from tasks.encoder import TASK_FILE
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy

@@ -8,7 +8,8 @@ from absl import app, flags
 
 import common_flags
 from data_pipeline import squad, squad_answers
-from tasks.span import TASK_FILE, SpanConfig, SpanTask
+from tasks.encoder import TASK_FILE
+from tasks.span import SpanConfig, SpanTask
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 

@@ -11,17 +11,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import checkpoints
 import metrics
 import tokenization_tf
-from checkpoints import files, google_bert
 from data_pipeline import batching, features, tfrecord
 from data_pipeline.examples import InputExample
 from modeling import BertClassifier, BertConfig
-from optimization import OptimizerConfig, ParameterGroup, encoder_groups
-from tasks.task import Batch, Records, Task
+from tasks.encoder import EncoderTask
+from tasks.task import Batch, Records
 
-TASK_FILE = "task.json"
 # What the file of a pre-trained or otherwise fine-tuned model may hold besides.
 _UNUSED = {r"cls/.*": "a pre-training head; this task does not use it"}
 _NEW = {r"output_(weights|bias)": "the head of this task"}
@@ -82,8 +79,10 @@ class ClassificationConfig:
         return cls(**(values | lists))
 
 
-class ClassificationTask(Task):
+class ClassificationTask(EncoderTask):
     """Fine-tunes an encoder, or a head on a frozen one, to label texts and pairs."""
+
+    new, unused = _NEW, _UNUSED
 
     def __init__(
         self,
@@ -196,35 +195,6 @@ class ClassificationTask(Task):
             fused=fused,
             frozen_encoder=self._frozen_encoder,
         )
-
-    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
-        """Fills the encoder from the initial checkpoint; the head is new."""
-        if self._init_checkpoint is None:
-            logging.info("no --init_checkpoint: training starts from random weights")
-            return
-        checkpoints.initialize(
-            variables,
-            checkpoints.open_checkpoint(self._init_checkpoint),
-            new=_NEW,
-            unused=_UNUSED,
-            resize_vocab=self._resize_vocab,
-        )
-
-    def save_beside(self, folder: str) -> None:
-        """Writes bert_config.json, vocab.txt, tokenizer_config.json and task.json."""
-        google_bert.save_beside(
-            folder, self.bert_config, self.vocab_file, self.config.do_lower_case
-        )
-        path = os.path.join(folder, TASK_FILE)
-        files.write_text(path, self.config.to_json_string())
-
-    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """The parent's decay exclusions; see optimization.encoder_groups."""
-        return encoder_groups(self.bert_config.num_hidden_layers, config)
-
-    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Counts the real examples."""
-        return {"loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
 
     def loss_sums(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None

@@ -10,17 +10,15 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import checkpoints
 import tokenization
-from checkpoints import files, google_bert
+from checkpoints import files
 from data_pipeline import batching, squad_answers, squad_features
 from data_pipeline.squad import LANGUAGES, SquadExample
 from metrics import squad as squad_metrics
 from modeling import BertConfig, BertSpanExtractor
-from optimization import OptimizerConfig, ParameterGroup, encoder_groups
-from tasks.task import Batch, Records, Task
+from tasks.encoder import EncoderTask
+from tasks.task import Batch, Records
 
-TASK_FILE = google_bert.TASK
 _UNUSED = {
     r"cls/(predictions|seq_relationship)/.*": "a pre-training head; not used here",
     r"output_(weights|bias)": "a classifier's head; not used here",
@@ -109,8 +107,10 @@ class SpanConfig:
         return cls(**values)
 
 
-class SpanTask(Task):
+class SpanTask(EncoderTask):
     """Fine-tunes an encoder to find where an answer starts and ends."""
+
+    new, unused = _NEW, _UNUSED
 
     main_metric = "f1"
     feature_spec = squad_features.MODEL_SPEC
@@ -194,35 +194,6 @@ class SpanTask(Task):
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
         return BertSpanExtractor(self.bert_config, dtype=dtype, seed=seed, fused=fused)
-
-    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
-        """Fills the encoder, and the head if the initial checkpoint has one."""
-        if self._init_checkpoint is None:
-            logging.info("no --init_checkpoint: training starts from random weights")
-            return
-        checkpoints.initialize(
-            variables,
-            checkpoints.open_checkpoint(self._init_checkpoint),
-            new=_NEW,
-            unused=_UNUSED,
-            resize_vocab=self._resize_vocab,
-        )
-
-    def save_beside(self, folder: str) -> None:
-        """Writes bert_config.json, vocab.txt, tokenizer_config.json and task.json."""
-        google_bert.save_beside(
-            folder, self.bert_config, self.vocab_file, self.config.do_lower_case
-        )
-        path = os.path.join(folder, TASK_FILE)
-        files.write_text(path, self.config.to_json_string())
-
-    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """The parent's decay exclusions; see optimization.encoder_groups."""
-        return encoder_groups(self.bert_config.num_hidden_layers, config)
-
-    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Counts the real windows."""
-        return {"loss": tf.reduce_sum(tf.cast(batch["is_real_example"], tf.float32))}
 
     def loss_sums(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
