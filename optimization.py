@@ -2,7 +2,9 @@
 
 The parent's recipe (google-research/bert, optimization.py): Adam without bias
 correction, decoupled weight decay on everything but layer norms and biases, linear
-warm-up then linear decay, gradients clipped to a global norm of 1.
+warm-up then linear decay, gradients clipped to a global norm of 1. And GPT's
+(openai/finetune-transformer-lm, opt.py): bias-corrected Adam, decay on matrices only,
+three schedules of its own, the same clipping.
 """
 
 import dataclasses
@@ -13,7 +15,12 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 NO_DECAY = r"(LayerNorm|layer_norm|bias)"  # the parent's three exclusions
-DECAYS = ("linear", "cosine", "constant")
+NO_DECAY_GPT = r"/[gb]$"  # the vectors: gains and biases
+OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam")
+DECAYS = (
+    *("linear", "cosine", "constant"),
+    *("warmup_linear", "warmup_cosine", "warmup_constant"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +28,17 @@ class Schedule:
     """A learning rate as a function of the step: warm-up, then decay to zero.
 
     As in the parent, the decay counts from step 0 and not from the end of the
-    warm-up, so the rate drops a little where the warm-up ends.
+    warm-up, so the rate drops a little where the warm-up ends. OpenAI's schedules of
+    the same shapes differ in two things: the last step of the warm-up, at the full
+    rate, is step `num_warmup_steps` itself, and "warmup_linear" decays during the
+    warm-up too, so that it has no drop.
 
     Attributes:
       init_lr: the peak learning rate, without unit.
       num_train_steps: the step at which the rate reaches zero.
       num_warmup_steps: steps of linear warm-up; 0 for none.
-      decay: "linear", "cosine" (half a period) or "constant".
+      decay: "linear", "cosine" (half a period) or "constant"; OpenAI's are
+        "warmup_linear", "warmup_cosine" and "warmup_constant".
     """
 
     init_lr: float
@@ -53,16 +64,20 @@ class Schedule:
         """
         step = tf.cast(step, tf.float32)
         progress = tf.minimum(step / self.num_train_steps, 1.0)
-        if self.decay == "linear":
+        if self.decay.endswith("linear"):
             rate = self.init_lr * (1.0 - progress)
-        elif self.decay == "cosine":
+        elif self.decay.endswith("cosine"):
             rate = self.init_lr * 0.5 * (1.0 + tf.cos(math.pi * progress))
         else:
             rate = self.init_lr * tf.ones_like(progress)
         if not self.num_warmup_steps:
             return rate
         warmup = self.init_lr * step / self.num_warmup_steps
-        return tf.where(step < self.num_warmup_steps, warmup, rate)
+        if not self.decay.startswith("warmup_"):
+            return tf.where(step < self.num_warmup_steps, warmup, rate)
+        if self.decay == "warmup_linear":
+            warmup *= 1.0 - progress
+        return tf.where(step <= self.num_warmup_steps, warmup, rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,15 +136,17 @@ class OptimizerConfig:
     """The knobs of an optimizer, before it meets a model.
 
     Attributes:
+      kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, or OpenAI's Adam.
       learning_rate: peak rate.
       num_warmup_steps: updates of linear warm-up.
       decay: see Schedule.
-      bias_correction: False is the parent's Adam, True the standard AdamW.
+      bias_correction: True makes the parent's Adam the standard AdamW.
       weight_decay: decoupled decay of all but layer norms and biases.
       layer_decay: factor on the rate from one layer to the one below.
       finetune_encoder: False trains the head alone.
     """
 
+    kind: str = "adam_weight_decay"
     learning_rate: float = 5e-5
     num_warmup_steps: int = 0
     decay: str = "linear"
@@ -138,10 +155,30 @@ class OptimizerConfig:
     layer_decay: float = 1.0
     finetune_encoder: bool = True
 
+    def __post_init__(self):
+        """Raises ValueError on an unknown kind."""
+        if self.kind not in OPTIMIZERS:
+            raise ValueError(f"optimizer is {self.kind!r}; it must be in {OPTIMIZERS}")
+
     def schedule(self, num_train_steps: int) -> Schedule:
         """Returns the learning rate of a run of so many steps."""
         return Schedule(
             self.learning_rate, num_train_steps, self.num_warmup_steps, self.decay
+        )
+
+    def build(
+        self,
+        variables: Mapping[str, tf.Variable],
+        num_train_steps: int,
+        groups: Sequence[ParameterGroup],
+    ) -> "AdamWeightDecayOptimizer":
+        """Returns the optimizer of a run of so many steps; see its constructor."""
+        schedule = self.schedule(num_train_steps)
+        if self.kind == "openai_adam":
+            return OpenAIAdamOptimizer(variables, schedule, groups)
+        correct = self.bias_correction or self.kind == "adamw"
+        return AdamWeightDecayOptimizer(
+            variables, schedule, groups, bias_correction=correct
         )
 
 
@@ -169,11 +206,36 @@ def encoder_groups(
             factor = layer_decay ** (num_hidden_layers - layer)
             depths.append((rf"^bert/encoder/layer_{layer}/", factor))
         depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
+    return _with_decay([*depths, (r"^(?!bert/)", 1.0)], NO_DECAY, config.weight_decay)
+
+
+def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
+    """Parameter groups of a GPT model, with or without a head on top.
+
+    The learning rates fall from layer to layer as in `encoder_groups`; `we`, which
+    has the positions and the special tokens too, comes last.
+
+    Args:
+      n_layer: blocks of the model.
+      config: its weight_decay, layer_decay and finetune_encoder are used.
+    """
+    layer_decay = config.layer_decay if config.finetune_encoder else 0.0
+    factor = layer_decay ** (n_layer + 1)
+    words = ParameterGroup(r"^we$", config.weight_decay, factor, trainable=factor > 0)
+    depths = [(rf"^h{i}/", layer_decay ** (n_layer - i)) for i in range(n_layer)]
+    rest = _with_decay([*depths, ("", 1.0)], NO_DECAY_GPT, config.weight_decay)
+    return [words, *rest]
+
+
+def _with_decay(
+    depths: Sequence[tuple[str, float]], no_decay: str, weight_decay: float
+) -> list[ParameterGroup]:
+    """Splits each (pattern, learning-rate factor) by what decays; 0 freezes."""
     groups = []
-    for pattern, factor in [*depths, (r"^(?!bert/)", 1.0)]:
+    for pattern, factor in depths:
         kind = {"lr_multiplier": factor, "trainable": factor > 0}
-        groups.append(ParameterGroup(rf"{pattern}.*{NO_DECAY}", 0.0, **kind))
-        groups.append(ParameterGroup(pattern, config.weight_decay, **kind))
+        groups.append(ParameterGroup(rf"{pattern}.*{no_decay}", 0.0, **kind))
+        groups.append(ParameterGroup(pattern, weight_decay, **kind))
     return groups
 
 
@@ -253,21 +315,31 @@ class AdamWeightDecayOptimizer:
         context = tf.distribute.get_replica_context()
         context.merge_call(self._apply, args=(list(gradients), step, enabled))
 
+    def _rule(self, step):
+        """Returns beta_1^t, beta_2^t, epsilon, and the factor on the decay's rate.
+
+        ResourceApplyAdam takes the first three: its update is
+        rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+        """
+        if not self.bias_correction:
+            return 0.0, 0.0, self.epsilon, 1.0
+        power = tf.cast(step + 1, tf.float32)
+        beta_1_power = tf.pow(self.beta_1, power)
+        beta_2_power = tf.pow(self.beta_2, power)
+        # TensorFlow adds epsilon before the correction, the paper after it.
+        epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
+        return beta_1_power, beta_2_power, epsilon, 1.0
+
     def _apply(self, strategy, gradients, step, enabled):
         step = strategy.experimental_local_results(step)[0]
         if enabled is not None:
             enabled = strategy.experimental_local_results(enabled)[0]
         rate = self.schedule(step)
-        power = tf.cast(step + 1, tf.float32)
-        # ResourceApplyAdam corrects by 1 - beta^t; powers of zero turn that off.
-        beta_1_power = tf.pow(self.beta_1, power) if self.bias_correction else 0.0
-        beta_2_power = tf.pow(self.beta_2, power) if self.bias_correction else 0.0
-        # TensorFlow adds epsilon before the correction, the paper after it.
-        epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
+        beta_1_power, beta_2_power, epsilon, decay_factor = self._rule(step)
 
         def adam(w, g, m, v, lr, decay):
             if decay:
-                w.assign_sub(lr * decay * w)
+                w.assign_sub(lr * decay_factor * decay * w)
             tf.raw_ops.ResourceApplyAdam(
                 var=w.handle,
                 m=m.handle,
@@ -295,3 +367,32 @@ class AdamWeightDecayOptimizer:
 
             slots = (self.slots[f"{name}/adam_m"], self.slots[f"{name}/adam_v"])
             strategy.extended.update(variable, update, args=(gradient, *slots))
+
+
+class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
+    """Adam as GPT was trained with (openai/finetune-transformer-lm, opt.py).
+
+    rate_t = rate sqrt(1-b2^t) / (1-b1^t)
+    w <- w - rate_t (m / (sqrt(v) + eps) + decay w)
+
+    Against AdamW, epsilon joins the root of v before the correction, and the decay
+    goes by the corrected rate.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, tf.Variable],
+        schedule: Schedule,
+        groups: Sequence[ParameterGroup],
+        *,
+        epsilon: float = 1e-8,
+        **betas: float,
+    ):
+        """Makes the moments; arguments as of AdamWeightDecayOptimizer."""
+        kwargs = {"epsilon": epsilon, "bias_correction": True, **betas}
+        super().__init__(variables, schedule, groups, **kwargs)
+
+    def _rule(self, step):
+        beta_1_power, beta_2_power, *_ = super()._rule(step)
+        factor = tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
+        return beta_1_power, beta_2_power, self.epsilon, factor

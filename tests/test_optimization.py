@@ -1,6 +1,7 @@
 """Optimizer, schedules and parameter groups, against the parent and other libraries."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import modeling
 import optimization
 from modeling import BertConfig, BertPreTrainingModel
 from modeling.layers import heads
+
+GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/gpt"
 
 
 def one_group(**kwargs):
@@ -113,6 +116,49 @@ def test_adamw_follows_the_papers_algorithm():
     np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
 
 
+def test_openais_adam_follows_its_formulas():
+    # openai/finetune-transformer-lm, opt.py, computed in float64.
+    rng = np.random.default_rng(4)
+    start = rng.normal(size=(4, 3)).astype(np.float32)
+    gradient = rng.normal(size=(4, 3)).astype(np.float32)
+    variable = tf.Variable(start)
+    optimizer = optimization.OpenAIAdamOptimizer(
+        {"w": variable},
+        optimization.Schedule(0.1, 100, decay="warmup_constant"),
+        one_group(weight_decay=0.3),
+        epsilon=1e-3,
+    )
+    minimize(optimizer, [gradient], 5)
+    w, m, v = start.astype(np.float64), 0.0, 0.0
+    for t in range(1, 6):
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient.astype(np.float64) ** 2
+        rate = 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        w = w - rate * (m / (np.sqrt(v) + 1e-3) + 0.3 * w)
+    np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", optimization.OPTIMIZERS)
+def test_a_config_builds_the_optimizer_that_it_names(kind):
+    # At the first update the three differ most: g / (sqrt(v) + epsilon) by constants.
+    config = optimization.OptimizerConfig(kind, 0.1, decay="constant")
+    variable = tf.Variable([1.0])
+    optimizer = config.build({"w": variable}, 10, one_group(weight_decay=0.5))
+    minimize(optimizer, [[2.0]], 1)
+    m, v, corrected = 0.1 * 2, 0.001 * 4, 0.001**0.5 / 0.1
+    expected = {
+        "adam_weight_decay": 1 - 0.1 * (m / v**0.5 + 0.5),
+        "adamw": 1 - 0.1 * (1 + 0.5),
+        "openai_adam": 1 - 0.1 * corrected * (m / v**0.5 + 0.5),
+    }
+    np.testing.assert_allclose(variable.numpy(), [expected[kind]], rtol=1e-4)
+
+
+def test_an_unknown_optimizer_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'sgd'.*openai_adam"):
+        optimization.OptimizerConfig("sgd")
+
+
 def test_disabled_update_changes_nothing():
     variable = tf.Variable([1.0, 2.0, 3.0])
     optimizer = optimization.AdamWeightDecayOptimizer(
@@ -138,6 +184,15 @@ def test_schedules_warm_up_then_decay_from_step_zero(decay, expected):
     schedule = optimization.Schedule(2.0, 10, 2, decay)
     rates = [float(schedule(tf.constant(step))) for step in (0, 1, 2, 5, 10, 13)]
     np.testing.assert_allclose(rates, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", ["cosine", "constant", "linear"])
+@pytest.mark.parametrize(("warmup", "num_warmup_steps"), [("0.002", 2), ("0.1", 100)])
+def test_openais_schedules_give_their_values(decay, warmup, num_warmup_steps):
+    golden = json.loads((GOLDEN / "schedules.json").read_text())
+    schedule = optimization.Schedule(1.0, 1000, num_warmup_steps, f"warmup_{decay}")
+    rates = [float(schedule(tf.constant(round(1000 * x)))) for x in golden["x"]]
+    np.testing.assert_allclose(rates, golden[f"warmup_{decay}"][warmup], atol=1e-6)
 
 
 BERT_NAMES = [
@@ -185,6 +240,43 @@ def test_frozen_encoder_trains_the_head_alone():
     groups = groups_of(optimization.OptimizerConfig(finetune_encoder=False))
     trained = {name for name, group in groups.items() if group.trainable}
     assert trained == {"output_weights", "output_bias"}
+
+
+GPT_NAMES = [
+    "we",
+    "h0/attn/c_attn/w",
+    "h0/attn/c_attn/b",
+    "h1/ln_2/g",
+    "h1/mlp/c_fc/w",
+    "h1/mlp/c_fc/b",
+]
+GPT_HEAD = ["clf/w", "clf/b"]
+
+
+def gpt_groups_of(names, **kwargs):
+    config = optimization.OptimizerConfig(**kwargs)
+    return optimization.assign_groups(names, optimization.gpt_groups(2, config))
+
+
+@pytest.mark.parametrize("head", [[], GPT_HEAD], ids=["language model", "classifier"])
+def test_matrices_of_gpt_decay_and_vectors_do_not(head):
+    groups = gpt_groups_of(GPT_NAMES + head, weight_decay=0.2)
+    decay = {name: group.weight_decay for name, group in groups.items()}
+    matrices = {"we", "h0/attn/c_attn/w", "h1/mlp/c_fc/w", "clf/w"}
+    assert decay == {n: 0.2 if n in matrices else 0.0 for n in decay}
+    assert {group.lr_multiplier for group in groups.values()} == {1.0}
+
+
+def test_layer_decay_slows_lower_layers_of_gpt_geometrically():
+    groups = gpt_groups_of(GPT_NAMES + GPT_HEAD, layer_decay=0.5)
+    factors = {name: group.lr_multiplier for name, group in groups.items()}
+    layers = {"we": 0.125, "h0": 0.25, "h1": 0.5, "clf": 1.0}
+    assert factors == {name: layers[name.split("/")[0]] for name in factors}
+
+
+def test_frozen_gpt_trains_the_head_alone():
+    groups = gpt_groups_of(GPT_NAMES + GPT_HEAD, finetune_encoder=False)
+    assert [name for name, group in groups.items() if group.trainable] == GPT_HEAD
 
 
 def test_variable_without_group_and_group_without_variable_are_errors():

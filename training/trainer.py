@@ -15,7 +15,7 @@ from absl import logging
 import modeling
 from checkpoints.files import write_text
 from data_pipeline import batching
-from optimization import AdamWeightDecayOptimizer, OptimizerConfig
+from optimization import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
 from training.evaluation import Evaluator, distribute
@@ -218,11 +218,10 @@ class Trainer:
 
     def _make_updates(self):
         config = self._config
-        optimizer = AdamWeightDecayOptimizer(
+        optimizer = config.optimizer.build(
             modeling.named_variables(self.model),
-            config.optimizer.schedule(config.num_train_steps),
+            config.num_train_steps,
             self._task.parameter_groups(config.optimizer),
-            bias_correction=config.optimizer.bias_correction,
         )
         step_config = StepConfig(
             seed=config.seed,
