@@ -4,7 +4,6 @@ Each `define_*` adds a group; each `*_config` reads it into a frozen dataclass. 
 below the scripts sees FLAGS.
 """
 
-import dataclasses
 import sys
 
 import tensorflow as tf
@@ -12,8 +11,9 @@ from absl import flags, logging
 
 import checkpoints
 import tokenization
-from modeling import BertConfig
 from optimization import DECAYS, OptimizerConfig
+from tasks.system import System
+from tasks.systems import SYSTEMS, make_system
 from training.strategy import STRATEGIES, DistributionConfig
 from training.trainer import TrainingConfig
 
@@ -21,34 +21,21 @@ FLAGS = flags.FLAGS
 _OPTIMIZERS = ("adam_weight_decay", "adamw")
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Which pre-trained model a run starts from.
-
-    Attributes:
-      bert_config: the architecture.
-      vocab_file: path of the vocabulary, one piece a line; None if the run needs none
-        and none is known.
-      do_lower_case: whether the tokenizer lower-cases.
-      init_checkpoint: any format that `checkpoints` reads, or None.
-      resize_vocab: whether the vocabulary may have more rows than the checkpoint.
-    """
-
-    bert_config: BertConfig
-    vocab_file: str | None
-    do_lower_case: bool
-    init_checkpoint: str | None
-    resize_vocab: bool
-
-
 def define_model_flags() -> None:
     """The model: the parent's flags, which may be left out where files tell."""
+    flags.DEFINE_enum(
+        "model_type",
+        None,
+        sorted(SYSTEMS),
+        "The system, as a check: its config or checkpoint says which it is.",
+    )
     flags.DEFINE_string(
         "bert_config_file",
         None,
-        "The architecture, in Google's or Hugging Face's JSON. Default: the file "
+        "The architecture, in its authors' or Hugging Face's JSON. Default: the file "
         "beside --init_checkpoint, or in --output_dir.",
     )
+    flags.DEFINE_alias("config_file", "bert_config_file")
     flags.DEFINE_string(
         "vocab_file",
         None,
@@ -320,7 +307,7 @@ def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConf
     )
 
 
-def model_config(*, vocab_required: bool = True) -> ModelConfig:
+def system(*, vocab_required: bool = True) -> System:
     """Reads the model flags, and what the checkpoint's folder says where they do not.
 
     Args:
@@ -340,11 +327,11 @@ def model_config(*, vocab_required: bool = True) -> ModelConfig:
     source = checkpoints.open_checkpoint(init) if init else None
     if source is None and not FLAGS.bert_config_file:
         source = _trained_here(output_dir)
-    bert_config = source.config if source else None
+    config = source.config if source else None
     if FLAGS.bert_config_file:
-        bert_config = checkpoints.read_config(FLAGS.bert_config_file)
+        config = checkpoints.read_config(FLAGS.bert_config_file)
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
-    wanted = {"bert_config_file": bert_config}
+    wanted = {"bert_config_file": config}
     if vocab_required:
         wanted["vocab_file"] = vocab_file
     for flag, value in wanted.items():
@@ -354,25 +341,29 @@ def model_config(*, vocab_required: bool = True) -> ModelConfig:
                 f"--init_checkpoint={init}"
                 + (f" or in --output_dir={output_dir}" if output_dir else "")
             )
-    do_lower_case = FLAGS.do_lower_case
+    do_lower_case = _do_lower_case(source) if vocab_file else None
+    found = make_system(config, vocab_file, do_lower_case, init, bool(resize_vocab))
+    if FLAGS.model_type not in (None, found.model_type):
+        raise ValueError(
+            f"--model_type={FLAGS.model_type}, but the architecture is that of "
+            f"{found.model_type}"
+        )
+    return found.match_vocabulary() if vocab_file else found
+
+
+def _do_lower_case(source):
+    """The flag, unless it is not given and the checkpoint's folder says otherwise."""
+    value = FLAGS.do_lower_case
     known = source.do_lower_case if source else None
-    if known is not None and known != do_lower_case:
+    if known is not None and known != value:
         if FLAGS["do_lower_case"].present:
             raise ValueError(
-                f"--do_lower_case={do_lower_case}, but {source.path} was trained with "
+                f"--do_lower_case={value}, but {source.path} was trained with "
                 f"do_lower_case={known}"
             )
-        do_lower_case = known
-    tokenization.validate_case_matches_checkpoint(do_lower_case, init)
-    if vocab_file:
-        bert_config = _match_vocabulary(bert_config, vocab_file, resize_vocab)
-    return ModelConfig(
-        bert_config=bert_config,
-        vocab_file=vocab_file,
-        do_lower_case=do_lower_case,
-        init_checkpoint=init,
-        resize_vocab=bool(resize_vocab),
-    )
+        value = known
+    tokenization.validate_case_matches_checkpoint(value, FLAGS.init_checkpoint)
+    return value
 
 
 def _trained_here(output_dir):
@@ -380,16 +371,3 @@ def _trained_here(output_dir):
         return None
     logging.info("architecture and vocabulary are those of --output_dir=%s", output_dir)
     return checkpoints.open_checkpoint(output_dir)
-
-
-def _match_vocabulary(bert_config, vocab_file, resize_vocab):
-    rows = len(tokenization.load_vocab(vocab_file))
-    if rows == bert_config.vocab_size:
-        return bert_config
-    if resize_vocab and rows > bert_config.vocab_size:
-        return dataclasses.replace(bert_config, vocab_size=rows)
-    raise ValueError(
-        f"{vocab_file} has {rows} rows, but the model's configuration says "
-        f"vocab_size={bert_config.vocab_size}: they do not belong together. "
-        "(In training, --resize_vocab adds rows to the model for a longer vocabulary.)"
-    )

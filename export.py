@@ -25,6 +25,7 @@ from data_pipeline.squad_graph import SquadGraph
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tasks.encoder import TASK_FILE
 from tasks.span import SpanConfig, SpanTask
+from tasks.systems import make_system
 from tokenization_tf import InGraphTokenizer
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -149,7 +150,7 @@ def save_classifier(
     # The model itself would bring Keras's bookkeeping along.
     served.weights = [variable.value for variable in model.variables]
     served.encoder = encoder = TextEncoder(
-        tokenization.load_vocab(task.vocab_file),
+        tokenization.load_vocab(task.system.vocab_file),
         config.do_lower_case,
         config.max_seq_length,
     )
@@ -179,7 +180,7 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
     served = tf.Module()
     served.weights = [variable.value for variable in model.variables]
     served.graph = graph = SquadGraph(
-        list(tokenization.load_vocab(task.vocab_file)),
+        list(tokenization.load_vocab(task.system.vocab_file)),
         task.config.windows(),
         task.answer_config(),
         task.config.language,
@@ -296,14 +297,11 @@ def _read_model_dir(
     ):
         if found is None:
             raise ValueError(f"--model_dir={model_dir}: there is no {name} in {folder}")
-    pieces = len(tokenization.load_vocab(checkpoint.vocab_file))
-    if pieces != checkpoint.config.vocab_size:
-        raise ValueError(
-            f"{checkpoint.vocab_file} has {pieces} pieces, but the model's vocab_size "
-            f"is {checkpoint.config.vocab_size}"
-        )
+    system = make_system(
+        checkpoint.config, checkpoint.vocab_file, config.do_lower_case
+    ).match_vocabulary()
     make_task = SpanTask if squad else ClassificationTask
-    return make_task(config, checkpoint.config, checkpoint.vocab_file), checkpoint
+    return make_task(config, system), checkpoint
 
 
 @contextlib.contextmanager

@@ -81,14 +81,8 @@ def main(_) -> None:
         mixed_precision=FLAGS.mixed_precision,
         static_shapes=common_flags.static_shapes(),
     )
-    model = common_flags.model_config()
     extractor = extraction.FeatureExtractor(
-        config,
-        model.bert_config,
-        model.vocab_file,
-        model.init_checkpoint,
-        do_lower_case=model.do_lower_case,
-        strategy=strategy,
+        config, common_flags.system(), strategy=strategy
     )
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)
     extraction.extract_file(extractor, FLAGS.input_file, FLAGS.output_file, form)

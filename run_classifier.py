@@ -95,7 +95,7 @@ def main(_):
     """Reads flags and data, then trains, evaluates and predicts."""
     strategy = make_strategy(common_flags.distribution_config())
     common_flags.check_finetuning_flags()
-    model = common_flags.model_config()
+    system = common_flags.system()
     trained = None if FLAGS.do_train else find_trained(FLAGS.output_dir)
     processor = make_processor(trained)
     examples = read_examples(processor)
@@ -110,15 +110,12 @@ def main(_):
             if trained and not FLAGS["max_seq_length"].present
             else FLAGS.max_seq_length
         ),
-        do_lower_case=model.do_lower_case,
+        do_lower_case=system.do_lower_case,
         text_pair=any(e.text_b is not None for e in examples["train"].get("", ())),
     )
     task = ClassificationTask(
         config,
-        model.bert_config,
-        model.vocab_file,
-        init_checkpoint=model.init_checkpoint,
-        resize_vocab=model.resize_vocab,
+        system,
         static_shapes=common_flags.static_shapes(),
         frozen_encoder=not FLAGS.finetune_encoder,
     )
@@ -148,7 +145,7 @@ def main(_):
         data=Data(train, records["eval"], records["predict"]),
         settings={
             "task": dataclasses.asdict(config),
-            "bert_config": model.bert_config.to_dict(),
+            "model": system.describe(),
             "train_records": train and os.path.basename(train.files[0]),
         },
         use_checkpoint=FLAGS.use_checkpoint,

@@ -49,20 +49,16 @@ def find_files(flag: str) -> list[str]:
 
 def make_task() -> MaskedLanguageModelTask:
     """Returns the task that the flags describe."""
-    model = common_flags.model_config(vocab_required=False)
-    if FLAGS.do_train and model.vocab_file is None:
+    system = common_flags.system(vocab_required=False)
+    if FLAGS.do_train and system.vocab_file is None:
         logging.warning(
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
             "on from there will have to be given it"
         )
     return MaskedLanguageModelTask(
-        model.bert_config,
+        system,
         FLAGS.max_seq_length,
         FLAGS.max_predictions_per_seq,
-        vocab_file=model.vocab_file,
-        do_lower_case=model.do_lower_case if model.vocab_file else None,
-        init_checkpoint=model.init_checkpoint,
-        resize_vocab=model.resize_vocab,
         static_shapes=common_flags.static_shapes(),
     )
 
@@ -90,7 +86,7 @@ def main(_):
         settings={
             "max_seq_length": FLAGS.max_seq_length,
             "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
-            "bert_config": task.bert_config.to_dict(),
+            "model": task.system.describe(),
             "input_files": [os.path.basename(file) for file in files],
         },
         use_checkpoint=FLAGS.use_checkpoint,

@@ -90,15 +90,12 @@ def main(_):
     """Reads flags and data, then trains, scores and answers."""
     strategy = make_strategy(common_flags.distribution_config())
     common_flags.check_finetuning_flags()
-    model = common_flags.model_config()
-    config = task_config(model.do_lower_case)
+    system = common_flags.system()
+    config = task_config(system.do_lower_case)
     train_examples, examples = read_examples(config)
     task = SpanTask(
         config,
-        model.bert_config,
-        model.vocab_file,
-        init_checkpoint=model.init_checkpoint,
-        resize_vocab=model.resize_vocab,
+        system,
         static_shapes=common_flags.static_shapes(),
         verbose_logging=FLAGS.verbose_logging,
     )
@@ -129,7 +126,7 @@ def main(_):
         ),
         settings={
             "task": config.training_values(),
-            "bert_config": model.bert_config.to_dict(),
+            "model": system.describe(),
             "train_records": train and os.path.basename(train.files[0]),
         },
         use_checkpoint=FLAGS.use_checkpoint,

@@ -25,6 +25,7 @@ from absl import app, flags
 import tokenization_tf
 from data_pipeline import batching, text_files, tfrecord
 from modeling import BertConfig
+from tasks.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tasks.task import Records
 from training.trainer import Trainer, TrainingConfig
@@ -90,8 +91,10 @@ def make_task(folder: str) -> ClassificationTask:
             max_seq_length=FLAGS.max_seq_length,
             do_lower_case=True,
         ),
-        BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **sizes),
-        os.path.join(folder, "vocab.txt"),
+        BertSystem(
+            BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **sizes),
+            os.path.join(folder, "vocab.txt"),
+        ),
         static_shapes=FLAGS.jit_compile,
     )
 

@@ -34,7 +34,6 @@ def main(_) -> None:
     """Embeds both sides, and prints the correlation and the speed."""
     rows = text_files.tsv_rows(FLAGS.data_file, COLUMNS, header=COLUMNS)
     scores, first, second = zip(*(values for _, values in rows), strict=True)
-    model = common_flags.model_config()
     config = ExtractionConfig(
         pooling=FLAGS.pooling,
         normalize=True,
@@ -42,13 +41,7 @@ def main(_) -> None:
         batch_size=FLAGS.batch_size,
         mixed_precision=FLAGS.mixed_precision,
     )
-    extractor = FeatureExtractor(
-        config,
-        model.bert_config,
-        model.vocab_file,
-        model.init_checkpoint,
-        do_lower_case=model.do_lower_case,
-    )
+    extractor = FeatureExtractor(config, common_flags.system())
     started = time.perf_counter()
     vectors = np.stack([row.values for row in extractor.extract(first + second)])
     seconds = time.perf_counter() - started

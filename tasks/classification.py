@@ -12,16 +12,11 @@ import tensorflow as tf
 from absl import logging
 
 import metrics
-import tokenization_tf
-from data_pipeline import batching, features, tfrecord
+from data_pipeline import features, tfrecord
 from data_pipeline.examples import InputExample
-from modeling import BertClassifier, BertConfig
 from tasks.encoder import EncoderTask
+from tasks.system import CLASSIFIER, System
 from tasks.task import Batch, Records
-
-# What the file of a pre-trained or otherwise fine-tuned model may hold besides.
-_UNUSED = {r"cls/.*": "a pre-training head; this task does not use it"}
-_NEW = {r"output_(weights|bias)": "the head of this task"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +77,13 @@ class ClassificationConfig:
 class ClassificationTask(EncoderTask):
     """Fine-tunes an encoder, or a head on a frozen one, to label texts and pairs."""
 
-    new, unused = _NEW, _UNUSED
+    head = CLASSIFIER
 
     def __init__(
         self,
         config: ClassificationConfig,
-        bert_config: BertConfig,
-        vocab_file: str,
+        system: System,
         *,
-        init_checkpoint: str | None = None,
-        resize_vocab: bool = False,
         static_shapes: bool = False,
         frozen_encoder: bool = False,
     ):
@@ -99,31 +91,18 @@ class ClassificationTask(EncoderTask):
 
         Args:
           config: labels, metrics, lengths.
-          bert_config: the encoder's architecture.
-          vocab_file: the vocabulary, one piece a line.
-          init_checkpoint: any format that `checkpoints` reads; None starts from
-            random weights.
-          resize_vocab: lets the vocabulary have more rows than the checkpoint.
+          system: the encoder's.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
           frozen_encoder: turns dropout off in the encoder, which is not trained.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        if config.max_seq_length > bert_config.max_position_embeddings:
-            raise ValueError(
-                f"--max_seq_length={config.max_seq_length}, but the model has only "
-                f"max_position_embeddings={bert_config.max_position_embeddings}"
-            )
-        self.config, self.bert_config, self.vocab_file = config, bert_config, vocab_file
+        super().__init__(config, system, static_shapes=static_shapes)
         self.main_metric = f"eval_{config.main_metric}"
         self.feature_spec = features.classification_spec(
             config.output_kind, len(config.labels)
         )
-        length = config.max_seq_length
-        self.buckets = (length,) if static_shapes else batching.default_buckets(length)
-        self._init_checkpoint = init_checkpoint
-        self._resize_vocab = resize_vocab
         self._frozen_encoder = frozen_encoder
         self._train_examples: Sequence[InputExample] = ()
 
@@ -149,7 +128,7 @@ class ClassificationTask(EncoderTask):
             digest.update(repr(dataclasses.astuple(example)).encode())
         key = {
             "examples": digest.hexdigest(),
-            "vocabulary": tfrecord.fingerprint(self.vocab_file),
+            "vocabulary": tfrecord.fingerprint(self.system.vocab_file),
             "do_lower_case": self.config.do_lower_case,
             "max_seq_length": self.config.max_seq_length,
             "labels": self.config.labels,
@@ -171,10 +150,9 @@ class ClassificationTask(EncoderTask):
 
     def _convert(self, examples):
         config = self.config
-        tokenizer = tokenization_tf.FastTokenizer(self.vocab_file, config.do_lower_case)
         columns = features.classification_columns(
             examples,
-            tokenizer,
+            self.system.tokenizer(),
             config.max_seq_length,
             config.labels,
             config.output_kind,
@@ -187,8 +165,7 @@ class ClassificationTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        return BertClassifier(
-            self.bert_config,
+        return self.system.build_classifier(
             self.config.num_outputs,
             dtype=dtype,
             seed=seed,

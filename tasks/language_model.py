@@ -9,11 +9,12 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
-from checkpoints import google_bert
 from data_pipeline import batching, tfrecord
 from data_pipeline.feature_spec import Feature, FeatureSpec
-from modeling import BertConfig, BertPreTrainingModel
-from optimization import OptimizerConfig, ParameterGroup, encoder_groups
+from modeling import BertPreTrainingModel
+from optimization import OptimizerConfig, ParameterGroup
+from tasks.bert import BertSystem
+from tasks.system import CLASSIFIER, SPAN
 from tasks.task import Batch, Records, Task
 
 MASKED_LM, NEXT_SENTENCE = "masked_lm_loss", "next_sentence_loss"
@@ -26,11 +27,6 @@ _HEADS = {
     "bert/pooler/": "the file has no pooler",
     "cls/predictions/": "the file has no masked language model head",
     "cls/seq_relationship/": "the file has no next sentence head",
-}
-# What the file of a fine-tuned model may hold besides.
-_UNUSED = {
-    r"output_(weights|bias)": "a classifier's head; this task does not use it",
-    r"cls/squad/.*": "a question answering head; this task does not use it",
 }
 
 
@@ -104,40 +100,26 @@ class MaskedLanguageModelTask(Task):
 
     def __init__(
         self,
-        bert_config: BertConfig,
+        system: BertSystem,
         max_seq_length: int,
         max_predictions_per_seq: int,
         *,
-        vocab_file: str | None = None,
-        do_lower_case: bool | None = None,
-        init_checkpoint: str | None = None,
-        resize_vocab: bool = False,
         static_shapes: bool = False,
     ):
         """Declares features and lengths.
 
         Args:
-          bert_config: the architecture.
+          system: the encoder's; its vocabulary, if known, is kept beside the model.
           max_seq_length: pieces of the longest record.
           max_predictions_per_seq: the most masked words of a record.
-          vocab_file: the vocabulary the records were made with, to be kept beside the
-            model; None keeps none.
-          do_lower_case: how its tokenizer was set; None if not known.
-          init_checkpoint: any format that `checkpoints` reads; None starts from
-            random weights.
-          resize_vocab: lets the vocabulary have more rows than the checkpoint.
           static_shapes: pads every batch to `max_seq_length` and every row to
             `max_predictions_per_seq`, as a TPU needs.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        if max_seq_length > bert_config.max_position_embeddings:
-            raise ValueError(
-                f"--max_seq_length={max_seq_length}, but the model has only "
-                f"max_position_embeddings={bert_config.max_position_embeddings}"
-            )
-        self.bert_config = bert_config
+        system.check_length(max_seq_length)
+        self.system = system
         self.feature_spec = language_model_spec(max_predictions_per_seq)
         self.buckets = (
             (max_seq_length,)
@@ -147,9 +129,6 @@ class MaskedLanguageModelTask(Task):
         self._max_seq_length = max_seq_length
         self._max_predictions_per_seq = max_predictions_per_seq
         self._static_shapes = static_shapes
-        self._beside = (vocab_file, do_lower_case)
-        self._init_checkpoint = init_checkpoint
-        self._resize_vocab = resize_vocab
 
     def train_records(self, files: Sequence[str]) -> Records:
         """Takes files as they are, after a look at the start of each.
@@ -206,15 +185,15 @@ class MaskedLanguageModelTask(Task):
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and both heads."""
         return BertPreTrainingModel(
-            self.bert_config, dtype=dtype, seed=seed, fused=fused
+            self.system.config, dtype=dtype, seed=seed, fused=fused
         )
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
         """Fills the model from the initial checkpoint; heads it lacks are new."""
-        if self._init_checkpoint is None:
+        if self.system.init_checkpoint is None:
             logging.info("no --init_checkpoint: training starts from random weights")
             return
-        checkpoint = checkpoints.open_checkpoint(self._init_checkpoint)
+        checkpoint = checkpoints.open_checkpoint(self.system.init_checkpoint)
         # A head is there as a whole or not at all: a part of one is an error.
         new = {
             f"{head}.*": reason
@@ -225,17 +204,20 @@ class MaskedLanguageModelTask(Task):
             variables,
             checkpoint,
             new=new,
-            unused=_UNUSED,
-            resize_vocab=self._resize_vocab,
+            unused={
+                self.system.heads[kind]: f"a {kind} head; not used here"
+                for kind in (CLASSIFIER, SPAN)
+            },
+            resize_vocab=self.system.resize_vocab,
         )
 
     def save_beside(self, folder: str) -> None:
         """Writes bert_config.json and, as far as known, what tokenizes."""
-        google_bert.save_beside(folder, self.bert_config, *self._beside)
+        self.system.save_beside(folder)
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """The parent's decay exclusions; see optimization.encoder_groups."""
-        return encoder_groups(self.bert_config.num_hidden_layers, config)
+        """The system's."""
+        return self.system.parameter_groups(config)
 
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Counts the masked words, and the examples."""

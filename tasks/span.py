@@ -12,21 +12,12 @@ from absl import logging
 
 import tokenization
 from checkpoints import files
-from data_pipeline import batching, squad_answers, squad_features
+from data_pipeline import squad_answers, squad_features
 from data_pipeline.squad import LANGUAGES, SquadExample
 from metrics import squad as squad_metrics
-from modeling import BertConfig, BertSpanExtractor
 from tasks.encoder import EncoderTask
+from tasks.system import SPAN, System
 from tasks.task import Batch, Records
-
-_UNUSED = {
-    r"cls/(predictions|seq_relationship)/.*": "a pre-training head; not used here",
-    r"output_(weights|bias)": "a classifier's head; not used here",
-}
-_NEW = {
-    r"cls/squad/.*": "the head of this task",
-    r"bert/pooler/.*": "this task does not use it",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,19 +101,15 @@ class SpanConfig:
 class SpanTask(EncoderTask):
     """Fine-tunes an encoder to find where an answer starts and ends."""
 
-    new, unused = _NEW, _UNUSED
-
+    head = SPAN
     main_metric = "f1"
     feature_spec = squad_features.MODEL_SPEC
 
     def __init__(
         self,
         config: SpanConfig,
-        bert_config: BertConfig,
-        vocab_file: str,
+        system: System,
         *,
-        init_checkpoint: str | None = None,
-        resize_vocab: bool = False,
         static_shapes: bool = False,
         verbose_logging: bool = False,
     ):
@@ -130,27 +117,14 @@ class SpanTask(EncoderTask):
 
         Args:
           config: lengths, and how answers are chosen.
-          bert_config: the encoder's architecture.
-          vocab_file: the vocabulary, one piece a line.
-          init_checkpoint: any format that `checkpoints` reads; None starts from
-            random weights.
-          resize_vocab: lets the vocabulary have more rows than the checkpoint.
+          system: the encoder's.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
           verbose_logging: logs every answer that cannot be aligned with its context.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        if config.max_seq_length > bert_config.max_position_embeddings:
-            raise ValueError(
-                f"--max_seq_length={config.max_seq_length}, but the model has only "
-                f"max_position_embeddings={bert_config.max_position_embeddings}"
-            )
-        self.config, self.bert_config, self.vocab_file = config, bert_config, vocab_file
-        length = config.max_seq_length
-        self.buckets = (length,) if static_shapes else batching.default_buckets(length)
-        self._init_checkpoint = init_checkpoint
-        self._resize_vocab = resize_vocab
+        super().__init__(config, system, static_shapes=static_shapes)
         self._verbose_logging = verbose_logging
         self._train_examples: Sequence[SquadExample] = ()
         self._examples: Sequence[
@@ -175,7 +149,7 @@ class SpanTask(EncoderTask):
         cached = squad_features.cached_features(
             os.path.join(folder, split),
             examples,
-            self.vocab_file,
+            self.system.vocab_file,
             self.config.do_lower_case,
             self.config.windows(),
         )
@@ -193,7 +167,7 @@ class SpanTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        return BertSpanExtractor(self.bert_config, dtype=dtype, seed=seed, fused=fused)
+        return self.system.build_span_extractor(dtype=dtype, seed=seed, fused=fused)
 
     def loss_sums(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
@@ -260,7 +234,7 @@ class SpanTask(EncoderTask):
             self._features,
             predictions["start_logits"],
             predictions["end_logits"],
-            tokenization.FullTokenizer(self.vocab_file, lower).inv_vocab,
+            tokenization.FullTokenizer(self.system.vocab_file, lower).inv_vocab,
             self.answer_config(),
         )
 

@@ -19,6 +19,7 @@ from data_pipeline import features
 from data_pipeline.examples import InputExample
 from modeling import BertConfig
 from optimization import OptimizerConfig
+from tasks.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tokenization_tf import FastTokenizer
 from training.strategy import DistributionConfig, make_strategy
@@ -95,7 +96,8 @@ def make_task(folder, config, vocab=VOCAB, **changes):
     vocab_file = folder / "vocab.txt"
     vocab_file.write_text("".join(f"{piece}\n" for piece in vocab), encoding="utf-8")
     bert = dataclasses.replace(BERT, vocab_size=len(vocab), **changes)
-    return ClassificationTask(config, bert, str(vocab_file))
+    system = BertSystem(bert, str(vocab_file), config.do_lower_case)
+    return ClassificationTask(config, system)
 
 
 def write_checkpoint(folder, task, seed, step=3):
@@ -214,7 +216,7 @@ def test_texts_are_laid_out_and_cut_as_the_training_data(tmp_path):
             for _ in range(60)
         ] + [["", ""], ["good", ""], ["", "bad"]]
         examples = [InputExample(str(i), *p, "neutral") for i, p in enumerate(pairs)]
-        tokenizer = FastTokenizer(task.vocab_file, True)
+        tokenizer = FastTokenizer(task.system.vocab_file, True)
         wanted = features.classification_columns(
             examples, tokenizer, max_seq_length, config.labels, "single_label"
         )

@@ -41,7 +41,7 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path):
     _, output = make_model_dir(tmp_path / "model", SINGLE)
     with (output / "vocab.txt").open("a") as file:
         file.write("more\n")
-    with pytest.raises(ValueError, match=f"{len(VOCAB) + 1} pieces.* {len(VOCAB)}"):
+    with pytest.raises(ValueError, match=f"{len(VOCAB) + 1} rows.*vocab_size={len(VOCAB)}"):
         export.export_model(str(output), str(tmp_path / "export"))
 
 

@@ -15,6 +15,7 @@ from absl.flags import Error as FlagError
 import modeling
 from checkpoints import google_bert
 from data_pipeline import sentences
+from tasks.bert import BertSystem
 from training import extraction
 from training.extraction import ExtractionConfig, FeatureExtractor
 
@@ -45,8 +46,10 @@ def text(tmp_path):
 def extractor(model, strategy=None, **config):
     """Makes an extractor for short inputs."""
     config = ExtractionConfig(**({"max_seq_length": 24} | config))
-    vocab = str(model / "vocab.txt")
-    return FeatureExtractor(config, tiny.CONFIG, vocab, str(model), strategy=strategy)
+    system = BertSystem(
+        tiny.CONFIG, str(model / "vocab.txt"), init_checkpoint=str(model)
+    )
+    return FeatureExtractor(config, system, strategy=strategy)
 
 
 def values(model, lines=LINES, **kwargs):

@@ -14,6 +14,7 @@ import modeling
 from checkpoints import CheckpointError, google_bert
 from data_pipeline import batching, tfrecord
 from optimization import AdamWeightDecayOptimizer, OptimizerConfig
+from tasks.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
 from training.step import StepConfig, TrainStep
 from training.strategy import DistributionConfig, make_strategy
@@ -68,13 +69,14 @@ def golden(golden_dir):
     return folder, arrays, batch
 
 
-def golden_task(folder, **kwargs):
+def golden_task(folder, *, static_shapes=False, **kwargs):
     config = modeling.BertConfig.from_json_file(str(folder / "bert_config.json"))
     config = dataclasses.replace(
         config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
     checkpoint = str(folder / "bert_model.ckpt")
-    return MaskedLanguageModelTask(config, 24, 6, init_checkpoint=checkpoint, **kwargs)
+    system = BertSystem(config, init_checkpoint=checkpoint, **kwargs)
+    return MaskedLanguageModelTask(system, 24, 6, static_shapes=static_shapes)
 
 
 @pytest.mark.shared_data
@@ -248,15 +250,16 @@ def test_two_mirrored_devices_score_as_one(tmp_path):
 
 def test_records_that_do_not_fit_the_flags_are_named(tmp_path):
     path = tiny_pretraining.write(tmp_path / "padded", 3, padded=True)
+    system = BertSystem(tiny.CONFIG)
     for length, predictions, message in (
         (24, 3, r"padded: record 0 has length 4, but --max_predictions_per_seq=3"),
         (9, 4, r"padded: record \d has length \d+, but --max_seq_length=9"),
     ):
-        task = MaskedLanguageModelTask(tiny.CONFIG, length, predictions)
+        task = MaskedLanguageModelTask(system, length, predictions)
         with pytest.raises(ValueError, match=message):
             task.train_records([path])
     with pytest.raises(ValueError, match=r"--max_seq_length=41.*embeddings=40"):
-        MaskedLanguageModelTask(tiny.CONFIG, 41, 4)
+        MaskedLanguageModelTask(system, 41, 4)
 
 
 def test_files_without_pretraining_examples_are_named(tmp_path):

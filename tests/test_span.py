@@ -12,9 +12,8 @@ from tasks.span import SpanConfig, SpanTask
 
 @pytest.fixture
 def task(tmp_path):
-    vocab, _ = tiny.write_model(tmp_path)
     config = SpanConfig(max_seq_length=13, doc_stride=2, max_query_length=5)
-    return SpanTask(config, tiny.CONFIG, vocab)
+    return SpanTask(config, tiny.system(tmp_path))
 
 
 def batch(length=9):
@@ -62,11 +61,9 @@ def test_a_fine_tuned_head_is_taken_over_and_other_heads_are_not(task, tmp_path)
     tensors = {n: v.numpy() for n, v in modeling.named_variables(donor).items()}
     extra = {"cls/predictions/output_bias": np.ones(37), "output_bias": np.ones(3)}
     google_bert.save(str(tmp_path / "a.ckpt"), tensors | extra)
+    init_checkpoint = str(tmp_path / "a.ckpt")
     again = SpanTask(
-        task.config,
-        tiny.CONFIG,
-        task.vocab_file,
-        init_checkpoint=str(tmp_path / "a.ckpt"),
+        task.config, tiny.system(tmp_path, init_checkpoint=init_checkpoint)
     )
     model = again.build_model(dtype="float32", fused=False, seed=1)
     variables = modeling.named_variables(model)

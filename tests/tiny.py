@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipeline.examples import InputExample
 from modeling import BertConfig
+from tasks.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -56,9 +57,13 @@ def write_data(folder, train=100, dev=37, test=11):
     return str(folder)
 
 
-def task(folder, **kwargs):
-    """Returns a task over the two labels; keywords as ClassificationTask's."""
-    vocab, _ = write_model(folder)
+def system(folder, config=CONFIG, **kwargs):
+    """Writes the vocabulary; returns the tiny system; keywords as System's."""
+    return BertSystem(config, write_model(folder)[0], **kwargs)
+
+
+def task(folder, *, static_shapes=False, frozen_encoder=False, **kwargs):
+    """Returns a task over the two labels; other keywords as System's."""
     config = ClassificationConfig(
         task_name="tiny",
         output_kind="single_label",
@@ -68,7 +73,12 @@ def task(folder, **kwargs):
         max_seq_length=24,
         do_lower_case=True,
     )
-    return ClassificationTask(config, CONFIG, vocab, **kwargs)
+    return ClassificationTask(
+        config,
+        system(folder, **kwargs),
+        static_shapes=static_shapes,
+        frozen_encoder=frozen_encoder,
+    )
 
 
 def classifier_command(folder, output, *more):

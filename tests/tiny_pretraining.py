@@ -5,6 +5,7 @@ import tensorflow as tf
 import tiny
 
 from data_pipeline import tfrecord
+from tasks.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
 
 MAX_SEQ_LENGTH, MAX_PREDICTIONS = 24, 4
@@ -70,8 +71,11 @@ def write(path, number, seed=0, padded=False):
     return str(path)
 
 
-def task(**kwargs):
-    """Returns a task over the tiny records; keywords as its constructor's."""
+def task(*, static_shapes=False, **kwargs):
+    """Returns a task over the tiny records; other keywords as System's."""
     return MaskedLanguageModelTask(
-        tiny.CONFIG, MAX_SEQ_LENGTH, MAX_PREDICTIONS, **kwargs
+        BertSystem(tiny.CONFIG, do_lower_case=None, **kwargs),
+        MAX_SEQ_LENGTH,
+        MAX_PREDICTIONS,
+        static_shapes=static_shapes,
     )

@@ -12,26 +12,18 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import checkpoints
 import modeling
-import tokenization_tf
 from data_pipeline import batching, sentences, vector_files
 from data_pipeline.sentences import Sentence
 from data_pipeline.vector_files import Table, Vectors
-from modeling import BertConfig, BertModel
 from modeling.layers import pooling
+from tasks.system import System
 from training.progress import Progress
 from training.strategy import num_workers
 
 COMBINATIONS = ("separate", "mean", "concat")
 LONG = ("truncate", "window")
 _TOKEN_LAYERS, _POOLED_LAYERS = (-1, -2, -3, -4), (-1,)
-
-_UNUSED = {
-    r"cls/.*": "a pre-training head; vectors come from the encoder",
-    r"output_(weights|bias)": "the head of a task; vectors come from the encoder",
-}
-_NEW = {r"bert/pooler/.*": "vectors come from the encoder, before the pooler"}
 
 # What is held at once: lines read, batches grouped by length, vectors not yet written.
 _CHUNK_LINES, _CHUNK_CHARACTERS = 4096, 1 << 20
@@ -91,14 +83,14 @@ class ExtractionConfig:
                     f"--{name}={getattr(self, name)}; wanted one of {', '.join(known)}"
                 )
 
-    def check(self, bert_config: BertConfig) -> None:
+    def check(self, system: System) -> None:
         """Refuses what the model cannot do.
 
         Raises:
           ValueError: a layer that the model does not have, or a length beyond its
             position table or below what a window needs.
         """
-        depth = bert_config.num_hidden_layers
+        depth = system.num_layers
         for layer in self.layers:
             if not -depth <= layer < depth:
                 raise ValueError(
@@ -106,11 +98,11 @@ class ExtractionConfig:
                     f"{-depth} (the first) to -1 (the last), or 0 to {depth - 1}"
                 )
         shortest = 5 if self.long == "window" else 3
-        longest = bert_config.max_position_embeddings
+        name, longest = system.max_length
         if not shortest <= self.max_seq_length <= longest:
             raise ValueError(
                 f"--max_seq_length={self.max_seq_length}; wanted {shortest} to "
-                f"{longest}, the model's max_position_embeddings"
+                f"{longest}, the model's {name}"
             )
 
     @property
@@ -134,30 +126,24 @@ class FeatureExtractor:
     def __init__(
         self,
         config: ExtractionConfig,
-        bert_config: BertConfig,
-        vocab_file: str,
-        init_checkpoint: str,
+        system: System,
         *,
-        do_lower_case: bool = True,
         strategy: tf.distribute.Strategy | None = None,
     ):
         """Loads the encoder.
 
         Args:
           config: which vectors.
-          bert_config: the architecture.
-          vocab_file: the vocabulary, one piece a line.
-          init_checkpoint: the weights, in any format that `checkpoints` reads.
-          do_lower_case: whether the tokenizer lower-cases.
+          system: the encoder, its vocabulary and its checkpoint.
           strategy: where to compute, in this process; None: on one device.
 
         Raises:
           ValueError: see ExtractionConfig.check; several workers; or checkpoint,
             architecture and vocabulary do not belong together.
         """
-        config.check(bert_config)
+        config.check(system)
         self.config = config
-        self.row_shape = config.row_shape(bert_config.hidden_size)
+        self.row_shape = config.row_shape(system.hidden_size)
         self._strategy = strategy or tf.distribute.get_strategy()
         if num_workers(self._strategy) > 1:
             raise ValueError(
@@ -168,21 +154,15 @@ class FeatureExtractor:
         self._buckets = batching.default_buckets(config.max_seq_length)
         if config.static_shapes:
             self._buckets = self._buckets[-1:]
-        self._tokenizer = tokenization_tf.FastTokenizer(vocab_file, do_lower_case)
+        self._tokenizer = system.tokenizer()
         self._pieces = list(self._tokenizer.vocab)
         mixed = config.mixed_precision
         with self._strategy.scope():
-            self._model = BertModel(
-                bert_config,
+            self._model = system.build_encoder(
                 dtype="float32" if mixed == "off" else f"mixed_{mixed}",
                 fused=not config.static_shapes,
             )
-            checkpoints.initialize(
-                modeling.named_variables(self._model),
-                checkpoints.open_checkpoint(init_checkpoint),
-                new=_NEW,
-                unused=_UNUSED,
-            )
+            system.initialize(modeling.named_variables(self._model), None)
         # Autograph has nothing to convert here, and takes seconds to find that out.
         self._run = tf.function(self._run_eager, autograph=False, reduce_retracing=True)
 

@@ -1,0 +1,85 @@
+"""BERT as tasks use it: WordPiece, one encoder, a head for each kind of task."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import keras
+
+import tokenization
+from modeling import BertClassifier, BertModel, BertSpanExtractor
+from optimization import OptimizerConfig, ParameterGroup, encoder_groups
+from tasks.system import CLASSIFIER, PRE_TRAINING, SPAN, System
+
+
+class BertSystem(System):
+    """Devlin et al. 2018; its `config` is a BertConfig."""
+
+    model_type = "bert"
+    heads: ClassVar[Mapping[str, str]] = {
+        CLASSIFIER: r"output_(weights|bias)",
+        SPAN: r"cls/squad/.*",
+        PRE_TRAINING: r"cls/(predictions|seq_relationship)/.*",
+    }
+
+    @property
+    def max_length(self) -> tuple[str, int]:
+        """See System."""
+        return "max_position_embeddings", self.config.max_position_embeddings
+
+    @property
+    def num_layers(self) -> int:
+        """See System."""
+        return self.config.num_hidden_layers
+
+    @property
+    def hidden_size(self) -> int:
+        """See System."""
+        return self.config.hidden_size
+
+    def match_vocabulary(self) -> "BertSystem":
+        """See System."""
+        rows = len(tokenization.load_vocab(self.vocab_file))
+        known = self.config.vocab_size
+        if rows == known:
+            return self
+        if self.resize_vocab and rows > known:
+            config = dataclasses.replace(self.config, vocab_size=rows)
+            return dataclasses.replace(self, config=config)
+        raise ValueError(
+            f"{self.vocab_file} has {rows} rows, but the model's configuration says "
+            f"vocab_size={known}: they do not belong together. (In training, "
+            "--resize_vocab adds rows to the model for a longer vocabulary.)"
+        )
+
+    def tokenizer(self):
+        """See System."""
+        import tokenization_tf  # tensorflow-text takes a second to load
+
+        return tokenization_tf.FastTokenizer(self.vocab_file, self.do_lower_case)
+
+    def build_classifier(
+        self, num_outputs: int, *, frozen_encoder: bool = False, **kwargs
+    ) -> keras.layers.Layer:
+        """See System."""
+        return BertClassifier(
+            self.config, num_outputs, frozen_encoder=frozen_encoder, **kwargs
+        )
+
+    def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
+        """See System."""
+        return BertSpanExtractor(self.config, **kwargs)
+
+    def build_encoder(self, **kwargs) -> keras.layers.Layer:
+        """See System."""
+        return BertModel(self.config, **kwargs)
+
+    def optional(self, head: str | None) -> Mapping[str, str]:
+        """The pooler, where only the sequence is used."""
+        if head == CLASSIFIER:
+            return {}
+        return {r"bert/pooler/.*": "not used here"}
+
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """The parent's decay exclusions; see optimization.encoder_groups."""
+        return encoder_groups(self.config.num_hidden_layers, config)
