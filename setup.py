@@ -43,6 +43,7 @@ setuptools.setup(
         "safetensors>=0.4.5",
         "scikit-learn>=1.3",
         "scipy>=1.11",
+        "seqeval>=1.2",
         "rich>=13.0",
     ],
     extras_require={

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from numpy.typing import ArrayLike
 
-from metrics import classification, similarity
+from metrics import classification, similarity, tagging
 
 METRICS: dict[str, Callable[[ArrayLike, ArrayLike], dict[str, float]]] = {
     "accuracy": classification.accuracy,
@@ -19,6 +19,7 @@ METRICS: dict[str, Callable[[ArrayLike, ArrayLike], dict[str, float]]] = {
     "pearson": similarity.pearson,
     "spearman": similarity.spearman,
     "mse": similarity.mse,
+    "entity_f1": tagging.entity_f1,
 }
 
 
