@@ -1,7 +1,9 @@
-"""Makes masked-LM and next-sentence instances from plain text, as TFRecords.
+"""Makes records for pre-training from plain text: BERT's pairs, or GPT's streams.
 
     python create_pretraining_data.py --input_file='text/*.txt' \
         --output_file=examples.tfrecord --vocab_file=vocab.txt
+    python create_pretraining_data.py --model_type=gpt --vocab_file=vocab.json \
+        --input_file='text/*.txt' --output_file=examples.tfrecord --max_seq_length=512
 
 Text files hold one sentence a line and a blank line between documents.
 """
@@ -13,12 +15,18 @@ from absl import app, flags
 
 FLAGS = flags.FLAGS
 
+flags.DEFINE_enum(
+    "model_type",
+    "bert",
+    ("bert", "gpt"),
+    "bert: masked pairs of sentences; gpt: the documents joined and cut.",
+)
 flags.DEFINE_string("input_file", None, "Text files: names and globs, by commas.")
 flags.DEFINE_string("output_file", None, "TFRecord files to write, by commas.")
-flags.DEFINE_string("vocab_file", None, "The vocabulary, one piece a line.")
+flags.DEFINE_string("vocab_file", None, "vocab.txt; vocab.json, merges beside it.")
 flags.DEFINE_bool("do_lower_case", True, "True for uncased models.")
 flags.DEFINE_bool("do_whole_word_mask", False, "Masks all pieces of a word together.")
-flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest pair.")
+flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest record.")
 flags.DEFINE_integer("max_predictions_per_seq", 20, "The most masked pieces of a pair.")
 flags.DEFINE_integer("random_seed", 12345, "Of everything drawn.")
 flags.DEFINE_integer("dupe_factor", 10, "Passes over the text, masked differently.")
@@ -49,22 +57,17 @@ flags.DEFINE_multi_string(
     "beam_args", [], "An option of Beam's pipeline, as --runner=FlinkRunner; repeat."
 )
 
-
-def output_files() -> list[str]:
-    """The names that --output_file and --num_output_shards stand for."""
-    files = FLAGS.output_file.split(",")
-    shards = FLAGS.num_output_shards
-    if shards == 1:
-        return files
-    if len(files) > 1:
-        raise ValueError(
-            f"--num_output_shards={shards} divides one --output_file, got {len(files)}"
-        )
-    return [f"{files[0]}-{i:05d}-of-{shards:05d}" for i in range(shards)]
+_STREAM_FLAGS = ("max_seq_length", "random_seed")
+_PAIR_FLAGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
+_PAIR_FLAGS += ("do_whole_word_mask", "dupe_factor")
+_BERT_ONLY = (*_PAIR_FLAGS, "do_lower_case", "compatible", "segmenter", "pipeline")
 
 
 def check_combination() -> None:
     """Refuses flags that exclude one another."""
+    for flag in _BERT_ONLY:
+        if FLAGS.model_type != "bert" and FLAGS[flag].present:
+            raise ValueError(f"--{flag} is BERT's; --model_type={FLAGS.model_type}")
     if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
         raise ValueError(f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask")
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
@@ -77,39 +80,48 @@ def check_combination() -> None:
         raise ValueError("--beam_args needs --pipeline=beam")
 
 
-def main(_):
-    """Reads the flags, makes the instances in the way asked for, and reports."""
-    start = time.perf_counter()
-    check_combination()
-    # Here, so that worker processes, which import this file, start without TensorFlow.
+def make_pairs(files: list[str], output_files: list[str]):
+    """BERT's records: pairs of sentences with masked pieces; returns the report."""
     import tokenization
     from data_pipeline import corpus
 
-    files = corpus.find_files(FLAGS.input_file)
-    config = corpus.instance_config(
-        FLAGS.vocab_file,
-        tokenization.load_vocab(FLAGS.vocab_file),
-        max_seq_length=FLAGS.max_seq_length,
-        max_predictions_per_seq=FLAGS.max_predictions_per_seq,
-        masked_lm_prob=FLAGS.masked_lm_prob,
-        short_seq_prob=FLAGS.short_seq_prob,
-        do_whole_word_mask=FLAGS.do_whole_word_mask,
-        dupe_factor=FLAGS.dupe_factor,
-        random_seed=FLAGS.random_seed,
-    )
-    shared = files, FLAGS.vocab_file, FLAGS.do_lower_case, config, output_files()
+    vocab = tokenization.load_vocab(FLAGS.vocab_file)
+    settings = {name: FLAGS[name].value for name in _STREAM_FLAGS + _PAIR_FLAGS}
+    config = corpus.instance_config(FLAGS.vocab_file, vocab, **settings)
+    shared = files, FLAGS.vocab_file, FLAGS.do_lower_case, config, output_files
     if FLAGS.compatible:
         from data_pipeline import compatible_instances
 
-        report = compatible_instances.create(*shared)
-    elif FLAGS.pipeline == "beam":
+        return compatible_instances.create(*shared)
+    if FLAGS.pipeline == "beam":
         from data_pipeline import beam_pipeline
 
-        report = beam_pipeline.create(*shared, FLAGS.beam_args, bool(FLAGS.segmenter))
-    else:
-        from data_pipeline import streaming
+        return beam_pipeline.create(*shared, FLAGS.beam_args, bool(FLAGS.segmenter))
+    from data_pipeline import streaming
 
-        report = streaming.create(*shared, FLAGS.num_workers, bool(FLAGS.segmenter))
+    return streaming.create(*shared, FLAGS.num_workers, bool(FLAGS.segmenter))
+
+
+def make_streams(files: list[str], output_files: list[str]):
+    """GPT's records: runs of tokens; returns the report."""
+    from data_pipeline import token_streams
+
+    settings = {name: FLAGS[name].value for name in _STREAM_FLAGS}
+    config = token_streams.stream_config(FLAGS.vocab_file, **settings)
+    shared = files, FLAGS.vocab_file, config, output_files
+    return token_streams.create(*shared, FLAGS.num_workers)
+
+
+def main(_):
+    """Reads the flags, makes the records of the model asked for, and reports."""
+    start = time.perf_counter()
+    check_combination()
+    # Here, so that worker processes, which import this file, start without TensorFlow.
+    from data_pipeline import corpus, streaming
+
+    output_files = streaming.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
+    make = {"bert": make_pairs, "gpt": make_streams}[FLAGS.model_type]
+    report = make(corpus.find_files(FLAGS.input_file), output_files)
     seconds = time.perf_counter() - start
     print("\n".join(report.lines(FLAGS.max_seq_length, seconds)))
 

@@ -25,7 +25,7 @@ except ImportError as error:
 from data_pipeline import corpus, segmentation, token_store
 from data_pipeline.blocks import Blocks
 from data_pipeline.instances import InstanceConfig
-from data_pipeline.pretraining_report import Report
+from data_pipeline.pretraining_report import PairReport
 from data_pipeline.streaming import make_block
 
 _NAMESPACE = "pretraining_data"
@@ -69,7 +69,7 @@ def create(
     output_files: Sequence[str],
     beam_args: Sequence[str] = (),
     segment: bool = False,
-) -> Report:
+) -> PairReport:
     """Runs the pipeline to its end; the arguments are those of `streaming.create`.
 
     Args:
@@ -244,9 +244,9 @@ def _count(name: str, number: int) -> None:
     Metrics.counter(_NAMESPACE, name).inc(int(number))
 
 
-def _report(result: beam.runners.runner.PipelineResult) -> Report:
+def _report(result: beam.runners.runner.PipelineResult) -> PairReport:
     metrics = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
-    report = Report()
+    report = PairReport()
     for counter in metrics["counters"]:
-        report.add(Report(**{counter.key.metric.name: counter.result}))
+        report.add(PairReport(**{counter.key.metric.name: counter.result}))
     return report

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from data_pipeline import corpus
 from data_pipeline.instances import InstanceConfig
-from data_pipeline.pretraining_report import Report
+from data_pipeline.pretraining_report import PairReport
 from data_pipeline.streaming import write_shards
 from tokenization import UNK_TOKEN, FullTokenizer
 
@@ -46,14 +46,14 @@ def create(
     do_lower_case: bool,
     config: InstanceConfig,
     output_files: Sequence[str],
-) -> Report:
+) -> PairReport:
     """Writes the original's records; arguments, result and errors as streaming's."""
     tokenizer = FullTokenizer(vocab_file, do_lower_case)
     documents = read_documents(files, tokenizer)
     longest = max(map(len, documents), default=0)
     corpus.check_next_sentences(files, len(documents), longest)
     unknown = tokenizer.vocab[UNK_TOKEN]
-    report = Report(
+    report = PairReport(
         documents=len(documents),
         sentences=sum(map(len, documents)),
         tokens=sum(len(s) for document in documents for s in document),
@@ -63,13 +63,13 @@ def create(
     maker = InstanceMaker(config, pieces, random.Random(config.random_seed))
     instances = maker.instances(documents)
     records = [to_example(instance, config) for instance in instances]
-    written = Report(
+    written = PairReport(
         instances=len(instances),
         instance_tokens=sum(len(i.tokens) for i in instances),
         random_next=sum(i.is_random_next for i in instances),
         predictions=sum(len(i.positions) for i in instances),
     )
-    report.add(write_shards(output_files, [(records, written)]))
+    write_shards(output_files, [(records, written)], report)
     return report
 
 

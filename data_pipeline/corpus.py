@@ -15,7 +15,7 @@ import tensorflow as tf
 import tokenization
 from data_pipeline import parallel, segmentation, token_store
 from data_pipeline.instances import InstanceConfig
-from data_pipeline.pretraining_report import Report
+from data_pipeline.pretraining_report import PairReport
 from data_pipeline.segmentation import Part
 from data_pipeline.token_store import TokenStoreWriter
 from tokenization_tf import FastTokenizer
@@ -213,7 +213,7 @@ def tokenize(
     folder: str,
     num_workers: int,
     segment: bool,
-) -> Report:
+) -> PairReport:
     """Writes the token store of a corpus.
 
     Args:
@@ -250,7 +250,7 @@ def tokenize(
             store.add(tokenized.packed, tokenized.lengths)
             unknown += tokenized.unknown
     check_next_sentences(files, store.num_documents, store.longest_document)
-    return Report(
+    return PairReport(
         documents=store.num_documents,
         sentences=store.num_sentences,
         tokens=store.num_tokens,

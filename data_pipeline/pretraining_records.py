@@ -9,7 +9,7 @@ The features are the parent's, at their real lengths, without padding. numpy onl
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -53,6 +53,14 @@ def encode(instances: Instances) -> Iterator[bytes]:
             )
         )
         yield b"\x0a" + _varint(len(entries)) + entries
+
+
+def encode_rows(rows: Sequence[np.ndarray]) -> Iterator[bytes]:
+    """Yields rows of token ids, int [length] each, with nothing but `input_ids`."""
+    lengths = np.array([len(row) for row in rows])
+    for ids in _varints(np.concatenate(rows).astype(np.int32), lengths):
+        entry = _entry_start("input_ids", _INT64_LIST, len(ids)) + ids
+        yield b"\x0a" + _varint(len(entry)) + entry
 
 
 _ONE = np.float32(1).tobytes()

@@ -11,11 +11,9 @@ class Report:
       documents: documents with at least one sentence.
       sentences: lines with at least one piece.
       tokens: pieces of the corpus.
-      unknown: how many of them are [UNK].
+      unknown: how many of them stand for something not in the vocabulary.
       instances: written.
-      instance_tokens: pieces of all instances, [CLS] and [SEP] included.
-      random_next: instances whose B is not what follows A.
-      predictions: masked pieces.
+      instance_tokens: pieces of all instances, special ones included.
     """
 
     documents: int = 0
@@ -24,8 +22,6 @@ class Report:
     unknown: int = 0
     instances: int = 0
     instance_tokens: int = 0
-    random_next: int = 0
-    predictions: int = 0
 
     def add(self, other: "Report") -> None:
         """Adds another's counts to this one's."""
@@ -48,8 +44,30 @@ class Report:
             f"unk_rate = {self.unknown / max(1, self.tokens):.6f}",
             f"instances = {self.instances}",
             f"padding_share = {1 - self.instance_tokens / room:.4f}",
-            f"masked_share = {self.predictions / max(1, self.instance_tokens):.4f}",
-            f"random_next_share = {self.random_next / max(1, self.instances):.4f}",
+            *self._shares(),
             f"seconds = {seconds:.1f}",
             f"tokens_per_second = {self.tokens / seconds:.0f}",
+        ]
+
+    def _shares(self) -> list[str]:
+        """Lines on what only some kind of instances has."""
+        return []
+
+
+@dataclasses.dataclass
+class PairReport(Report):
+    """The report on pairs of sentences with masked pieces.
+
+    Attributes:
+      random_next: instances whose B is not what follows A.
+      predictions: masked pieces.
+    """
+
+    random_next: int = 0
+    predictions: int = 0
+
+    def _shares(self) -> list[str]:
+        return [
+            f"masked_share = {self.predictions / max(1, self.instance_tokens):.4f}",
+            f"random_next_share = {self.random_next / max(1, self.instances):.4f}",
         ]

@@ -9,24 +9,22 @@ at a time: bytes do not depend on the number of workers, memory not on the corpu
 """
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from data_pipeline import parallel, pretraining_records
+from data_pipeline import parallel, pretraining_records, token_store
 from data_pipeline.blocks import Blocks
 from data_pipeline.instances import InstanceConfig, block_instances
-from data_pipeline.pretraining_report import Report
+from data_pipeline.pretraining_report import PairReport, Report
 from data_pipeline.token_store import Documents, TokenStore
 
 
 def make_block(
     documents: Documents, block: int, config: InstanceConfig
-) -> tuple[list[bytes], Report]:
+) -> tuple[list[bytes], PairReport]:
     """Makes a block's records, ready to be written, and counts them."""
-    records, report = [], Report()
+    records, report = [], PairReport()
     for batch in block_instances(documents, block, config):
         records.extend(pretraining_records.encode(batch))
         report.instances += len(batch.counts)
@@ -44,7 +42,7 @@ def create(
     output_files: Sequence[str],
     num_workers: int,
     segment: bool = False,
-) -> Report:
+) -> PairReport:
     """Reads text files and writes TFRecord files, which appear when all are complete.
 
     The tokenized corpus, 2 or 4 bytes a piece and 8 a sentence, is kept beside the
@@ -68,13 +66,7 @@ def create(
     """
     from data_pipeline import corpus  # TensorFlow, which the worker processes spare
 
-    beside = os.path.dirname(output_files[0]) or "."
-    remote = "://" in beside
-    if not remote:
-        os.makedirs(beside, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".tokens-", suffix=".tmp", dir=None if remote else beside
-    ) as folder:
+    with token_store.temporary_folder(output_files[0]) as folder:
         tokenizer = corpus.LineTokenizer(vocab_file, do_lower_case)
         report = corpus.tokenize(files, tokenizer, folder, num_workers, segment)
         blocks = Blocks(
@@ -86,27 +78,43 @@ def create(
             made = parallel.in_order(
                 pool, _stored_block, range(blocks.num_blocks), num_workers
             )
-            report.add(write_shards(output_files, made))
+            write_shards(output_files, made, report)
     return report
 
 
+def shard_files(names: str, num_shards: int) -> list[str]:
+    """The names that --output_file and --num_output_shards stand for.
+
+    Raises:
+      ValueError: both ask for several files.
+    """
+    files = names.split(",")
+    if num_shards == 1:
+        return files
+    if len(files) > 1:
+        raise ValueError(
+            f"--num_output_shards={num_shards} divides one --output_file, got "
+            f"{len(files)}"
+        )
+    return [f"{files[0]}-{i:05d}-of-{num_shards:05d}" for i in range(num_shards)]
+
+
 def write_shards(
-    output_files: Sequence[str], made: Iterable[tuple[list[bytes], Report]]
-) -> Report:
+    output_files: Sequence[str],
+    made: Iterable[tuple[list[bytes], Report]],
+    report: Report,
+) -> None:
     """Deals records out to TFRecord files; all appear at the end, complete.
 
     Args:
       output_files: the files.
       made: portions of records, each with its counts.
-
-    Returns:
-      The sum of the counts.
+      report: these are added to it; it counts no instances yet.
     """
     import tensorflow as tf
 
     from data_pipeline import tfrecord
 
-    report = Report()
     with contextlib.ExitStack() as stack:
         paths = [stack.enter_context(tfrecord.atomic_path(p)) for p in output_files]
         with contextlib.ExitStack() as opened:
@@ -115,7 +123,6 @@ def write_shards(
                 for place, record in enumerate(records, report.instances):
                     writers[place % len(writers)].write(record)
                 report.add(counts)
-    return report
 
 
 # What a worker process works on; set once, when it starts.
@@ -128,6 +135,6 @@ def _open_store(
     _work.update(store=TokenStore(folder, dtype), blocks=blocks, config=config)
 
 
-def _stored_block(block: int) -> tuple[list[bytes], Report]:
+def _stored_block(block: int) -> tuple[list[bytes], PairReport]:
     numbers = _work["blocks"].documents_of(block).tolist()
     return make_block(_work["store"].read(numbers), block, _work["config"])

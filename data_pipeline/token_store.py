@@ -9,9 +9,11 @@ A piece is stored as its id; the highest bit says that it continues a word. nump
 the processes that read it need no TensorFlow (3 s and 400 MB each).
 """
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -65,6 +67,19 @@ def join(
     top = 8 * flat.dtype.itemsize - 1
     mask = flat.dtype.type((1 << top) - 1)
     return Documents(numbers, (flat & mask).astype(np.int32), flat > mask, bounds)
+
+
+@contextlib.contextmanager
+def temporary_folder(output_file: str) -> Iterator[str]:
+    """Yields a folder beside a file to be, or if that is remote, where /tmp is."""
+    beside = os.path.dirname(output_file) or "."
+    remote = "://" in beside
+    if not remote:
+        os.makedirs(beside, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=".tokens-", suffix=".tmp", dir=None if remote else beside
+    ) as folder:
+        yield folder
 
 
 class TokenStoreWriter:
@@ -135,10 +150,10 @@ class TokenStore:
         tokens, sentences, documents = self._handles
         packed, starts = [], []
         for number in numbers:
-            first, last = _pread(documents, np.int64, number, 2).tolist()
-            offsets = _pread(sentences, np.int64, first, last - first + 1)
+            first, last = pread(documents, np.int64, number, 2).tolist()
+            offsets = pread(sentences, np.int64, first, last - first + 1)
             size = int(offsets[-1] - offsets[0])
-            packed.append(_pread(tokens, self._dtype, int(offsets[0]), size))
+            packed.append(pread(tokens, self._dtype, int(offsets[0]), size))
             starts.append(offsets)
         return join(numbers, packed, starts)
 
@@ -148,7 +163,7 @@ class TokenStore:
             os.close(handle)
 
 
-def _pread(handle: int, dtype: np.dtype, start: int, count: int) -> np.ndarray:
+def pread(handle: int, dtype: np.dtype, start: int, count: int) -> np.ndarray:
     """Items `start` to `start + count` of a file."""
     size = np.dtype(dtype).itemsize
     parts, place, missing = [], start * size, count * size
