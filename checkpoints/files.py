@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from checkpoints.mapping import CheckpointError
 
+TASK = "task.json"  # in a training folder: names its labels, among others
 TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCAB = "vocab.txt"
 _ASIDE = ".writing-"
@@ -50,9 +51,7 @@ def read_json(path: str) -> dict[str, Any]:
 
 def write_text(path: str, text: str) -> None:
     """Writes `text` as UTF-8; `path` never holds a part of it."""
-    with tf.io.gfile.GFile(aside(path), "w") as writer:
-        writer.write(text)
-    tf.io.gfile.rename(aside(path), path, overwrite=True)
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: str, value: dict[str, Any]) -> None:
@@ -60,14 +59,25 @@ def write_json(path: str, value: dict[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes `data`; `path` never holds a part of it."""
+    with tf.io.gfile.GFile(aside(path), "wb") as writer:
+        writer.write(data)
+    tf.io.gfile.rename(aside(path), path, overwrite=True)
+
+
+def copy(source: str, path: str) -> None:
+    """Copies a file; `path` never holds a part of it."""
+    tf.io.gfile.copy(source, aside(path), overwrite=True)
+    tf.io.gfile.rename(aside(path), path, overwrite=True)
+
+
 def write_tokenizer(
     folder: str, vocab_file: str | None, do_lower_case: bool | None, max_length: int
 ) -> None:
     """Writes vocab.txt and tokenizer_config.json, as far as they are known."""
     if vocab_file is not None:
-        path = os.path.join(folder, VOCAB)
-        tf.io.gfile.copy(vocab_file, aside(path), overwrite=True)
-        tf.io.gfile.rename(aside(path), path, overwrite=True)
+        copy(vocab_file, os.path.join(folder, VOCAB))
     if do_lower_case is not None:
         tokenizer = {
             "do_lower_case": do_lower_case,
@@ -92,3 +102,10 @@ def read_do_lower_case(folder: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise CheckpointError(f"{path}: do_lower_case is {value!r}, wanted a boolean")
     return value
+
+
+def read_labels(folder: str) -> tuple[str, ...] | None:
+    """Returns the labels of a training folder's task, in order; None if it has none."""
+    path = find(folder, TASK)
+    labels = read_json(path).get("labels") if path else None
+    return tuple(labels) if labels else None

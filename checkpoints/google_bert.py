@@ -1,171 +1,57 @@
-"""Google's TF1 checkpoints (google-research/bert), and our training folders.
+"""Google's BERT folders (google-research/bert), and our training folders of BERT.
 
-Tensors are stored by name: what `tf.compat.v1.train.Saver` reads and writes. Our names
-are these names, so there is no table, only names that are not the model's.
+Tensors are stored by name, and our names are these names: there is no table, only
+names that are not the model's.
 """
 
 import os
-import re
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from checkpoints import files
-from checkpoints.mapping import Checkpoint, CheckpointError, find_reason
+from checkpoints import files, tensorflow_files
+from checkpoints.files import TASK
+from checkpoints.mapping import Checkpoint
+from checkpoints.tensorflow_files import find_prefix, prefix_of, save
 from modeling.bert import BertConfig
 
+__all__ = [
+    "CONFIG",
+    "TASK",
+    "VOCAB_TENSORS",
+    "find_prefix",
+    "open_checkpoint",
+    "prefix_of",
+    "save",
+    "save_beside",
+    "save_folder",
+]
+
 CONFIG = "bert_config.json"
-TASK = "task.json"  # in a training folder: names its labels, among others
 # Tensors with one row a vocabulary entry.
 VOCAB_TENSORS = frozenset(
     {"bert/embeddings/word_embeddings", "cls/predictions/output_bias"}
 )
 _PREFIX = "bert_model.ckpt"  # of the released archives
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # only in tf.train.Checkpoint's files
-
-# What the reader raises for damaged or missing files, according to the damage.
-_DAMAGE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
-
-_IGNORED = {
-    r"(.*/)?global_step": "step counter of the training that wrote the file",
-    r".*/(adam|lamb)_[mv]": "optimizer slot",
-    r".*/(Adam|AdamWeightDecayOptimizer|LAMBOptimizer)(_\d+)?": "optimizer slot",
-    r".*/Momentum(_\d+)?": "optimizer slot",
-    r"(.*/)?beta[12]_power(_\d+)?": "optimizer state",
-    r"trainer/.*": "state of the training that wrote the file",
-}
-
-
-def prefix_of(path: str) -> str | None:
-    """Returns the TF prefix that `path` is, or is a file of; None if it is neither."""
-    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
-    return prefix if tf.io.gfile.exists(prefix + ".index") else None
-
-
-def find_prefix(folder: str) -> str | None:
-    """Finds a folder's checkpoint: the newest of its state file, or the only one.
-
-    Args:
-      folder: Google's unpacked archive, or a training folder.
-
-    Returns:
-      The prefix, or None when the folder holds no TF checkpoint.
-
-    Raises:
-      CheckpointError: the state file names one that is not there, or there are
-        several and no state file.
-    """
-    state = tf.train.get_checkpoint_state(folder)
-    if state is not None and state.model_checkpoint_path:
-        named = state.model_checkpoint_path
-        # The folder may have been moved since an absolute path was written.
-        here = os.path.join(folder, os.path.basename(named))
-        prefix = prefix_of(here) or prefix_of(named)
-        if prefix is None:
-            raise CheckpointError(
-                f"{folder}/checkpoint: the newest checkpoint is {named!r}, "
-                f"but {here}.index does not exist"
-            )
-        return prefix
-    paths = tf.io.gfile.glob(os.path.join(_escape(folder), "*.index"))
-    prefixes = sorted(p[: -len(".index")] for p in paths if not files.is_aside(p))
-    if len(prefixes) > 1:
-        raise CheckpointError(
-            f"{folder}: several checkpoints and no `checkpoint` state file; name one: "
-            + ", ".join(prefixes)
-        )
-    return prefixes[0] if prefixes else None
-
-
-def _escape(folder: str) -> str:
-    return "".join("\\" + c if c in "*?[\\" else c for c in folder)
 
 
 def open_checkpoint(prefix: str) -> Checkpoint:
-    """Opens a name-based checkpoint; needs its .index and .data files, no .meta.
+    """Opens a checkpoint of BERT; see tensorflow_files.open_checkpoint.
 
     Args:
       prefix: path without `.index`; config and vocabulary are sought beside it.
-
-    Returns:
-      The checkpoint; its names are the file's.
-
-    Raises:
-      CheckpointError: damaged, or written by tf.train.Checkpoint (TF2, by object).
     """
-    try:
-        reader = tf.train.load_checkpoint(prefix)
-    except _DAMAGE as error:
-        raise CheckpointError(f"{prefix}: not a readable checkpoint: {error}") from None
-    found = reader.get_variable_to_shape_map()
-    if _OBJECT_GRAPH in found:
-        raise CheckpointError(
-            f"{prefix}: got an object-based TF2 checkpoint (tf.train.Checkpoint), "
-            "wanted a name-based one, as released by google-research/bert"
-        )
-    shapes, ignored = {}, {}
-    for name in sorted(found):
-        reason = find_reason(_IGNORED, name)
-        if reason is None:
-            shapes[name] = tuple(found[name])
-        else:
-            ignored[name] = reason
     folder = os.path.dirname(prefix)
     config_file = files.find(folder, CONFIG)
-    return Checkpoint(
+    return tensorflow_files.open_checkpoint(
+        prefix,
         format="google_bert",
-        path=prefix,
-        shapes=shapes,
-        ignored=ignored,
-        unknown={},
         vocab_tensors=VOCAB_TENSORS,
         config=config_file and BertConfig.from_json_file(config_file),
         vocab_file=files.find(folder, files.VOCAB),
         do_lower_case=files.read_do_lower_case(folder),
-        labels=_read_labels(folder),
-        reader=lambda name: _read(reader, prefix, name),
     )
-
-
-def _read_labels(folder: str) -> tuple[str, ...] | None:
-    path = files.find(folder, TASK)
-    labels = files.read_json(path).get("labels") if path else None
-    return tuple(labels) if labels else None
-
-
-def _read(
-    reader: tf.compat.v1.train.NewCheckpointReader, prefix: str, name: str
-) -> np.ndarray:
-    dtype = reader.get_variable_to_dtype_map()[name]
-    if not dtype.is_floating:
-        raise CheckpointError(f"{prefix}: {name} is {dtype.name}, wanted a float type")
-    try:
-        return np.asarray(reader.get_tensor(name), np.float32)
-    except _DAMAGE as error:
-        raise CheckpointError(f"{prefix}: cannot read {name}: {error}") from None
-
-
-def save(prefix: str, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes a name-based checkpoint, loadable by TensorFlow 1.15's Saver.
-
-    The files are written aside; the index, without which nothing is found, comes last.
-
-    Args:
-      prefix: where to; an older checkpoint of that prefix is replaced.
-      tensors: name -> array of any dtype; at least one.
-    """
-    tf.io.gfile.makedirs(os.path.dirname(prefix) or ".")
-    temporary = files.aside(prefix)
-    names = sorted(tensors)
-    tf.raw_ops.SaveV2(
-        prefix=temporary,
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(tensors[name]) for name in names],
-    )
-    for suffix in (".data-00000-of-00001", ".index"):
-        tf.io.gfile.rename(temporary + suffix, prefix + suffix, overwrite=True)
 
 
 def save_folder(

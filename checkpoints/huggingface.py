@@ -1,20 +1,12 @@
-"""Hugging Face folders: config.json, model.safetensors (or shards), vocab.txt.
+"""Hugging Face's BERT: config.json, model.safetensors or shards, vocab.txt."""
 
-Only safetensors files are read: pytorch_model.bin is a pickle, that is, a program.
-"""
-
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import ml_dtypes  # noqa: F401  (teaches numpy bfloat16, for safetensors)
 import numpy as np
-import safetensors
-import safetensors.numpy
 import tensorflow as tf
 
-from checkpoints import files, google_bert, huggingface_config
+from checkpoints import files, google_bert, huggingface_config, safetensors_files
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -22,17 +14,12 @@ from checkpoints.mapping import (
     Rule,
     Source,
     Table,
-    choose_sources,
-    mapped_shape,
     raise_problems,
     transpose,
 )
 from modeling.bert import BertConfig
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-_FLOATS = ("F16", "BF16", "F32", "F64")
 
 _FIELDS = {
     "bert": Field(r"(?:bert\.)?", "bert."),  # none in a bare BertModel
@@ -98,42 +85,6 @@ TABLE = Table(
 )
 
 
-def find_weights(folder: str) -> str | None:
-    """Finds the weights of a folder.
-
-    Returns:
-      The path of model.safetensors or of the shards' index; None when there is none.
-
-    Raises:
-      CheckpointError: there are both, or there is nothing but a pickle.
-    """
-    found = [p for p in (files.find(folder, WEIGHTS), files.find(folder, INDEX)) if p]
-    if len(found) > 1:
-        raise CheckpointError(
-            f"{folder}: holds {WEIGHTS} and {INDEX}; name one of them"
-        )
-    return found[0] if found else None
-
-
-def refuse_pickle(path: str) -> None:
-    """Raises the CheckpointError that tells how to convert a pickle."""
-    raise CheckpointError(
-        f"{path}: a PyTorch pickle is a program, and is never run here. Where torch "
-        "and transformers are installed, and you trust the file, "
-        "`AutoModel.from_pretrained(folder).save_pretrained(new_folder)` (of "
-        "AutoModelForPreTraining for one with its heads) writes model.safetensors"
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Stored:
-    """One tensor of a safetensors file."""
-
-    file: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
 def open_checkpoint(path: str) -> Checkpoint:
     """Opens weights in one file or in shards.
 
@@ -148,33 +99,16 @@ def open_checkpoint(path: str) -> Checkpoint:
       CheckpointError: a damaged file, shards that are not what the index says, tied
         tensors that differ.
     """
-    stored = _list_shards(path) if path.endswith(".json") else _list_file(path)
-    matched = TABLE.match(stored)
-    sources, duplicates = choose_sources(
-        matched, lambda name: _read(stored[name], name), path
-    )
     folder = os.path.dirname(path)
     config, labels = _read_config(files.find(folder, CONFIG))
-
-    def read(name: str) -> np.ndarray:
-        source = sources[name]
-        return source.rule.read(_read(stored[source.name], source.name))
-
-    return Checkpoint(
-        format="huggingface",
-        path=path,
-        shapes={
-            name: mapped_shape(stored[source.name].shape, source.rule)
-            for name, source in sources.items()
-        },
-        ignored={**matched.ignored, **duplicates},
-        unknown={name: stored[name].shape for name in matched.unknown},
+    return safetensors_files.open_checkpoint(
+        path,
+        TABLE,
         vocab_tensors=google_bert.VOCAB_TENSORS,
         config=config,
         vocab_file=files.find(folder, files.VOCAB),
         do_lower_case=files.read_do_lower_case(folder),
         labels=labels,
-        reader=read,
     )
 
 
@@ -188,52 +122,6 @@ def _read_config(
         huggingface_config.from_dict(values, path),
         huggingface_config.labels(values, path),
     )
-
-
-def _open(path: str) -> Any:
-    try:
-        return safetensors.safe_open(path, framework="np")
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from None
-
-
-def _list_file(path: str) -> dict[str, _Stored]:
-    stored = {}
-    with _open(path) as reader:
-        for name in reader.keys():  # noqa: SIM118  (not a dict)
-            part = reader.get_slice(name)
-            stored[name] = _Stored(path, tuple(part.get_shape()), part.get_dtype())
-    return stored
-
-
-def _list_shards(index: str) -> dict[str, _Stored]:
-    weight_map = files.read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index}: has no weight_map")
-    stored, problems = {}, []
-    for shard in sorted(set(weight_map.values())):
-        if os.path.basename(shard) != shard:
-            raise CheckpointError(f"{index}: {shard!r} is not the name of a file here")
-        found = _list_file(os.path.join(os.path.dirname(index), shard))
-        wanted = {name for name, file in weight_map.items() if file == shard}
-        problems += [
-            f"missing: {n} is not in {shard}" for n in sorted(wanted - set(found))
-        ]
-        problems += [
-            f"extra: {n} of {shard} is not listed" for n in sorted(set(found) - wanted)
-        ]
-        stored.update(found)
-    raise_problems(problems, index)
-    return stored
-
-
-def _read(stored: _Stored, name: str) -> np.ndarray:
-    if stored.dtype not in _FLOATS:
-        raise CheckpointError(
-            f"{stored.file}: {name} is {stored.dtype}, wanted one of {_FLOATS}"
-        )
-    with _open(stored.file) as reader:
-        return reader.get_tensor(name).astype(np.float32)
 
 
 def save(
@@ -267,27 +155,18 @@ def save(
     architecture = _architecture(tensors)
     targets = _targets(tensors, architecture, folder)
     labels = _check_labels(tensors, labels)
-    for name in (WEIGHTS, INDEX):
-        if files.find(folder, name):
-            raise CheckpointError(f"{folder}: already holds {name}; not replaced")
+    safetensors_files.refuse_existing(folder)
     tf.io.gfile.makedirs(folder)
     values = huggingface_config.to_dict(config, architecture, labels)
     files.write_json(os.path.join(folder, CONFIG), values)
     files.write_tokenizer(
         folder, vocab_file, do_lower_case, config.max_position_embeddings
     )
-    shards = _plan_shards(tensors, max_shard_bytes)
-    if len(shards) == 1:
-        _write(os.path.join(folder, WEIGHTS), shards[0], tensors, targets)
-        return
-    weight_map = {}
-    for i, names in enumerate(shards, start=1):
-        shard = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-        _write(os.path.join(folder, shard), names, tensors, targets)
-        weight_map.update({targets[name].name: shard for name in names})
-    size = sum(4 * tensors[name].size for name in tensors)
-    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
-    files.write_json(os.path.join(folder, INDEX), index)
+    written = {
+        target.name: target.rule.write(tensors[name])
+        for name, target in targets.items()
+    }
+    safetensors_files.save(folder, written, max_shard_bytes)
 
 
 def _architecture(tensors: Mapping[str, np.ndarray]) -> str:
@@ -346,36 +225,3 @@ def _check_labels(
             f"got {len(labels)} labels, wanted the classifier's {size}"
         )
     return labels
-
-
-def _plan_shards(
-    tensors: Mapping[str, np.ndarray], max_shard_bytes: int
-) -> list[list[str]]:
-    shards, size = [[]], 0
-    for name in sorted(tensors):
-        size += 4 * tensors[name].size
-        if shards[-1] and size > max_shard_bytes:
-            shards.append([])
-            size = 4 * tensors[name].size
-        shards[-1].append(name)
-    return shards
-
-
-def _write(
-    path: str,
-    names: Sequence[str],
-    tensors: Mapping[str, np.ndarray],
-    targets: Mapping[str, Source],
-) -> None:
-    values = {}
-    for name in names:
-        value = np.asarray(tensors[name], np.float32)
-        # safetensors writes the buffer as it lies: a transposed view would be wrong.
-        values[targets[name].name] = np.ascontiguousarray(
-            targets[name].rule.write(value)
-        )
-    # transformers refuses a file that does not say "pt".
-    data = safetensors.numpy.save(values, metadata={"format": "pt"})
-    with tf.io.gfile.GFile(files.aside(path), "wb") as writer:
-        writer.write(data)
-    tf.io.gfile.rename(files.aside(path), path, overwrite=True)

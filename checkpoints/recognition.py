@@ -5,7 +5,13 @@ from typing import NoReturn
 
 import tensorflow as tf
 
-from checkpoints import files, google_bert, huggingface, huggingface_config
+from checkpoints import (
+    files,
+    google_bert,
+    huggingface,
+    huggingface_config,
+    safetensors_files,
+)
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert import BertConfig
 
@@ -44,7 +50,7 @@ def open_checkpoint(path: str) -> Checkpoint:
 
 def _open_folder(folder: str) -> Checkpoint:
     prefix = google_bert.find_prefix(folder)
-    weights = huggingface.find_weights(folder)
+    weights = safetensors_files.find_weights(folder)
     if prefix and weights:
         raise CheckpointError(f"{folder}: holds {prefix}.index and {weights}; name one")
     if prefix:
@@ -54,7 +60,7 @@ def _open_folder(folder: str) -> Checkpoint:
     names = sorted(tf.io.gfile.listdir(folder))
     for name in names:
         if name.startswith("pytorch_model"):
-            huggingface.refuse_pickle(os.path.join(folder, name))
+            safetensors_files.refuse_pickle(os.path.join(folder, name))
     _refuse(folder, f"a folder with {', '.join(names[:10]) or 'nothing in it'}")
 
 
@@ -64,14 +70,15 @@ def _open_file(path: str) -> Checkpoint:
     if head[:1] == b"{" or head[8:] == b"{":  # JSON; its length, then JSON
         return huggingface.open_checkpoint(path)
     if head.startswith((b"PK\x03\x04", b"\x80")):  # torch.save's archive; a bare pickle
-        huggingface.refuse_pickle(path)
+        safetensors_files.refuse_pickle(path)
     _refuse(path, f"a file that starts with {head!r}")
 
 
 def _refuse(path: str, got: str) -> NoReturn:
     raise CheckpointError(
         f"{path}: got {got}; wanted a TensorFlow checkpoint (prefix, or folder with "
-        f"*.index) or Hugging Face weights ({huggingface.WEIGHTS}, {huggingface.INDEX})"
+        f"*.index) or Hugging Face weights ({safetensors_files.WEIGHTS}, "
+        f"{safetensors_files.INDEX})"
     )
 
 

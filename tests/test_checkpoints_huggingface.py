@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import checkpoints
 import modeling
-from checkpoints import huggingface, huggingface_config
+from checkpoints import huggingface, huggingface_config, safetensors_files
 from modeling import BertConfig
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/checkpoints/huggingface"
@@ -276,7 +276,7 @@ def test_an_unfinished_folder_is_not_taken_for_a_model(
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, golden, max_shard_bytes=max_shard_bytes)
     assert (tmp_path / "config.json").exists()
-    assert huggingface.find_weights(str(tmp_path)) is None
+    assert safetensors_files.find_weights(str(tmp_path)) is None
 
 
 def test_weights_that_are_there_are_never_replaced(folder, golden):

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
-from checkpoints import google_bert
+from checkpoints import tensorflow_files
 from checkpoints.files import write_text
 
 _SETTINGS_FILE = "training_settings.json"
@@ -32,7 +32,7 @@ def save(output_dir: str, variables: Mapping[str, tf.Variable], keep: int) -> st
     """
     step = int(variables["global_step"].numpy())
     prefix = os.path.join(output_dir, f"model.ckpt-{step}")
-    google_bert.save(prefix, {name: v.numpy() for name, v in variables.items()})
+    tensorflow_files.save(prefix, {name: v.numpy() for name, v in variables.items()})
     known = [path for path in _listed(output_dir) if path != prefix] + [prefix]
     kept = known[-keep:] if keep else known
     _write_listed(output_dir, prefix, kept)
