@@ -1,6 +1,7 @@
 """The models, in the order in which the field found them, one file a system.
 
-`bert` (Devlin et al. 2018) is the first; what several systems share is in `layers`.
+`gpt` (Radford et al. 2018) decodes from left to right; `bert` (Devlin et al. 2018) sees
+both sides. What several systems share is in `layers`.
 """
 
 from modeling.bert import (
@@ -10,6 +11,13 @@ from modeling.bert import (
     BertPreTrainingModel,
     BertSpanExtractor,
 )
+from modeling.gpt import (
+    GptClassifier,
+    GptLanguageModel,
+    GptModel,
+    GptSpanExtractor,
+)
+from modeling.gpt_config import GptConfig
 from modeling.layers.base import named_variables
 from modeling.layers.heads import masked_lm_loss, next_sentence_loss
 
@@ -19,6 +27,11 @@ __all__ = [
     "BertModel",
     "BertPreTrainingModel",
     "BertSpanExtractor",
+    "GptClassifier",
+    "GptConfig",
+    "GptLanguageModel",
+    "GptModel",
+    "GptSpanExtractor",
     "masked_lm_loss",
     "named_variables",
     "next_sentence_loss",

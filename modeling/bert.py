@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from modeling import config_files
 from modeling.layers import base, dropout, embeddings, heads, masking, transformer
 
 _ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu", "tanh", "linear")
@@ -91,12 +92,7 @@ class BertConfig:
         """
         values = {k: v for k, v in json_object.items() if k not in _IGNORED_KEYS}
         names = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - names - _EXTRA_KEYS)
-        if unknown:
-            raise ValueError(f"{source}: unknown key(s) {', '.join(unknown)}")
-        missing = sorted(names - _EXTRA_KEYS - set(values))
-        if missing:
-            raise ValueError(f"{source}: missing key(s) {', '.join(missing)}")
+        config_files.check_keys(values, names - _EXTRA_KEYS, _EXTRA_KEYS, source)
         if "gelu_approximate" in values:
             approximate = values.pop("gelu_approximate")
             if values["hidden_act"] != "gelu" or not isinstance(approximate, bool):
@@ -124,17 +120,7 @@ class BertConfig:
         Raises:
           ValueError: not a JSON object, or see `from_dict`; names the file.
         """
-        with tf.io.gfile.GFile(json_file, "r") as reader:
-            text = reader.read()
-        try:
-            json_object = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{json_file}: not JSON: {error}") from None
-        if not isinstance(json_object, dict):
-            raise ValueError(
-                f"{json_file}: got a JSON {type(json_object).__name__}, "
-                "wanted an object with BERT's config keys"
-            )
+        json_object = config_files.read_json_object(json_file, "BERT's")
         return cls.from_dict(json_object, source=str(json_file))
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,21 +141,17 @@ class BertConfig:
 
 def _check_value(key: str, value: Any) -> None:
     """Raises ValueError, naming the key, for a value no BERT model can have."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if key == "hidden_act":
-        wanted = f"one of gelu, {', '.join(_ACTIVATIONS)}"
-        known = isinstance(value, str) and value.lower() in ("gelu", *_ACTIVATIONS)
+        if not isinstance(value, str) or value.lower() not in ("gelu", *_ACTIVATIONS):
+            raise ValueError(
+                f"{key} is {value!r}, wanted one of gelu, {', '.join(_ACTIVATIONS)}"
+            )
     elif key.endswith("_prob"):
-        wanted = "a number in [0, 1)"
-        known = number and 0 <= value < 1
+        config_files.check_value(key, value, config_files.SHARE)
     elif key in ("initializer_range", "layer_norm_eps"):
-        wanted = "a positive number"
-        known = number and 0 < value < float("inf")
+        config_files.check_value(key, value, config_files.POSITIVE)
     else:
-        wanted = "a positive whole number"
-        known = number and isinstance(value, int) and value > 0
-    if not known:
-        raise ValueError(f"{key} is {value!r}, wanted {wanted}")
+        config_files.check_value(key, value, config_files.COUNT)
 
 
 class _Model(base.Layer):

@@ -390,8 +390,8 @@ def test_the_two_gelus_are_two_functions():
 
 
 def test_an_unknown_activation_is_named():
-    with pytest.raises(ValueError, match="'swish'.*gelu_erf"):
-        activations.get_activation("swish")
+    with pytest.raises(ValueError, match="'mish'.*gelu_erf"):
+        activations.get_activation("mish")
 
 
 def test_embeddings_refuse_a_sequence_longer_than_the_position_table():

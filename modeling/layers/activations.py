@@ -36,6 +36,7 @@ _ACTIVATIONS = {
     "gelu_tanh": gelu_tanh,
     "gelu_erf": gelu_erf,
     "relu": tf.nn.relu,
+    "swish": tf.nn.silu,
     "tanh": tf.tanh,
     "linear": tf.identity,
 }
@@ -45,7 +46,7 @@ def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the activation function of that name.
 
     Args:
-      name: one of `BertConfig.hidden_act`'s names.
+      name: one of `BertConfig.hidden_act`'s names, or `swish`.
 
     Returns:
       A function from tensor to tensor.

@@ -89,7 +89,7 @@ def self_attention(
     Args:
       mixed: float [B*S, 3H], queries, keys and values without their biases.
       offset: float32 [3H], their biases.
-      bias: float32 [B, 1, 1, S], added to the scores; a constant.
+      bias: float32 [1 or B, 1, 1 or S, S], added to the scores; a constant.
       heads: int, N.
       rate: float, of the dropout.
       seed: int32 [2]; None = inference.
@@ -98,14 +98,57 @@ def self_attention(
     Returns:
       [B*S, H] as `mixed`; softmax in float32.
     """
-    batch, _, _, length = base.shape_list(bias)
+    length = base.shape_list(bias)[-1]
+    query, key, value = split_heads(mixed, offset, length, heads)
+    return attend(query, key, value, bias, rate, seed, site)
+
+
+def split_heads(
+    mixed: tf.Tensor, offset: tf.Tensor, length: int | tf.Tensor, heads: int
+) -> list[tf.Tensor]:
+    """Adds the biases and takes the heads apart.
+
+    Args:
+      mixed: float [B*S, 3H], queries, keys and values without their biases.
+      offset: float32 [3H], their biases.
+      length: S.
+      heads: int, N.
+
+    Returns:
+      Query, key and value, [B, N, S, D] each, as `mixed`.
+    """
     size = mixed.shape[-1] // (3 * heads)
     mixed += tf.cast(offset, mixed.dtype)
-    mixed = tf.reshape(mixed, [batch, length, 3, heads, size])
-    query, key, value = tf.unstack(tf.transpose(mixed, [2, 0, 3, 1, 4]))
+    mixed = tf.reshape(mixed, [-1, length, 3, heads, size])
+    return tf.unstack(tf.transpose(mixed, [2, 0, 3, 1, 4]))
 
+
+def attend(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    bias: tf.Tensor,
+    rate: float = 0.0,
+    seed: tf.Tensor | None = None,
+    site: int = 0,
+) -> tf.Tensor:
+    """Dropout(softmax(Q K^T / sqrt(D) + bias)) V, of heads that are taken apart.
+
+    Args:
+      query: float [B, N, F, D].
+      key: float [B, N, T, D].
+      value: float [B, N, T, D].
+      bias: float32 [1 or B, 1, 1 or F, T], added to the scores.
+      rate: float, of the dropout.
+      seed: int32 [2]; None = inference.
+      site: the dropout call site's id.
+
+    Returns:
+      [B*F, H] as `query`; softmax in float32.
+    """
+    heads, size = query.shape[1], query.shape[3]
     scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
     probs = tf.nn.softmax(scores * size**-0.5 + bias)  # [B, N, F, T]
     probs = dropout.dropout(probs, rate, seed, site)
-    context = tf.matmul(tf.cast(probs, mixed.dtype), value)  # [B, N, F, D]
+    context = tf.matmul(tf.cast(probs, value.dtype), value)  # [B, N, F, D]
     return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, heads * size])

@@ -1,7 +1,7 @@
 """The base of all layers: variables named and seeded by their released names."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -51,7 +51,7 @@ class Layer(keras.layers.Layer):
     Variables are float32 under the mixed policies; a layer casts where it computes.
 
     Args:
-      initializer_range: float, standard deviation of the truncated normal.
+      initializer_range: float, standard deviation of the normal distribution.
       seed: int; with a variable's released name it decides the initial weights.
       fused: bool; True = compiled clusters between the matrix products (`fused.py`),
         for training and predicting on a CPU; False = plain operations, for exports and
@@ -82,12 +82,17 @@ class Layer(keras.layers.Layer):
             "name": name,
         }
 
-    def add_normal(self, name: str, shape: Sequence[int]) -> keras.Variable:
-        """Adds a weight drawn from the truncated normal of the parent."""
+    def add_normal(
+        self,
+        name: str,
+        shape: Sequence[int],
+        draw: Callable[..., tf.Tensor] = tf.random.stateless_truncated_normal,
+    ) -> keras.Variable:
+        """Adds a random weight; `draw`: the parent's distribution, or another one."""
 
         def initializer(shape, dtype):
             key = zlib.crc32(released_name(f"{self.path}/{name}").encode())
-            return tf.random.stateless_truncated_normal(
+            return draw(
                 shape,
                 seed=tf.constant([self.seed, key], tf.int64),
                 stddev=self.initializer_range,

@@ -300,6 +300,32 @@ def _dropout(probs, seed, site, *, rate):
     return _narrow(dropped, probs.dtype)
 
 
+def dropped(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+    """Dropout(x), for a tensor so large that every pass over it counts.
+
+    Args:
+      x: float, any shape.
+      rate: float in [0, 1).
+      seed: int32 [2]; None = inference.
+      site: the dropout call site's id.
+
+    Returns:
+      As `x`.
+    """
+    seed, site = _dropout_arguments(rate, seed, site)
+    if seed is None:
+        return x
+
+    @tf.custom_gradient
+    def op(x):
+        def gradient(dy):
+            return _dropout(tf.convert_to_tensor(dy), seed, site, rate=rate)
+
+        return _dropout(x, seed, site, rate=rate), gradient
+
+    return op(x)
+
+
 @_cluster
 def _softmax_grad(probs, ddropped, context, dcontext, seed, site, *, rate):
     """The sum of probs * dprobs over the keys is context * dcontext over D: shorter."""
@@ -325,7 +351,7 @@ def self_attention(
     Args:
       mixed: float [B*S, 3H], queries, keys and values without their biases.
       offset: float32 [3H], their biases.
-      bias: float32 [B, 1, 1, S], added to the scores; a constant.
+      bias: float32 [1 or B, 1, 1 or S, S], added to the scores; a constant.
       heads: int, N.
       rate: float, of the dropout.
       seed: int32 [2]; None = inference.
@@ -334,14 +360,14 @@ def self_attention(
     Returns:
       [B*S, H] as `mixed`; softmax in float32.
     """
-    batch, length = tf.shape(bias)[0], tf.shape(bias)[-1]
+    length = tf.shape(bias)[-1]
     width = mixed.shape[-1]
     size = width // (3 * heads)
     seed, site = _dropout_arguments(rate, seed, site)
 
     @tf.custom_gradient
     def op(mixed, offset):
-        mixed = tf.reshape(mixed, [batch, length, width])
+        mixed = tf.reshape(mixed, [-1, length, width])
         query, key, value = _split_heads(mixed, offset, heads=heads)
         scores = _add_bias(tf.matmul(query, key, transpose_b=True), bias)
         scores = tf.ensure_shape(scores, [None] * 4)  # known to the graph's optimizer
@@ -351,7 +377,7 @@ def self_attention(
         context = tf.matmul(dropped, value)  # [B, N, F, D]
 
         def gradient(dout):
-            dcontext = tf.reshape(dout, [batch, length, heads, size])
+            dcontext = tf.reshape(dout, [-1, length, heads, size])
             dcontext = tf.transpose(dcontext, [0, 2, 1, 3])
             dvalue = tf.matmul(dropped, dcontext, transpose_a=True)
             ddropped = tf.matmul(dcontext, value, transpose_b=True)

@@ -49,21 +49,73 @@ class ResidualOutput(base.Layer):
         Returns:
           compute dtype [M, units].
         """
-        if self.fused:
-            x = self.dense.project(x)
-            return fused.bias_dropout_residual_norm(
-                x,
-                self.dense.bias,
-                tf.cast(residual, x.dtype),
-                self.norm.gamma,
-                self.norm.beta,
-                self.norm.epsilon,
-                self.dropout_rate,
-                dropout_seed,
-                self.site,
-            )
-        y = dropout.dropout(self.dense(x), self.dropout_rate, dropout_seed, self.site)
-        return self.norm(y + tf.cast(residual, y.dtype))
+        return add_and_norm(
+            x,
+            residual,
+            self.dense,
+            self.norm,
+            self.dropout_rate,
+            dropout_seed,
+            self.site,
+        )
+
+
+def add_and_norm(
+    x: tf.Tensor,
+    residual: tf.Tensor,
+    projection: dense.Dense,
+    norm: dense.LayerNorm,
+    rate: float,
+    seed: tf.Tensor | None,
+    site: int,
+) -> tf.Tensor:
+    """norm(residual + Dropout(projection(x))): how a post-norm sublayer ends.
+
+    Args:
+      x: float [M, in].
+      residual: float [M, units].
+      projection: of `x`; its `fused` says how all of this is computed.
+      norm: of the sum.
+      rate: float, of the dropout.
+      seed: int32 [2]; None = inference.
+      site: the dropout call site's id.
+
+    Returns:
+      compute dtype [M, units].
+    """
+    if projection.fused:
+        x = projection.project(x)
+        return fused.bias_dropout_residual_norm(
+            x,
+            projection.bias,
+            tf.cast(residual, x.dtype),
+            norm.gamma,
+            norm.beta,
+            norm.epsilon,
+            rate,
+            seed,
+            site,
+        )
+    y = dropout.dropout(projection(x), rate, seed, site)
+    return norm(y + tf.cast(residual, y.dtype))
+
+
+def project_and_activate(
+    x: tf.Tensor, projection: dense.Dense, activation: str
+) -> tf.Tensor:
+    """activation(projection(x)).
+
+    Args:
+      x: float [M, in].
+      projection: of `x`; its `fused` says how all of this is computed.
+      activation: str, see `activations.get_activation`.
+
+    Returns:
+      compute dtype [M, units].
+    """
+    if projection.fused:
+        return fused.bias_activation(projection.project(x), projection.bias, activation)
+    return activations.get_activation(activation)(projection(x))
 
 
 class Attention(base.Layer):
@@ -147,10 +199,7 @@ class Intermediate(base.Layer):
         Returns:
           compute dtype [M, I].
         """
-        if self.fused:
-            x = self.dense.project(x)
-            return fused.bias_activation(x, self.dense.bias, self.activation)
-        return activations.get_activation(self.activation)(self.dense(x))
+        return project_and_activate(x, self.dense, self.activation)
 
 
 class TransformerBlock(base.Layer):

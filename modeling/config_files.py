@@ -1,0 +1,88 @@
+"""What the configs of all models share: strict reading of their JSON."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+
+def read_json_object(json_file: str, wanted: str) -> dict[str, Any]:
+    """Reads a file that holds one JSON object.
+
+    Args:
+      json_file: local or remote (`gs://`) path.
+      wanted: whose keys the object should have, for error messages.
+
+    Returns:
+      The object.
+
+    Raises:
+      ValueError: not a JSON object; the message names the file.
+    """
+    with tf.io.gfile.GFile(json_file, "r") as reader:
+        text = reader.read()
+    try:
+        json_object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{json_file}: not JSON: {error}") from None
+    if not isinstance(json_object, dict):
+        raise ValueError(
+            f"{json_file}: got a JSON {type(json_object).__name__}, "
+            f"wanted an object with {wanted} config keys"
+        )
+    return json_object
+
+
+def check_keys(
+    values: Mapping[str, Any],
+    required: Collection[str],
+    optional: Collection[str],
+    source: str,
+) -> None:
+    """Refuses unknown and missing keys.
+
+    Args:
+      values: what was read.
+      required: keys that must be there.
+      optional: keys that may be there.
+      source: where the keys come from, for error messages.
+
+    Raises:
+      ValueError: names `source` and the keys.
+    """
+    unknown = sorted(set(values) - set(required) - set(optional))
+    if unknown:
+        raise ValueError(f"{source}: unknown key(s) {', '.join(unknown)}")
+    missing = sorted(set(required) - set(values))
+    if missing:
+        raise ValueError(f"{source}: missing key(s) {', '.join(missing)}")
+
+
+def check_value(key: str, value: Any, wanted: str) -> None:
+    """Refuses a value of the wrong kind.
+
+    Args:
+      key: the config's key.
+      value: what it is.
+      wanted: a key of the table below, for messages as it stands there.
+
+    Raises:
+      ValueError: names the key.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and _KINDS[wanted](value)):
+        raise ValueError(f"{key} is {value!r}, wanted {wanted}")
+
+
+SHARE = "a number in [0, 1)"
+POSITIVE = "a positive number"
+COUNT = "a positive whole number"
+COUNT_OR_NONE = "a whole number, 0 or more"
+
+_KINDS = {
+    SHARE: lambda x: 0 <= x < 1,
+    POSITIVE: lambda x: 0 < x < float("inf"),
+    COUNT: lambda x: isinstance(x, int) and x > 0,
+    COUNT_OR_NONE: lambda x: isinstance(x, int) and x >= 0,
+}
