@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from modeling import BertConfig
+from modeling import BertConfig, GptConfig
 from tasks.bert import BertSystem
+from tasks.gpt import GptSystem
 from tasks.system import System
 
-SYSTEMS = {system.model_type: system for system in (BertSystem,)}
-_OF_CONFIG = {BertConfig: BertSystem}
+_OF_CONFIG = {BertConfig: BertSystem, GptConfig: GptSystem}
+SYSTEMS = {system.model_type: system for system in _OF_CONFIG.values()}
 
 
 def make_system(config: Any, *args, **kwargs) -> System:
