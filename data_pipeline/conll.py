@@ -172,6 +172,36 @@ def scheme_tags(tags: np.ndarray, scheme: str) -> tuple[str, ...]:
     return ("O", *(f"{prefix}-{kind}" for kind in types for prefix in prefixes))
 
 
+def tag_ids(text: TaggedText, scheme: str, labels: Sequence[str]) -> np.ndarray:
+    """Numbers the tags of a text.
+
+    Args:
+      text: its tags may be None; their ids are 0.
+      scheme: what the labels are in.
+      labels: the tags in the order of their ids.
+
+    Returns:
+      int32 [words].
+
+    Raises:
+      ValueError: a tag's type is not among the labels; names file and line.
+    """
+    if text.tags is None:
+        return np.zeros(len(text.words), np.int32)
+    known = {label: i for i, label in enumerate(labels)}
+    names, places = np.unique(
+        convert(text.tags, text.offsets, scheme), return_inverse=True
+    )
+    unseen = np.array([name not in known for name in names])[places]
+    if unseen.any():
+        index = int(unseen.argmax())
+        raise ValueError(
+            f"{text.path}, line {text.numbers[index]}: the tag {text.tags[index]!r} "
+            f"was never seen in training; known: {', '.join(labels)}"
+        )
+    return np.array([known[name] for name in names], np.int32)[places]
+
+
 def _check_scheme(text: TaggedText, scheme: str) -> None:
     """Raises ValueError where a tag is none, or is not the scheme's at that place."""
     names, tag_ids = np.unique(text.tags, return_inverse=True)

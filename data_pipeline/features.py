@@ -117,9 +117,9 @@ def classification_columns(
     starts, ends = offsets[:-1], offsets[1:]
 
     # [SEP] everywhere, the rest written over it: only real [SEP]s are left.
-    input_ids = np.full(offsets[-1], _special(tokenizer, "[SEP]"), np.int32)
+    input_ids = np.full(offsets[-1], special_id(tokenizer, "[SEP]"), np.int32)
     segment_ids = np.zeros(offsets[-1], np.int32)
-    input_ids[starts] = _special(tokenizer, "[CLS]")
+    input_ids[starts] = special_id(tokenizer, "[CLS]")
     to_a = _ranges(starts + 1, kept_a)
     input_ids[to_a] = flat_a[_ranges(offsets_a[:-1], kept_a)]
     starts_b = starts + kept_a + 2
@@ -171,7 +171,8 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
-def _special(tokenizer: Tokenizer, token: str) -> int:
+def special_id(tokenizer: Tokenizer, token: str) -> int:
+    """Returns a special piece's id; raises ValueError if the vocabulary has none."""
     if token not in tokenizer.vocab:
         raise ValueError(f"the vocabulary has no {token}")
     return tokenizer.vocab[token]

@@ -7,9 +7,11 @@ from typing import ClassVar
 import keras
 
 import tokenization
+from data_pipeline.features import special_id
+from data_pipeline.tagging_features import SpecialIds
 from modeling import BertClassifier, BertModel, BertSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, encoder_groups
-from tasks.system import CLASSIFIER, PRE_TRAINING, SPAN, System
+from tasks.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
 
 
 class BertSystem(System):
@@ -20,6 +22,7 @@ class BertSystem(System):
         CLASSIFIER: r"output_(weights|bias)",
         SPAN: r"cls/squad/.*",
         PRE_TRAINING: r"cls/(predictions|seq_relationship)/.*",
+        TAGGER: r"tagger/.*",
     }
 
     @property
@@ -57,6 +60,11 @@ class BertSystem(System):
         import tokenization_tf  # tensorflow-text takes a second to load
 
         return tokenization_tf.FastTokenizer(self.vocab_file, self.do_lower_case)
+
+    def special_ids(self, tokenizer) -> SpecialIds:
+        """See System."""
+        pieces = ("[CLS]", "[SEP]", "[UNK]")
+        return SpecialIds(*(special_id(tokenizer, piece) for piece in pieces))
 
     def build_classifier(
         self, num_outputs: int, *, frozen_encoder: bool = False, **kwargs

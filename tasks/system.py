@@ -11,9 +11,11 @@ from absl import logging
 
 import checkpoints
 from checkpoints import google_bert
+from data_pipeline.tagging_features import SpecialIds
 from optimization import OptimizerConfig, ParameterGroup
 
 CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
+TAGGER = "tagger"
 
 
 class Tokenizer(abc.ABC):
@@ -76,6 +78,10 @@ class System(abc.ABC):
     @abc.abstractmethod
     def tokenizer(self) -> Tokenizer:
         """Loads the vocabulary."""
+
+    @abc.abstractmethod
+    def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
+        """Returns what stands around a sentence of words, and for unknown words."""
 
     @abc.abstractmethod
     def build_classifier(
