@@ -21,8 +21,6 @@ from data_pipeline.blocks import Permutation
 from data_pipeline.pretraining_report import Report
 from data_pipeline.streaming import write_shards
 
-# A piece of every GPT vocabulary that no text within a line contains.
-BOUNDARY = "\n</w>"
 _UNKNOWN_ID = 0
 _BLOCK_RECORDS = 1024
 
@@ -72,12 +70,14 @@ def stream_config(
       ValueError: the vocabulary has no boundary, or a setting is impossible.
     """
     vocab = load_tokenizer(vocab_file).vocab
-    if BOUNDARY not in vocab:
+    # No line of text contains it.
+    boundary = tokenization_bpe.NEWLINE_TOKEN
+    if boundary not in vocab:
         raise ValueError(
-            f"{vocab_file} has no piece {BOUNDARY!r} among its {len(vocab)}: it is to "
+            f"{vocab_file} has no piece {boundary!r} among its {len(vocab)}: it is to "
             "stand between documents"
         )
-    return StreamConfig(len(vocab), vocab[BOUNDARY], max_seq_length, random_seed)
+    return StreamConfig(len(vocab), vocab[boundary], max_seq_length, random_seed)
 
 
 def create(

@@ -1,7 +1,7 @@
 """BERT's pre-training: masked words and sentence order (Devlin et al. 2018, 3.1)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -9,19 +9,16 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
-from data_pipeline import batching, tfrecord
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from modeling import BertPreTrainingModel
-from optimization import OptimizerConfig, ParameterGroup
 from tasks.bert import BertSystem
+from tasks.pretraining import PretrainingTask
 from tasks.system import CLASSIFIER, SPAN
-from tasks.task import Batch, Records, Task
+from tasks.task import Batch
 
 MASKED_LM, NEXT_SENTENCE = "masked_lm_loss", "next_sentence_loss"
 # The parent's: a batch without a single masked word has the loss 0, not 0 / 0.
 _EPSILON = 1e-5
-# Records looked at, at the start of every file, before anything is computed.
-_CHECKED_RECORDS = 16
 # What the file of a model that was not pre-trained here may lack.
 _HEADS = {
     "bert/pooler/": "the file has no pooler",
@@ -87,7 +84,7 @@ class _Scores:
         return losses * self.word_weights
 
 
-class MaskedLanguageModelTask(Task):
+class MaskedLanguageModelTask(PretrainingTask):
     """Learns to tell masked words, and whether a sentence follows another.
 
     `main_metric` is `masked_lm_accuracy`: the parent reports it, more of it is better,
@@ -95,8 +92,6 @@ class MaskedLanguageModelTask(Task):
     """
 
     main_metric = "masked_lm_accuracy"
-    # The records were shuffled when they were made; a block of them fits in memory.
-    shuffle_records = 100_000
 
     def __init__(
         self,
@@ -118,69 +113,19 @@ class MaskedLanguageModelTask(Task):
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        system.check_length(max_seq_length)
-        self.system = system
-        self.feature_spec = language_model_spec(max_predictions_per_seq)
-        self.buckets = (
-            (max_seq_length,)
-            if static_shapes
-            else batching.default_buckets(max_seq_length)
-        )
-        self._max_seq_length = max_seq_length
+        spec = language_model_spec(max_predictions_per_seq)
+        super().__init__(system, spec, max_seq_length, static_shapes=static_shapes)
         self._max_predictions_per_seq = max_predictions_per_seq
-        self._static_shapes = static_shapes
 
-    def train_records(self, files: Sequence[str]) -> Records:
-        """Takes files as they are, after a look at the start of each.
-
-        Nobody counts their records: there may be terabytes of them.
-
-        Args:
-          files: TFRecord files of create_pretraining_data.py, the parent's or ours.
-
-        Raises:
-          ValueError: a file is empty or damaged, its records are no pre-training
-            examples, or they do not fit into the lengths declared.
-        """
-        for path in files:
-            self._check_file(path)
-        return Records(tuple(files), None)
-
-    def eval_records(
-        self, files: Sequence[str], max_examples: int | None = None
-    ) -> Records:
-        """Takes files, up to so many examples from the first on; None takes all.
-
-        The rest as `train_records`.
-        """
-        found = self.train_records(files)
-        return Records(found.files, tfrecord.count(files, max_examples))
-
-    def _check_file(self, path):
-        try:
-            head = tf.data.TFRecordDataset(path).take(_CHECKED_RECORDS)
-            serialized = list(head.as_numpy_iterator())
-        except tf.errors.OpError as error:
-            raise ValueError(f"{path}: no TFRecord file: {error.message}") from None
-        if not serialized:
-            raise ValueError(f"{path} holds no examples")
-        try:
-            columns, lengths = self.feature_spec.parse(tf.constant(serialized))
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"{path}: no examples of create_pretraining_data.py: {error.message}"
-            ) from None
+    def limits(
+        self, columns: Mapping[str, tf.Tensor | tf.RaggedTensor], lengths: tf.Tensor
+    ) -> dict[str, tuple[tf.Tensor, int]]:
+        """The length, and the number of masked words."""
         words = columns["masked_lm_ids"].row_lengths()
-        for flag, found, wanted in (
-            ("max_seq_length", lengths, self._max_seq_length),
-            ("max_predictions_per_seq", words, self._max_predictions_per_seq),
-        ):
-            row = int(tf.argmax(found))
-            if found[row] > wanted:
-                raise ValueError(
-                    f"{path}: record {row} has length {int(found[row])}, but "
-                    f"--{flag}={wanted}: give what the records were made with"
-                )
+        return {
+            **super().limits(columns, lengths),
+            "max_predictions_per_seq": (words, self._max_predictions_per_seq),
+        }
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and both heads."""
@@ -210,14 +155,6 @@ class MaskedLanguageModelTask(Task):
             },
             resize_vocab=self.system.resize_vocab,
         )
-
-    def save_beside(self, folder: str) -> None:
-        """Writes bert_config.json and, as far as known, what tokenizes."""
-        self.system.save_beside(folder)
-
-    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """The system's."""
-        return self.system.parameter_groups(config)
 
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Counts the masked words, and the examples."""
@@ -290,10 +227,6 @@ class MaskedLanguageModelTask(Task):
             "next_sentence_loss": next_sentence_loss,
             "unigram_entropy": _entropy(np.unique(ids, return_counts=True)[1]),
         }
-
-    def describe_examples(self, rows: Sequence[int]) -> list[str]:
-        """Says what is known of a record: its number, where the record has one."""
-        return [f"record {row}" if row >= 0 else "an unnumbered record" for row in rows]
 
     def _scores(self, model, batch, dropout_seed):
         """Runs the encoder, and the vocabulary over real masked words only."""

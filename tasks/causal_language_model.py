@@ -1,0 +1,142 @@
+"""GPT's pre-training: the next token, from those before it (Radford et al. 2018, 3.1).
+
+    L1(U) = sum_i log P(u_i | u_i-k, ..., u_i-1)
+
+A record is a context: its first token is only read, every other one is predicted. As in
+the original, the softmax runs over all rows of the embedding matrix: special tokens and
+positions too, which training soon makes improbable.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline.feature_spec import Feature, FeatureSpec
+from metrics.ngram import KneserNey
+from modeling import GptLanguageModel
+from tasks.pretraining import PretrainingTask
+from tasks.system import System
+from tasks.task import Batch, Records
+
+LOSS = "lm_loss"
+_PARSED_RECORDS = 1024
+
+
+class CausalLanguageModelTask(PretrainingTask):
+    """Learns what comes next.
+
+    `main_metric` is `lm_accuracy`, the share of tokens that got the highest score:
+    unlike of the loss, more of it is better.
+    """
+
+    main_metric = "lm_accuracy"
+
+    def __init__(
+        self, system: System, max_seq_length: int, *, static_shapes: bool = False
+    ):
+        """Declares the one feature; the arguments are PretrainingTask's."""
+        spec = FeatureSpec([Feature("input_ids", tf.int32, (None,))])
+        super().__init__(system, spec, max_seq_length, static_shapes=static_shapes)
+        self._baselines: dict[str, float] = {}
+
+    def compare_with_ngrams(
+        self, order: int, train_files: Sequence[str], dev: Records
+    ) -> None:
+        """Lets `metrics` show how well n-grams predict the same tokens.
+
+        They see what the model sees: in training the records of `train_files`, all of
+        them in memory, and of `dev` the record up to the token.
+
+        Args:
+          order: tokens of the longest n-gram.
+          train_files: the records to count.
+          dev: the records that are evaluated.
+        """
+        vocab_size = self.system.config.n_vocab
+        ngrams = KneserNey(*self._tokens(train_files), vocab_size, order)
+        found = ngrams.perplexity(*self._tokens(dev.files, dev.num_examples))
+        self._baselines = {"ngram_perplexity": found}
+
+    def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
+        """Makes the decoder, whose embeddings are its softmax."""
+        return GptLanguageModel(self.system.config, dtype=dtype, seed=seed, fused=fused)
+
+    def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
+        """Fills the model from the initial checkpoint, if there is one."""
+        self.system.initialize(variables, None)
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts the predicted tokens."""
+        rows = tf.reduce_sum(batch["input_mask"][:, 1:], axis=1)
+        predicted = tf.reduce_sum(rows * batch["is_real_example"])
+        return {LOSS: tf.cast(predicted, tf.float32)}
+
+    def loss_sums(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Adds up the losses of the predicted tokens.
+
+        A row of logits is as long as the vocabulary; how many there are at once is
+        bounded by --gradient_accumulation_steps.
+        """
+        losses = model(
+            batch["input_ids"], batch["input_mask"], dropout_seed=dropout_seed
+        )["lm_losses"]
+        real = tf.cast(batch["is_real_example"], tf.float32)
+        return {LOSS: tf.reduce_sum(losses * real[:, None])}
+
+    def total_loss(
+        self, sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """The mean over predicted tokens; 0 where a batch has none."""
+        return super().total_loss(sums, {LOSS: tf.maximum(denominators[LOSS], 1)})
+
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """Adds up, row by row, what the metrics are made of; float32 [B] each."""
+        outputs = model(batch["input_ids"], batch["input_mask"])
+        targets, real = batch["input_ids"][:, 1:], batch["input_mask"][:, 1:]
+        wanted = tf.ones_like(real) if self._static_shapes else real
+        places = tf.where(wanted > 0)  # [M, 2]
+        # The same logits as those of the loss, which the graph then leaves out.
+        logits = model.lm_logits(tf.gather_nd(outputs["sequence_output"], places))
+        targets = tf.gather_nd(targets, places)
+        weights = tf.cast(tf.gather_nd(real, places), tf.float32)
+        found = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        values = {
+            LOSS: losses * weights,
+            "lm_right": tf.cast(found == targets, tf.float32) * weights,
+            "lm_tokens": weights,
+        }
+        rows = tf.shape(real, tf.int64)[0]
+        return {
+            name: tf.math.unsorted_segment_sum(value, places[:, 0], rows)
+            for name, value in values.items()
+        }
+
+    def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """`loss` (nats a predicted token), its exponential, the share guessed.
+
+        With them what `compare_with_ngrams` found.
+        """
+        sums = {k: float(v.sum(dtype=np.float64)) for k, v in predictions.items()}
+        tokens = max(sums["lm_tokens"], 1)
+        loss = sums[LOSS] / tokens
+        return {
+            "loss": loss,
+            "lm_accuracy": sums["lm_right"] / tokens,
+            "perplexity": float(np.exp(loss)),
+            **self._baselines,
+        }
+
+    def _tokens(self, files, num_records=None):
+        """The tokens of all records, and how many each has."""
+        records = tf.data.TFRecordDataset(list(files)).take(num_records or -1)
+        ids, lengths = [], []
+        for serialized in records.batch(_PARSED_RECORDS):
+            columns, found = self.feature_spec.parse(serialized)
+            ids.append(columns["input_ids"].values.numpy())
+            lengths.append(found.numpy())
+        return np.concatenate(ids), np.concatenate(lengths)
