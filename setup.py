@@ -11,6 +11,8 @@ setuptools.setup(
     py_modules=[
         "tokenization",
         "tokenization_tf",
+        "tokenization_bpe",
+        "tokenization_english",
         "optimization",
         "export",
         "common_flags",
@@ -45,6 +47,8 @@ setuptools.setup(
         "scipy>=1.11",
         "seqeval>=1.2",
         "rich>=13.0",
+        # GPT's text was repaired with it (tokenization_bpe.py).
+        "ftfy>=6.1",
     ],
     extras_require={
         # tensorflow-tpu carries the same `tensorflow` module as the package
@@ -53,6 +57,8 @@ setuptools.setup(
         "tpu": ["tensorflow-tpu==2.20.*", "tensorflow-text==2.20.*"],
         # Learns vocabularies (create_vocab.py); brings an HTTP client along.
         "vocab": ["tokenizers>=0.20"],
+        # spaCy splits GPT's words itself; without it, our own copy of its rules does.
+        "gpt": ["spacy>=3.7"],
         # create_pretraining_data.py --segmenter=jieba.
         "segment": ["jieba>=0.42"],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an

@@ -111,7 +111,7 @@ def load_vocab(vocab_file: str) -> collections.OrderedDict[str, int]:
       ValueError: not UTF-8, a piece stands on two lines, or there is no [UNK].
     """
     vocab = collections.OrderedDict()
-    lines = _read_bytes(vocab_file).split(b"\n")
+    lines = read_bytes(vocab_file).split(b"\n")
     if not lines[-1]:
         lines.pop()  # what follows the last line's end is no line
     for index, line in enumerate(lines):
@@ -136,7 +136,7 @@ def load_vocab(vocab_file: str) -> collections.OrderedDict[str, int]:
     return vocab
 
 
-def _read_bytes(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
     """Returns a local or remote file's contents."""
     path = str(path)
     if "://" in path:

@@ -9,6 +9,7 @@ here: words are counted as `tokenization.BasicTokenizer` makes them, and a piece
 import collections
 import dataclasses
 import re
+import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tokenization import (
@@ -122,21 +123,30 @@ def _alphabet(words: Mapping[str, int], room: int) -> list[str]:
         for place, character in enumerate(word):
             characters[character] += count
             forms[f"##{character}" if place else character] += count
-    rare = sum(characters.values()) * (1 - _CHARACTER_COVERAGE)
-    for character, count in sorted(characters.items(), key=lambda item: item[::-1]):
-        rare -= count
-        if rare < 0:
-            break
+    for character in characters.keys() - common_characters(characters):
         for form in (character, f"##{character}"):
             forms.pop(form, None)
     by_frequency = sorted(forms, key=lambda form: (-forms[form], form))
     return sorted(by_frequency[:room])
 
 
-def _merge(
-    words: Mapping[str, int], alphabet: Sequence[str], room: int, min_frequency: int
-) -> list[str]:
-    """The alphabet and the pieces merged from it, in the order they were learnt."""
+def common_characters(characters: Mapping[str, int]) -> list[str]:
+    """The characters that cover the text but for a tiny part, most frequent first.
+
+    Args:
+      characters: how often each occurs.
+    """
+    rare = sum(characters.values()) * (1 - _CHARACTER_COVERAGE)
+    by_frequency = sorted(characters.items(), key=lambda item: item[::-1])
+    for place, (_, count) in enumerate(by_frequency):
+        rare -= count
+        if rare < 0:
+            return [character for character, _ in reversed(by_frequency[place:])]
+    return []
+
+
+def tokenizers_package() -> types.ModuleType:
+    """Imports `tokenizers`, or says how to get it."""
     try:
         import tokenizers
     except ImportError as error:
@@ -144,6 +154,14 @@ def _merge(
             "learning a vocabulary needs the package tokenizers: "
             'pip install "word2bert[vocab]"'
         ) from error
+    return tokenizers
+
+
+def _merge(
+    words: Mapping[str, int], alphabet: Sequence[str], room: int, min_frequency: int
+) -> list[str]:
+    """The alphabet and the pieces merged from it, in the order they were learnt."""
+    tokenizers = tokenizers_package()
     known = set(alphabet)
     spelt = {
         word: words[word]
@@ -161,13 +179,13 @@ def _merge(
         # between pairs by id, and hands the others out in a random order.
         special_tokens=list(alphabet),
     )
-    tokenizer.train_from_iterator(_lines(spelt), trainer)
+    tokenizer.train_from_iterator(lines_of(spelt), trainer)
     ids = tokenizer.get_vocab(with_added_tokens=False)
     learnt = sorted((p for p in ids if p not in known), key=ids.get)
     return [*alphabet, *learnt][:room]
 
 
-def _lines(words: Mapping[str, int]) -> Iterator[str]:
+def lines_of(words: Mapping[str, int]) -> Iterator[str]:
     """Yields every word as often as it occurs."""
     line = []
     for word, count in words.items():

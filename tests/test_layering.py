@@ -7,15 +7,27 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
-    {"tokenization", "tokenization_tf", "optimization", "metrics", "modeling"},
+    {
+        "tokenization",
+        "tokenization_tf",
+        "tokenization_bpe",
+        "tokenization_english",
+        "optimization",
+        "metrics",
+        "modeling",
+    },
     {"data_pipeline", "checkpoints"},
     {"tasks"},
     {"training", "export"},
     {"common_flags"},
 )
 SCRIPTS = len(RANKS)
-# tokenization_tf is the in-graph form of tokenization: one system in two files.
-TOGETHER = {("tokenization_tf", "tokenization")}
+# One system in several files: tokenization_tf is the in-graph form of tokenization.
+TOGETHER = {
+    ("tokenization_tf", "tokenization"),
+    ("tokenization_bpe", "tokenization"),
+    ("tokenization_bpe", "tokenization_english"),
+}
 FLAGS_FROM = 4
 
 MODULES = sorted(
