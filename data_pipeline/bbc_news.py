@@ -1,0 +1,68 @@
+"""BBC News (Greene and Cunningham 2006): <class>/*.txt, an article a file."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterable
+
+# After a full stop, where the next sentence begins with a capital, a digit or a quote.
+_SENTENCE_END = re.compile(r"(?<=[.!?][\"'\s])\s*(?=[\"'(]?[A-Z0-9\u00a3])")
+
+
+@dataclasses.dataclass(frozen=True)
+class Article:
+    """One article.
+
+    Attributes:
+      label: its class.
+      paragraphs: its lines that are not blank; the first is the headline.
+    """
+
+    label: str
+    paragraphs: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The article on one line."""
+        return " ".join(" ".join(self.paragraphs).split())
+
+    def sentences(self) -> list[str]:
+        """Splits the paragraphs."""
+        return [
+            part.strip()
+            for paragraph in self.paragraphs
+            for part in _SENTENCE_END.split(paragraph)
+            if part.strip()
+        ]
+
+
+def read_articles(folder: pathlib.Path) -> list[Article]:
+    """Reads all articles, in the order of their files.
+
+    Returns:
+      Each text once: one in twenty repeats another exactly, and would put the same
+      text into training and test.
+
+    Raises:
+      ValueError: no article at all, or an empty one.
+    """
+    articles = {}
+    for file in sorted(folder.glob("*/*.txt")):
+        data = file.read_bytes()
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:  # A pound sign as the byte A3.
+            text = data.decode("latin-1")
+        lines = (line.strip() for line in text.splitlines())
+        article = Article(file.parent.name, tuple(line for line in lines if line))
+        if not article.paragraphs:
+            raise ValueError(f"{file}: the article is empty")
+        articles.setdefault(article.text, article)
+    if not articles:
+        raise ValueError(f"{folder}: wanted <class>/*.txt, found no such file")
+    return list(articles.values())
+
+
+def to_text(articles: Iterable[Article]) -> str:
+    """Lays articles out for pre-training: a sentence a line, a blank line between."""
+    return "\n\n".join("\n".join(article.sentences()) for article in articles) + "\n"
