@@ -1,4 +1,4 @@
-"""Pre-trains BERT on masked words and sentence order, from scratch or further."""
+"""Pre-trains BERT (masked words, sentence order) or GPT (what comes next)."""
 
 import os
 
@@ -6,7 +6,9 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 import common_flags
+from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.language_model import MaskedLanguageModelTask
+from tasks.pretraining import PretrainingTask
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 
@@ -23,7 +25,14 @@ flags.DEFINE_list(
     "eval_input_file", None, "Files to evaluate on. Default: --input_file, as ever."
 )
 flags.DEFINE_integer(
-    "max_predictions_per_seq", 20, "The most masked words of an example.", 1
+    "max_predictions_per_seq", 20, "BERT's: the most masked words of an example.", 1
+)
+flags.DEFINE_integer(
+    "ngram_baseline",
+    0,
+    "GPT's: scores Kneser-Ney n-grams of this length on the same tokens, as "
+    "ngram_perplexity; 3 is usual.",
+    0,
 )
 flags.DEFINE_integer("num_train_steps", 100000, "Updates in the whole run.", 1)
 flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of linear warm-up.", 0)
@@ -47,27 +56,47 @@ def find_files(flag: str) -> list[str]:
     return list(files)
 
 
-def make_task() -> MaskedLanguageModelTask:
-    """Returns the task that the flags describe."""
+def make_task() -> PretrainingTask:
+    """Returns the task that the model's system is pre-trained on."""
     system = common_flags.system(vocab_required=False)
     if FLAGS.do_train and system.vocab_file is None:
         logging.warning(
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
             "on from there will have to be given it"
         )
+    static = common_flags.static_shapes()
+    if system.model_type == "gpt":
+        return CausalLanguageModelTask(
+            system, FLAGS.max_seq_length, static_shapes=static
+        )
+    if FLAGS.ngram_baseline:
+        raise ValueError(
+            f"--ngram_baseline={FLAGS.ngram_baseline} is for models that predict what "
+            f"comes next; this one is {system.model_type}"
+        )
     return MaskedLanguageModelTask(
         system,
         FLAGS.max_seq_length,
         FLAGS.max_predictions_per_seq,
-        static_shapes=common_flags.static_shapes(),
+        static_shapes=static,
     )
+
+
+def check_combination() -> None:
+    """Refuses flags that do not fit together."""
+    if not (FLAGS.do_train or FLAGS.do_eval):
+        raise ValueError("give at least one of --do_train, --do_eval")
+    if FLAGS.ngram_baseline and not (FLAGS.do_eval and FLAGS.eval_input_file):
+        raise ValueError(
+            f"--ngram_baseline={FLAGS.ngram_baseline} counts --input_file and predicts "
+            "--eval_input_file: it needs both, and --do_eval"
+        )
 
 
 def main(_):
     """Reads the flags, looks at the files, then trains and evaluates."""
     strategy = make_strategy(common_flags.distribution_config())
-    if not (FLAGS.do_train or FLAGS.do_eval):
-        raise ValueError("give at least one of --do_train, --do_eval")
+    check_combination()
     files = find_files("input_file")
     eval_files = find_files("eval_input_file") if FLAGS.eval_input_file else files
     task = make_task()
@@ -78,6 +107,8 @@ def main(_):
         dev[""] = task.eval_records(eval_files, limit)
     if train and dev and set(files) & set(eval_files):
         logging.warning("evaluating on training examples: see --eval_input_file")
+    if FLAGS.ngram_baseline:
+        task.compare_with_ngrams(FLAGS.ngram_baseline, files, dev[""])
     common_flags.prepare_output_dir()
     FineTuning(
         task=task,

@@ -14,8 +14,8 @@ import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tokenization_bpe
 
+import tokenization_bpe
 from data_pipeline import parallel, pretraining_records, token_store
 from data_pipeline.blocks import Permutation
 from data_pipeline.pretraining_report import Report
