@@ -20,6 +20,7 @@ setuptools.setup(
         "create_vocab",
         "run_classifier",
         "run_squad",
+        "run_tagger",
         "run_pretraining",
         "extract_features",
         "convert_checkpoint",

@@ -1,0 +1,161 @@
+"""Fine-tunes a pre-trained encoder to tag words, as in named entity recognition."""
+
+import dataclasses
+import os
+
+from absl import app, flags, logging
+
+import common_flags
+from data_pipeline import conll
+from data_pipeline.conll import TaggedText
+from tasks.encoder import TASK_FILE
+from tasks.system import System
+from tasks.tagging import TaggingConfig, TaggingTask
+from training.finetuning import Data, FineTuning
+from training.progress import write_results
+from training.strategy import make_strategy
+
+FLAGS = flags.FLAGS
+
+common_flags.define_model_flags()
+common_flags.define_training_flags()
+common_flags.define_distribution_flags()
+common_flags.define_finetuning_flags()
+flags.DEFINE_string("train_file", None, "Tagged sentences to learn from.")
+flags.DEFINE_string("dev_file", None, "Tagged sentences to score.")
+flags.DEFINE_string("test_file", None, "Sentences to tag; scored if they have tags.")
+flags.DEFINE_enum(
+    "data_format",
+    "conll",
+    conll.FORMATS,
+    "conll: a word a line, in columns, an empty line after a sentence; tsv: a header, "
+    "then text_a and label, words and tags separated by spaces.",
+)
+flags.DEFINE_integer("token_column", 0, "conll: column of the words; -1: the last.")
+flags.DEFINE_integer("tag_column", -1, "conll: column of the tags; -1: the last.")
+flags.DEFINE_enum(
+    "tag_scheme", None, conll.SCHEMES, "What the files' tags are in; never guessed."
+)
+flags.DEFINE_enum("output_scheme", "BIO", conll.SCHEMES, "What the model learns.")
+flags.DEFINE_bool("crf", False, "Whether a CRF chooses a sentence's tags together.")
+
+
+def trained_config() -> TaggingConfig | None:
+    """Reads what the output folder says of the model to be used; None to train one."""
+    path = os.path.join(FLAGS.output_dir, TASK_FILE)
+    if FLAGS.do_train or not os.path.exists(path):
+        return None
+    return TaggingConfig.from_json_file(path)
+
+
+def setting(name: str, trained: TaggingConfig | None):
+    """A flag's value; where it is not given, that of the folder's training."""
+    found = trained if trained and not FLAGS[name].present else FLAGS
+    return getattr(found, name)
+
+
+def read_texts(scheme: str | None) -> dict[str, TaggedText]:
+    """Reads all the files that this run needs, so that bad data stop it at once."""
+    texts = {}
+    for split in ("train", "dev", "test"):
+        flag = f"{split}_file"
+        step = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}[split]
+        if not FLAGS[step].value:
+            continue
+        for wanted, value in ((flag, FLAGS[flag].value), ("tag_scheme", scheme)):
+            if not value:
+                raise ValueError(f"--{step} needs --{wanted}")
+        texts[split] = conll.read(
+            FLAGS[flag].value,
+            FLAGS.data_format,
+            scheme=scheme,
+            token_column=FLAGS.token_column,
+            tag_column=FLAGS.tag_column,
+            labelled=split != "test",
+        )
+    if FLAGS.max_train_examples and "train" in texts:
+        texts["train"] = texts["train"].sample(FLAGS.max_train_examples, FLAGS.seed)
+    return texts
+
+
+def make_task(
+    system: System, texts: dict[str, TaggedText], trained: TaggingConfig | None
+) -> TaggingTask:
+    """Returns the task, once it knows every tag of the texts."""
+    if not trained and "train" not in texts:
+        raise ValueError(f"{FLAGS.output_dir} has no trained tagger: use --do_train")
+    scheme = setting("output_scheme", trained)
+    config = TaggingConfig(
+        labels=(
+            trained.labels
+            if trained
+            else conll.scheme_tags(texts["train"].tags, scheme)
+        ),
+        tag_scheme=setting("tag_scheme", trained),
+        output_scheme=scheme,
+        crf=setting("crf", trained),
+        max_seq_length=setting("max_seq_length", trained),
+        do_lower_case=system.do_lower_case,
+    )
+    task = TaggingTask(
+        config,
+        system,
+        static_shapes=common_flags.static_shapes(),
+        frozen_encoder=not FLAGS.finetune_encoder,
+    )
+    for text in texts.values():
+        task.check(text)
+    return task
+
+
+def main(_):
+    """Reads flags and files, then trains, scores and tags."""
+    strategy = make_strategy(common_flags.distribution_config())
+    common_flags.check_finetuning_flags()
+    system = common_flags.system()
+    trained = trained_config()
+    texts = read_texts(setting("tag_scheme", trained))
+    task = make_task(system, texts, trained)
+    common_flags.prepare_output_dir()
+    records = {
+        split: task.records(
+            "train" if split == "train" else "eval", text, FLAGS.output_dir
+        )
+        for split, text in texts.items()
+    }
+
+    def write_predictions(folder, _, predictions):
+        test = texts["test"]
+        path = os.path.join(folder, "test_predictions.txt")
+        test.write(path, task.tags(predictions, test))
+        if test.tags is not None:
+            scores = task.metrics(predictions)
+            scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
+            logging.info("***** Test results ***** %s", scores)
+            write_results(os.path.join(folder, "test_results.txt"), scores)
+
+    train = records.get("train")
+    FineTuning(
+        task=task,
+        strategy=strategy,
+        data=Data(
+            train,
+            {"": records["dev"]} if FLAGS.do_eval else {},
+            {"": records["test"]} if FLAGS.do_predict else {},
+        ),
+        settings={
+            "task": dataclasses.asdict(task.config),
+            "model": system.describe(),
+            "train_records": train and os.path.basename(train.files[0]),
+        },
+        use_checkpoint=FLAGS.use_checkpoint,
+        predict_batch_size=FLAGS.predict_batch_size,
+        write_predictions=write_predictions,
+    ).run_seeds(
+        common_flags.finetuning_config(train.num_examples if train else 0), FLAGS.seeds
+    )
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("output_dir")
+    app.run(main)

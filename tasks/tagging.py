@@ -1,0 +1,262 @@
+"""Tagging words, as in named entity recognition: any encoder, with or without a CRF."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import metrics
+from checkpoints import files
+from data_pipeline import conll, tagging_features, tfrecord
+from data_pipeline.conll import TaggedText
+from modeling.tagger import Tagger
+from tasks.encoder import EncoderTask
+from tasks.system import TAGGER, System
+from tasks.task import Batch, Records
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggingConfig:
+    """What a trained tagger must remember to be used again; run_tagger.py's flags.
+
+    Attributes:
+      labels: the tags in the order of the outputs, in `output_scheme`.
+      tag_scheme: of the files; predictions are written in it.
+      output_scheme: what the model learns.
+      crf: whether the tags of a sentence are chosen together.
+      max_seq_length: pieces of the longest row, the special ones included.
+      do_lower_case: whether the tokenizer lower-cases.
+      task_name: tells this file from another task's.
+    """
+
+    labels: tuple[str, ...]
+    tag_scheme: str
+    output_scheme: str
+    crf: bool
+    max_seq_length: int
+    do_lower_case: bool | None
+    task_name: str = "tagging"
+
+    def to_json_string(self) -> str:
+        """Returns the fields as a JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json_file(cls, path: str) -> "TaggingConfig":
+        """Reads what `to_json_string` wrote.
+
+        Raises:
+          ValueError: keys are missing or unknown: it is another task's.
+        """
+        values = files.read_json(path)
+        wanted = {field.name for field in dataclasses.fields(cls)}
+        if values.keys() != wanted or values["task_name"] != cls.task_name:
+            raise ValueError(
+                f"{path} is not of a model that run_tagger.py trained: keys "
+                f"{sorted(values)}, wanted {sorted(wanted)}"
+            )
+        return cls(**(values | {"labels": tuple(values["labels"])}))
+
+
+class TaggingTask(EncoderTask):
+    """Fine-tunes an encoder, or a head on a frozen one, to tag each word."""
+
+    head = TAGGER
+    main_metric = "eval_f1"
+    feature_spec = tagging_features.TAGGING_SPEC
+
+    def __init__(
+        self,
+        config: TaggingConfig,
+        system: System,
+        *,
+        static_shapes: bool = False,
+        frozen_encoder: bool = False,
+    ):
+        """Chooses lengths.
+
+        Args:
+          config: labels and lengths.
+          system: the encoder's.
+          static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
+          frozen_encoder: turns dropout off in the encoder, which is not trained.
+
+        Raises:
+          ValueError: `max_seq_length` is beyond the position table.
+        """
+        super().__init__(config, system, static_shapes=static_shapes)
+        self._frozen_encoder = frozen_encoder
+        self._train: tuple[TaggedText, str] | None = None
+
+    def check(self, text: TaggedText) -> np.ndarray:
+        """Returns the ids of a text's tags, int32 [words].
+
+        Raises:
+          ValueError: a tag was never seen in training; names file and line.
+        """
+        return conll.tag_ids(text, self.config.output_scheme, self.config.labels)
+
+    def records(self, split: str, text: TaggedText, folder: str) -> Records:
+        """Turns sentences into features, once: the file's name holds a hash of them.
+
+        Args:
+          split: "train" or "eval", the start of the file's name.
+          text: the sentences.
+          folder: where the TFRecord file is kept.
+
+        Raises:
+          ValueError: see `check`.
+        """
+        tag_ids = self.check(text)
+        digest = hashlib.sha256("\n".join(text.words).encode())
+        for array in (tag_ids, text.offsets):
+            digest.update(array.tobytes())
+        key = {
+            "sentences": digest.hexdigest(),
+            "vocabulary": tfrecord.fingerprint(self.system.vocab_file),
+            "do_lower_case": self.config.do_lower_case,
+            "max_seq_length": self.config.max_seq_length,
+            "labels": self.config.labels,
+            "features": self.feature_spec.describe(),
+        }
+        cached = tfrecord.cached(
+            os.path.join(folder, split), key, lambda: self._convert(text, tag_ids)
+        )
+        logging.info(
+            "%s: %d sentences, %d words; %d sentences longer than --max_seq_length=%d "
+            "were cut between words, into %d rows in all; %d words alone are longer, "
+            "and lost their last pieces",
+            split,
+            text.num_sentences,
+            len(text.words),
+            cached.info["split_sentences"],
+            self.config.max_seq_length,
+            cached.num_records,
+            cached.info["truncated_words"],
+        )
+        if split == "train":
+            self._train = text, cached.path
+        return Records((cached.path,), cached.num_records)
+
+    def _convert(self, text, tag_ids):
+        tokenizer = self.system.tokenizer()
+        columns = tagging_features.tagging_columns(
+            text,
+            tag_ids,
+            tokenizer,
+            self.system.special_ids(tokenizer),
+            self.config.max_seq_length,
+        )
+        info = {
+            "split_sentences": columns.split_sentences,
+            "truncated_words": columns.truncated_words,
+        }
+        return columns.records(), info
+
+    def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
+        """Makes the encoder and its head."""
+        kwargs = {"dtype": dtype, "fused": fused, "seed": seed}
+        return Tagger(
+            self.system.build_encoder(**kwargs),
+            self.system.hidden_size,
+            len(self.config.labels),
+            use_crf=self.config.crf,
+            frozen_encoder=self._frozen_encoder,
+            **kwargs,
+        )
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts the words of real rows."""
+        return {"loss": tf.reduce_sum(_words(batch) * _real(batch))}
+
+    def loss_sums(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Adds up minus the log likelihoods of the tags."""
+        scores = self._scores(model, batch, dropout_seed)
+        losses = model.tagger.losses(scores, batch["tag_ids"], batch["word_positions"])
+        return {"loss": tf.reduce_sum(losses * _real(batch))}
+
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """Computes the loss of each row, and `tags` and `tag_ids` of its words.
+
+        Both are int32 [B, max_seq_length], -1 on padding; `tag_ids` are the right ones.
+        """
+        scores = self._scores(model, batch, None)
+        positions, right = batch["word_positions"], batch["tag_ids"]
+        return {
+            "tags": self._widen(model.tagger.decode(scores, positions)),
+            "tag_ids": self._widen(tf.where(positions > 0, right, -1)),
+            "loss": model.tagger.losses(scores, right, positions),
+        }
+
+    def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Scores entities as conlleval does; see metrics/tagging.py for the names.
+
+        `eval_loss` is a word's.
+        """
+        is_word = predictions["tag_ids"] >= 0
+        words = np.bincount(predictions["sentence_index"], is_word.sum(axis=1))
+        ends = np.cumsum(words[:-1]).astype(np.int64)
+        sides = (
+            [tags.tolist() for tags in np.split(self._named(predictions, name), ends)]
+            for name in ("tag_ids", "tags")
+        )
+        scores = metrics.compute(["entity_f1"], *sides)
+        loss = float(predictions["loss"].sum() / is_word.sum())
+        return {"eval_loss": loss} | {f"eval_{k}": v for k, v in scores.items()}
+
+    def tags(
+        self, predictions: Mapping[str, np.ndarray], text: TaggedText
+    ) -> np.ndarray:
+        """Returns the predicted tag of each word of a text, in its files' scheme."""
+        found = self._named(predictions, "tags")
+        return conll.convert(found, text.offsets, self.config.tag_scheme)
+
+    def describe_examples(self, rows: Sequence[int]) -> list[str]:
+        """Gives place and words of training sentences."""
+        text, path = self._train
+        found = []
+        for row in rows:
+            record = next(iter(tf.data.TFRecordDataset(path).skip(row).batch(1)))
+            sentence = int(self.feature_spec.parse(record)[0]["sentence_index"][0])
+            start, stop = text.offsets[sentence : sentence + 2]
+            words = " ".join(text.words[start:stop])
+            found.append(f"{text.path}, line {text.numbers[start]}: {words!r}")
+        return found
+
+    def _scores(self, model, batch, dropout_seed):
+        return model(
+            batch["input_ids"],
+            batch["input_mask"],
+            batch["word_positions"],
+            dropout_seed=dropout_seed,
+        )
+
+    def _widen(self, tags):
+        """Pads [B, W] with -1 to one width for all batches."""
+        width = self.config.max_seq_length
+        missing = width - tf.shape(tags)[1]
+        tags = tf.pad(tags, [[0, 0], [0, missing]], constant_values=-1)
+        return tf.ensure_shape(tags, [None, width])
+
+    def _named(self, predictions: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+        """The tags of all words in the order of the file, str [words]."""
+        tags = predictions[name]
+        return np.array(self.config.labels)[tags[tags >= 0]]
+
+
+def _words(batch: Batch) -> tf.Tensor:
+    """Words of each row, float32 [B]."""
+    return tf.reduce_sum(tf.cast(batch["word_positions"] > 0, tf.float32), axis=1)
+
+
+def _real(batch: Batch) -> tf.Tensor:
+    """1 for real rows, float32 [B]."""
+    return tf.cast(batch["is_real_example"], tf.float32)
