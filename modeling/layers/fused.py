@@ -15,7 +15,7 @@ import tensorflow as tf
 from modeling.layers import activations, base, dropout
 
 
-def _cluster(function: Callable) -> Callable:
+def cluster(function: Callable) -> Callable:
     """Compiles a function of tensors; its keyword arguments are constants."""
 
     @functools.cache
@@ -79,13 +79,13 @@ def _drop(x, rate, seed, site):
     return x if seed is None else dropout.drop(x, rate, seed, site)
 
 
-@_cluster
+@cluster
 def _bias_activation(x, bias, *, name):
     z = tf.cast(x, tf.float32) + bias
     return _narrow(activations.get_activation(name)(z), x.dtype)
 
 
-@_cluster
+@cluster
 def _bias_activation_grad(x, bias, dy, *, name):
     z = tf.cast(x, tf.float32) + bias
     with tf.GradientTape() as tape:
@@ -137,7 +137,7 @@ def _residual_sum(x, bias, residual, seed, site, rate):
     return x + tf.cast(residual, tf.float32)
 
 
-@_cluster
+@cluster
 def _residual_norm(x, bias, residual, gamma, beta, seed, site, *, rate, epsilon):
     z = _residual_sum(x, bias, residual, seed, site, rate)
     centred, variance = _normalized(z)
@@ -145,7 +145,7 @@ def _residual_norm(x, bias, residual, gamma, beta, seed, site, *, rate, epsilon)
     return _narrow(y, x.dtype)
 
 
-@_cluster
+@cluster
 def _residual_norm_grad(x, bias, residual, gamma, seed, site, dy, *, rate, epsilon):
     dy = tf.cast(dy, tf.float32)
     z = _residual_sum(x, bias, residual, seed, site, rate)
@@ -204,7 +204,7 @@ def bias_dropout_residual_norm(
     return op(x, *tensors)
 
 
-@_cluster
+@cluster
 def _sum_norm_dropout(
     words, types, positions, gamma, beta, seed, site, *, rate, epsilon, dtype
 ):
@@ -213,7 +213,7 @@ def _sum_norm_dropout(
     return _narrow(_drop(y, rate, seed, site), dtype)
 
 
-@_cluster
+@cluster
 def _sum_norm_dropout_grad(
     words, types, positions, gamma, seed, site, dy, *, rate, epsilon
 ):
@@ -276,7 +276,7 @@ def sum_norm_dropout(
     return op(words, types, positions, gamma, beta)
 
 
-@_cluster
+@cluster
 def _split_heads(mixed, offset, *, heads):
     """[B, S, 3H] -> query / sqrt(D), key and value, each [B, N, S, D], with biases."""
     batch, length, width = base.shape_list(mixed)
@@ -287,14 +287,14 @@ def _split_heads(mixed, offset, *, heads):
     return [_narrow(x, mixed.dtype) for x in (query * size**-0.5, key, value)]
 
 
-@_cluster
+@cluster
 def _add_bias(scores, bias):
     # float16's own softmax would sum in float16; bfloat16's sums in float32.
     dtype = tf.bfloat16 if scores.dtype == tf.bfloat16 else tf.float32
     return _narrow(tf.cast(scores, tf.float32) + bias, dtype)
 
 
-@_cluster
+@cluster
 def _dropout(probs, seed, site, *, rate):
     dropped = dropout.drop(tf.cast(probs, tf.float32), rate, seed, site)
     return _narrow(dropped, probs.dtype)
@@ -326,7 +326,7 @@ def dropped(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     return op(x)
 
 
-@_cluster
+@cluster
 def _softmax_grad(probs, ddropped, context, dcontext, seed, site, *, rate):
     """The sum of probs * dprobs over the keys is context * dcontext over D: shorter."""
     dtype = probs.dtype
