@@ -313,9 +313,15 @@ def _check_pair(
         )
 
 
-def files_text(
-    encoder: Mapping[str, int], merges: Iterable[Sequence[str]]
+def file_texts(
+    pieces: Iterable[str], merges: Iterable[tuple[str, str]]
 ) -> tuple[str, str]:
-    """Returns what the two files hold: the vocabulary's JSON and the merges' lines."""
-    lines = [_VERSION, *(" ".join(pair) for pair in merges)]
+    """Returns what TextEncoder's two files hold.
+
+    Args:
+      pieces: in the order of their ids.
+      merges: in the order they were learnt.
+    """
+    encoder = {piece: i for i, piece in enumerate(pieces)}
+    lines = [_VERSION, *map(" ".join, merges)]
     return json.dumps(encoder, ensure_ascii=False), "\n".join(lines) + "\n"

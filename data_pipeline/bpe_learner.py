@@ -31,13 +31,13 @@ class Vocabulary:
     """A learnt vocabulary, and how it does on the text it was learnt from.
 
     Attributes:
-      encoder: piece -> id.
+      pieces: in the order of their ids.
       merges: pairs of pieces, in the order they were learnt.
       tokens: pieces that the text makes.
       unknown: how many of them have no id.
     """
 
-    encoder: dict[str, int]
+    pieces: list[str]
     merges: list[tuple[str, str]]
     tokens: int
     unknown: int
@@ -85,15 +85,15 @@ def learn(words: Mapping[str, int], vocab_size: int, min_frequency: int) -> Voca
         )
     alphabet = [*letters, *(letter + END_OF_WORD for letter in letters)]
     merges = _merges(words, alphabet, room, min_frequency)
-    pieces = [UNK_TOKEN, *alphabet, *map("".join, merges), NEWLINE_TOKEN]
-    encoder = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    # Two merges may make the same piece.
+    pieces = dict.fromkeys([UNK_TOKEN, *alphabet, *map("".join, merges), NEWLINE_TOKEN])
     ranks = {pair: place for place, pair in enumerate(merges)}
     tokens = unknown = 0
     for word, count in words.items():
         spelt = merge(word, ranks)
         tokens += count * len(spelt)
-        unknown += count * sum(piece not in encoder for piece in spelt)
-    return Vocabulary(encoder, merges, tokens, unknown)
+        unknown += count * sum(piece not in pieces for piece in spelt)
+    return Vocabulary(list(pieces), merges, tokens, unknown)
 
 
 def _merges(
