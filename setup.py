@@ -23,6 +23,7 @@ setuptools.setup(
         "run_tagger",
         "run_pretraining",
         "extract_features",
+        "generate",
         "convert_checkpoint",
         "export_saved_model",
     ],

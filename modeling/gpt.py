@@ -164,31 +164,15 @@ class GptModel(base.Layer):
         hidden = tf.cast(hidden, self.compute_dtype)
         return tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)
 
-    def _lm_losses(self, sequence_output, input_ids, mask, table):
-        """Cross entropy of each token given those before it.
-
-        Args:
-          sequence_output: float [B, S, E].
-          input_ids: int [B, S].
-          mask: int [B, S], 1 = real.
-          table: see `lm_logits`.
-
-        Returns:
-          float32 [B, S - 1], of the tokens from the second to the last; 0 = padding.
-        """
-        hidden, labels, real = sequence_output[:, :-1], input_ids[:, 1:], mask[:, 1:]
-        if not self.fused:  # shapes may have to be static
-            hidden = tf.reshape(hidden, [-1, self.config.n_embd])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                tf.reshape(labels, [-1]), self.lm_logits(hidden, table)
-            )
-            return tf.reshape(losses, tf.shape(labels)) * tf.cast(real, tf.float32)
-        places = tf.where(real > 0)  # a row of logits is long: none for padding
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.gather_nd(labels, places),
-            self.lm_logits(tf.gather_nd(hidden, places), table),
+    def _lm_losses(self, hidden, input_ids, mask, table):
+        """Cross entropy of each token given those before it: float32 [B, S - 1]."""
+        return decoder.next_token_losses(
+            hidden,
+            input_ids,
+            mask,
+            lambda hidden: self.lm_logits(hidden, table),
+            gather=self.fused,
         )
-        return tf.scatter_nd(places, losses, tf.shape(labels, tf.int64))
 
     def initial_cache(self, batch_size: int, length: int) -> tuple[decoder.Cache, ...]:
         """Makes room for keys and values.
@@ -279,6 +263,7 @@ class GptClassifier(GptModel):
         R is 1. "sum": their features are added, as for the two orders of a pair whose
         similarity is asked for. "choice": each sequence gets a logit of its own, as
         for the answers to a question.
+      frozen_encoder: bool; True uses the decoder for features only: no dropout in it.
       name: str; the root's own name is no part of released names.
       **kwargs: `dtype`, `seed` and `fused`, see `GptModel`.
 
@@ -292,6 +277,7 @@ class GptClassifier(GptModel):
         num_outputs: int,
         *,
         combine: str = "single",
+        frozen_encoder: bool = False,
         name: str = base.ROOT_NAME,
         **kwargs,
     ):
@@ -304,6 +290,7 @@ class GptClassifier(GptModel):
         self._classify_id = config.special_id("_classify_")
         self.num_outputs = num_outputs
         self.combine = combine
+        self.frozen_encoder = frozen_encoder
         super().__init__(config, name=name, **kwargs)
 
     def build(self, input_shape=None):
@@ -317,6 +304,7 @@ class GptClassifier(GptModel):
         return super().get_config() | {
             "num_outputs": self.num_outputs,
             "combine": self.combine,
+            "frozen_encoder": self.frozen_encoder,
         }
 
     def call(
@@ -337,11 +325,12 @@ class GptClassifier(GptModel):
           `logits` float32 [B, num_outputs], for "choice" [B, R]; `lm_losses` float32
           [B, R], the mean cross entropy of each sequence's real tokens.
         """
-        table = self._table(dropout_seed)
+        seed = None if self.frozen_encoder else dropout_seed
+        table = self._table(seed)
         *lead, length = base.shape_list(input_ids)
         batch, sequences = lead if len(lead) == 2 else (lead[0], 1)
         ids = tf.reshape(input_ids, [-1, length])  # [B*R, S]
-        hidden = self._encode(ids, None, table, dropout_seed)["sequence_output"]
+        hidden = self._encode(ids, None, table, seed)["sequence_output"]
         # The first one. A padding example has none: its first position serves.
         ends = tf.argmax(ids == self._classify_id, axis=1, output_type=tf.int32)
         if input_mask is None:

@@ -4,6 +4,8 @@ It computes with BERT's parts. What differs is where the released scopes end, th
 position sees no later one, and that keys and values can be kept while text grows.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from modeling.layers import attention, base, dense, dropout, fused, transformer
@@ -278,3 +280,36 @@ def embed(table: tf.Tensor, input_ids: tf.Tensor, positions: tf.Tensor) -> tf.Te
         return tf.gather(table, input_ids) + tf.gather(table, positions), gradient
 
     return op(table)
+
+
+def next_token_losses(
+    hidden: tf.Tensor,
+    input_ids: tf.Tensor,
+    input_mask: tf.Tensor,
+    score: Callable[[tf.Tensor], tf.Tensor],
+    gather: bool,
+) -> tf.Tensor:
+    """Cross entropy of each token given those before it.
+
+    Args:
+      hidden: float [B, S, E].
+      input_ids: int [B, S].
+      input_mask: int [B, S], 1 = real, 0 = padding.
+      score: [M, E] -> float32 [M, V], logits of the next token.
+      gather: whether only real positions are scored, in shapes that are known when
+        running: a row of logits is long. False computes padding's too.
+
+    Returns:
+      float32 [B, S - 1], of the second to the last token; 0 where that is padding.
+    """
+    hidden, labels, real = hidden[:, :-1], input_ids[:, 1:], input_mask[:, 1:] > 0
+    if gather:
+        places = tf.where(real)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.gather_nd(labels, places), score(tf.gather_nd(hidden, places))
+        )
+        return tf.scatter_nd(places, losses, tf.shape(labels, tf.int64))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.reshape(labels, [-1]), score(tf.reshape(hidden, [-1, hidden.shape[-1]]))
+    )
+    return tf.where(real, tf.reshape(losses, tf.shape(labels)), 0.0)

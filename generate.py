@@ -1,0 +1,127 @@
+"""Continues prompts with GPT.
+
+python generate.py --init_checkpoint=gpt --prompt="the prime minister said" \
+    --temperature=0.8 --top_k=40
+"""
+
+import json
+import sys
+
+import tensorflow as tf
+from absl import app, flags
+
+import common_flags
+import modeling
+from data_pipeline import sentences, tfrecord
+from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
+from training.generation import GenerationConfig, Generator
+
+FLAGS = flags.FLAGS
+
+common_flags.define_model_flags()
+flags.DEFINE_multi_string(
+    "prompt", None, "What to continue; may be given often. '': a new document."
+)
+flags.DEFINE_string("input_file", None, "Prompts, one a line; instead of --prompt.")
+flags.DEFINE_string(
+    "output_file",
+    None,
+    "JSON lines of prompt and text, complete when it appears. Default: the terminal.",
+)
+flags.DEFINE_integer("max_new_tokens", 64, "Tokens of the longest text, prompt apart.")
+flags.DEFINE_float("temperature", 1.0, "Divides the scores; 0: always the best token.")
+flags.DEFINE_integer("top_k", 0, "Only so many best tokens may be chosen; 0: all.")
+flags.DEFINE_float(
+    "top_p", 1.0, "Only the best tokens that cover this probability may be chosen."
+)
+flags.DEFINE_integer("seed", 0, "The same seed gives the same texts in any batches.")
+flags.DEFINE_integer("batch_size", 8, "Texts written at a time.")
+flags.DEFINE_integer("num_samples", 1, "Texts for each prompt.", 1)
+flags.DEFINE_bool(
+    "stop_at_newline",
+    True,
+    "Whether a text ends at a newline token, which ends documents in training data.",
+)
+flags.DEFINE_bool(
+    "stream",
+    None,
+    "Whether to show every token at once. Default: for one text on a terminal.",
+)
+flags.mark_flag_as_required("init_checkpoint")
+
+
+def _prompts() -> list[str]:
+    if (FLAGS.prompt is None) == (FLAGS.input_file is None):
+        raise ValueError("give --prompt or --input_file, one of the two")
+    prompts = FLAGS.prompt or list(sentences.read_lines(FLAGS.input_file))
+    return [prompt for prompt in prompts for _ in range(FLAGS.num_samples)]
+
+
+def _encode(tokenizer: TextEncoder, prompts: list[str]) -> list[list[int]]:
+    """A prompt without a token starts a document: behind the end of the one before."""
+    start = tokenizer.encoder.get(NEWLINE_TOKEN)
+    encoded = tokenizer.encode(prompts)
+    if start is None and not all(encoded):
+        number = encoded.index([]) + 1
+        raise ValueError(
+            f"prompt {number} has no token, and the vocabulary has no newline to start "
+            "a document with"
+        )
+    return [ids or [start] for ids in encoded]
+
+
+def _stream(generator: Generator, tokenizer: TextEncoder, ids: list[int]) -> None:
+    """Prints a text while it grows; a space comes with the word behind it."""
+    seen, shown = [], 0
+    for token in generator.stream(ids):
+        seen.append(token)
+        text = tokenizer.decode(seen)
+        print(text[shown:], end="", flush=True)
+        shown = len(text)
+    print()
+
+
+def main(_) -> None:
+    """Reads flags and prompts, loads the model and writes the texts."""
+    system = common_flags.system()
+    if system.model_type != "gpt":
+        raise ValueError(f"--init_checkpoint holds {system.model_type}, wanted gpt")
+    prompts = _prompts()
+    one = len(prompts) == 1 and not FLAGS.output_file
+    if FLAGS.stream and not one:
+        raise ValueError("--stream shows one text, of one prompt; not --output_file")
+    config = GenerationConfig(
+        max_new_tokens=FLAGS.max_new_tokens,
+        temperature=FLAGS.temperature,
+        top_k=FLAGS.top_k,
+        top_p=FLAGS.top_p,
+        seed=FLAGS.seed,
+        batch_size=FLAGS.batch_size,
+    )
+    tokenizer = system.tokenizer()
+    encoded = _encode(tokenizer, prompts)
+    model = system.build_encoder()
+    stop = tokenizer.encoder.get(NEWLINE_TOKEN) if FLAGS.stop_at_newline else None
+    generator = Generator(model, config, stop)
+    system.initialize(modeling.named_variables(model), None)
+
+    if FLAGS.stream or (FLAGS.stream is None and one and sys.stdout.isatty()):
+        print(prompts[0], end=" ", flush=True)
+        _stream(generator, tokenizer, encoded[0])
+        return
+    texts = map(tokenizer.decode, generator.generate(encoded))
+    if not FLAGS.output_file:
+        for prompt, text in zip(prompts, texts, strict=True):
+            print(f"{prompt} {text}", flush=True)
+        return
+    with (
+        tfrecord.atomic_path(FLAGS.output_file) as path,
+        tf.io.gfile.GFile(path, "w") as file,
+    ):
+        for prompt, text in zip(prompts, texts, strict=True):
+            line = {"prompt": prompt, "text": text}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,202 @@
+"""Writes on from prompts, one token after the other, at a cost linear in their number.
+
+prompts -> batches -> the prompt's keys and values -> token -> its keys and values ...
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from modeling import GptModel
+from modeling.layers import sampling
+
+_ENDED = -1  # stands for the tokens behind the end of a text
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """How texts are written.
+
+    Attributes:
+      max_new_tokens: the longest text, without its prompt.
+      temperature: divides the scores; 0 = always the best token.
+      top_k: tokens that may be chosen; 0 = all.
+      top_p: share of the probability that those which may be chosen cover.
+      seed: with a text's number and a token's position it decides the token.
+      batch_size: texts written at a time.
+
+    Raises:
+      ValueError: an impossible value.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    batch_size: int = 8
+
+    def __post_init__(self):
+        limits = {
+            "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
+            "temperature": (0 <= self.temperature < float("inf"), "0 or more"),
+            "top_k": (self.top_k >= 0, "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "more than 0, at most 1"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+        }
+        for name, (fits, wanted) in limits.items():
+            if not fits:
+                raise ValueError(f"--{name}={getattr(self, name)}; wanted {wanted}")
+
+
+class Generator:
+    """Continues sequences of tokens."""
+
+    def __init__(
+        self, model: GptModel, config: GenerationConfig, stop_id: int | None = None
+    ):
+        """Traces nothing yet.
+
+        Args:
+          model: its language model chooses among the tokens of the vocabulary; special
+            tokens and positions, though they are rows of its softmax, are no text.
+          config: see GenerationConfig.
+          stop_id: the token that ends a text and is no part of it; None = nothing does.
+
+        Raises:
+          ValueError: `max_new_tokens` leaves no room for a prompt.
+        """
+        n_ctx = model.config.n_ctx
+        if config.max_new_tokens >= n_ctx:
+            raise ValueError(
+                f"--max_new_tokens={config.max_new_tokens}; wanted less than n_ctx="
+                f"{n_ctx}, the model's longest sequence, which a prompt is part of"
+            )
+        self.config = config
+        self._model = model
+        self._stop_id = _ENDED if stop_id is None else stop_id
+        ids, count = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)
+        row = tf.TensorSpec([None], tf.int32)
+        cache = tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, x.shape[1], None, x.shape[3]], x.dtype),
+            model.initial_cache(1, 1),
+        )
+        # Any number of rows and any length is one graph; autograph has nothing to do.
+        self._start = tf.function(
+            self._start_eager, input_signature=[ids, row, row], autograph=False
+        )
+        self._extend = tf.function(
+            self._extend_eager,
+            input_signature=[row, row, row, cache, count],
+            autograph=False,
+        )
+
+    def generate(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Continues every prompt.
+
+        Args:
+          prompts: tokens, at least one each; the longest ones lose their beginning, so
+            that prompt and text have room in `n_ctx`; a warning says how many do.
+
+        Yields:
+          The new tokens of each prompt, in the order of the prompts.
+
+        Raises:
+          ValueError: an empty prompt; names its number.
+        """
+        prompts = self._cut(prompts)
+        for first in range(0, len(prompts), self.config.batch_size):
+            batch = prompts[first : first + self.config.batch_size]
+            chunks = self._chunks(batch, first, self.config.max_new_tokens)
+            for row in np.concatenate(list(chunks), axis=1):
+                yield row[row != _ENDED].tolist()
+
+    def stream(self, prompt: Sequence[int]) -> Iterator[int]:
+        """Continues one prompt, as `generate` would.
+
+        Yields:
+          Each token as soon as it is chosen.
+        """
+        for chunk in self._chunks(self._cut([prompt]), 0, 1):
+            if chunk[0, 0] != _ENDED:
+                yield int(chunk[0, 0])
+
+    def _cut(self, prompts):
+        room = self._model.config.n_ctx - self.config.max_new_tokens
+        for number, prompt in enumerate(prompts):
+            if not len(prompt):
+                raise ValueError(f"prompt {number + 1} has no token to start from")
+        long = [len(prompt) - room for prompt in prompts if len(prompt) > room]
+        if long:
+            logging.warning(
+                "%d of %d prompts lost their beginning, %d tokens in all: n_ctx=%d "
+                "less --max_new_tokens=%d leaves room for %d",
+                len(long),
+                len(prompts),
+                sum(long),
+                self._model.config.n_ctx,
+                self.config.max_new_tokens,
+                room,
+            )
+        return [list(prompt)[-room:] for prompt in prompts]
+
+    def _chunks(self, prompts, first, size) -> Iterator[np.ndarray]:
+        """Yields int32 [B, at most `size`], the new tokens, until all texts end."""
+        lengths = np.array([len(prompt) for prompt in prompts], np.int32)
+        ids = np.zeros([len(prompts), lengths.max()], np.int32)
+        for row, prompt in zip(ids, prompts, strict=True):
+            row[: len(prompt)] = prompt
+        rows = tf.range(first, first + len(prompts))
+        token, cache = self._start(ids, lengths, rows)
+        yield token.numpy()[:, None]
+        position, left = tf.constant(lengths), self.config.max_new_tokens - 1
+        while left > 0 and np.any(token.numpy() != _ENDED):
+            count = min(size, left)
+            new, token, cache = self._extend(token, position, rows, cache, count)
+            yield new.numpy()
+            position, left = position + count, left - count
+
+    def _start_eager(self, ids, lengths, rows):
+        """Reads the prompts [B, T]; returns the first new token [B] and the cache."""
+        batch, longest = tf.unstack(tf.shape(ids))
+        room = longest + self.config.max_new_tokens - 1  # the last token is not read
+        cache = self._model.initial_cache(batch, room)
+        hidden, cache = self._model.step(ids, cache, tf.zeros_like(lengths))
+        last = tf.gather(hidden, lengths - 1, batch_dims=1)
+        return self._choose(last, lengths, rows), cache
+
+    def _extend_eager(self, token, position, rows, cache, count):
+        """Reads a token of each row and chooses the next, up to `count` times."""
+
+        def unfinished(step, token, *_):
+            return (step < count) & tf.reduce_any(token != _ENDED)
+
+        def advance(step, token, cache, chosen):
+            read = tf.maximum(token, 0)[:, None]
+            hidden, cache = self._model.step(read, cache, position + step)
+            new = self._choose(hidden[:, 0], position + step + 1, rows)
+            new = tf.where(token == _ENDED, _ENDED, new)
+            return step + 1, new, cache, chosen.write(step, new)
+
+        chosen = tf.TensorArray(tf.int32, count, element_shape=[None])
+        start = (tf.constant(0), token, cache, chosen)
+        steps, token, cache, chosen = tf.while_loop(unfinished, advance, start)
+        return tf.transpose(chosen.stack()[:steps]), token, cache
+
+    def _choose(self, hidden, position, rows):
+        """Draws the tokens [B] at `position` [B] from hidden [B, E]."""
+        logits = self._model.lm_logits(hidden)[:, : self._model.config.n_vocab]
+        config = self.config
+        # Of its own for every text and position, whatever the batch.
+        numbers = tf.cast(rows, tf.int64) * self._model.config.n_ctx
+        numbers += tf.cast(position, tf.int64)
+        seeds = tf.stack(
+            [tf.fill(tf.shape(numbers), np.int64(config.seed)), numbers], 1
+        )
+        token = sampling.sample(
+            logits, seeds, config.temperature, config.top_k, config.top_p
+        )
+        return tf.where(token == self._stop_id, _ENDED, token)
