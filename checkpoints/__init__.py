@@ -1,10 +1,11 @@
 """Checkpoints of several origins, recognised by their contents and loaded strictly.
 
 One foreign format a file, over one table engine (`mapping`). Tensors go by the names
-that google-research/bert released, and come as float32 arrays, one at a time.
+of the authors' TensorFlow variables, and come as float32 arrays, one at a time.
 """
 
-from checkpoints.loading import LoadReport, initialize
+from checkpoints.gpt import embedding_rows
+from checkpoints.loading import LoadReport, Rows, initialize
 from checkpoints.mapping import Checkpoint, CheckpointError
 from checkpoints.recognition import (
     FORMATS,
@@ -12,6 +13,7 @@ from checkpoints.recognition import (
     open_checkpoint,
     read_config,
     save_as,
+    save_beside,
 )
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "LoadReport",
+    "Rows",
     "check_sizes",
+    "embedding_rows",
     "initialize",
     "open_checkpoint",
     "read_config",
     "save_as",
+    "save_beside",
 ]

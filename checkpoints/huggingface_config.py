@@ -3,7 +3,7 @@
 Beware: `"hidden_act": "gelu"` is the erf form there, the tanh form in Google's files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from checkpoints.mapping import CheckpointError
@@ -32,7 +32,7 @@ _REQUIRED = {
     "pruned_heads": {},
 }
 # Keys that change neither weights nor architecture.
-_IGNORED = frozenset(
+IGNORED = frozenset(
     """
     _name_or_path name_or_path _attn_implementation _attn_implementation_autoset
     _commit_hash architectures attn_implementation transformers_version
@@ -69,16 +69,7 @@ def from_dict(values: Mapping[str, Any], source: str) -> BertConfig:
       ValueError: a key that is unknown or missing, or whose value means another
         architecture; the message names `source` and the key.
     """
-    ours = {}
-    for key, value in values.items():
-        if key in _REQUIRED:
-            wanted = _REQUIRED[key]
-            if value != wanted and not (value is None and not wanted):
-                raise CheckpointError(
-                    f"{source}: {key} is {value!r}, wanted {wanted!r}"
-                )
-        elif key not in _IGNORED:
-            ours[key] = value
+    ours = model_keys(values, _REQUIRED, IGNORED, source)
     ours.setdefault("layer_norm_eps", 1e-12)  # older files have it as the default
     act = ours.get("hidden_act")
     if act not in (None, *_ACTIVATIONS):
@@ -88,6 +79,31 @@ def from_dict(values: Mapping[str, Any], source: str) -> BertConfig:
     if act is not None:
         ours["hidden_act"] = _ACTIVATIONS[act]
     return BertConfig.from_dict(ours, source=source)
+
+
+def model_keys(
+    values: Mapping[str, Any],
+    required: Mapping[str, Any],
+    ignored: Collection[str],
+    source: str,
+) -> dict[str, Any]:
+    """Returns the keys of config.json that are a model's own.
+
+    Args:
+      values: the content of config.json.
+      required: key -> the value that it must have if it is there.
+      ignored: keys that change neither weights nor architecture.
+      source: the file, for messages.
+
+    Raises:
+      CheckpointError: a required key has another value.
+    """
+    for key, wanted in required.items():
+        value = values.get(key, wanted)
+        if value != wanted and not (value is None and not wanted):
+            raise CheckpointError(f"{source}: {key} is {value!r}, wanted {wanted!r}")
+    skipped = {*required, *ignored}
+    return {key: value for key, value in values.items() if key not in skipped}
 
 
 def to_dict(

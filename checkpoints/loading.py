@@ -1,6 +1,7 @@
 """Variables from a checkpoint: every one filled or listed as new, with the reason."""
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,36 @@ _NAMES_SHOWN = 4  # of the tensors that share a reason; an optimizer leaves hund
 
 
 @dataclasses.dataclass(frozen=True)
+class Rows:
+    """Which row of a table in the file each row of a variable is.
+
+    Attributes:
+      source: int [rows of the variable], a row of the file; -1 = it has none, and the
+        variable's own initial value stays.
+      reason: why there are rows of which the file has none.
+    """
+
+    source: np.ndarray
+    reason: str
+
+    def added(self, name: str) -> dict[str, str]:
+        """Returns the rows that the file has not, as `name[from:to]` -> reason."""
+        return dict.fromkeys(_runs(name, self.source < 0), self.reason)
+
+    def dropped(self, name: str, num_rows: int) -> dict[str, str]:
+        """Returns which of the file's `num_rows` rows are not used, likewise."""
+        unused = ~np.isin(np.arange(num_rows), self.source)
+        return dict.fromkeys(_runs(name, unused), "the model has no such rows")
+
+
+@dataclasses.dataclass(frozen=True)
 class LoadReport:
     """What `initialize` did.
 
     Attributes:
       loaded: names of the variables that were filled.
       new: variable, or its added rows as `name[from:to]` -> reason.
-      ignored: tensor in the file -> reason.
+      ignored: tensor in the file, or rows of it that have no place -> reason.
     """
 
     loaded: tuple[str, ...]
@@ -35,6 +59,7 @@ def initialize(
     new: Mapping[str, str],
     unused: Mapping[str, str],
     resize_vocab: bool = False,
+    rows: Mapping[str, Rows] = types.MappingProxyType({}),
 ) -> LoadReport:
     """Fills `variables`; nothing is assigned unless all of it fits.
 
@@ -46,6 +71,7 @@ def initialize(
       unused: regular expression over names in the file that are never read -> reason.
       resize_vocab: whether a model with more vocabulary rows than the file keeps its
         own initial values in the rows that the file lacks.
+      rows: name -> where the variable's rows are in the file, if not one for one.
 
     Returns:
       What was loaded, is new, was ignored; also logged.
@@ -60,18 +86,21 @@ def initialize(
         f"extra: {name} {list(in_file[name])} is in the file only"
         for name in sorted(set(in_file) - set(shapes))
     ]
+    if resize_vocab:
+        rows = {**_added_at_the_end(shapes, checkpoint), **rows}
     loaded, fresh = [], {}
     for name, shape in shapes.items():
         found, reason = in_file.get(name), find_reason(new, name)
+        if found and name in rows:
+            fresh |= rows[name].added(name)
+            ignored |= rows[name].dropped(name, found[0])
+            found = (len(rows[name].source), *found[1:])
         if found is None and reason is None:
             problems.append(f"missing: {name} {list(shape)} is in the model only")
         elif found is None:
             fresh[name] = reason
         elif found == shape:
             loaded.append(name)
-        elif resize_vocab and _is_longer(name, shape, checkpoint):
-            loaded.append(name)
-            fresh[f"{name}[{found[0]}:{shape[0]}]"] = "rows added by resize_vocab"
         else:
             problems.append(
                 f"wrong shape: {name} is {list(found)} in the file, "
@@ -79,7 +108,7 @@ def initialize(
             )
     raise_problems(problems, checkpoint.path)
     for name in loaded:
-        _assign(variables[name], checkpoint.read(name))
+        _assign(variables[name], checkpoint.read(name), rows.get(name))
     report = LoadReport(tuple(loaded), fresh, ignored)
     _log(report, checkpoint)
     return report
@@ -99,12 +128,24 @@ def _split_unused(
     return offered, ignored
 
 
-def _is_longer(name: str, shape: tuple[int, ...], checkpoint: Checkpoint) -> bool:
-    """Tells whether a variable is a vocabulary tensor with more rows than the file."""
-    old = checkpoint.shapes.get(name, ())
-    return (
-        name in checkpoint.vocab_tensors and shape[1:] == old[1:] and shape[0] > old[0]
-    )
+def _added_at_the_end(
+    shapes: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint
+) -> dict[str, Rows]:
+    """Rows of the vocabulary tensors that are longer in the model than in the file."""
+    rows = {}
+    for name in checkpoint.vocab_tensors & set(shapes):
+        old, shape = checkpoint.shapes.get(name, ()), shapes[name]
+        if shape[1:] == old[1:] and shape[0] > old[0]:
+            source = np.arange(shape[0])
+            source[old[0] :] = -1
+            rows[name] = Rows(source, "rows added by resize_vocab")
+    return rows
+
+
+def _runs(name: str, mask: np.ndarray) -> list[str]:
+    """Names each run of rows where bool [rows] `mask` is true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
+    return [f"{name}[{start}:{stop}]" for start, stop in edges.reshape(-1, 2)]
 
 
 def _hint(
@@ -122,11 +163,12 @@ def _hint(
     return text
 
 
-def _assign(variable: Any, value: np.ndarray) -> None:
-    if len(value) != variable.shape[0]:
-        rows = np.array(tf.convert_to_tensor(variable))
-        rows[: len(value)] = value
-        value = rows
+def _assign(variable: Any, value: np.ndarray, rows: Rows | None) -> None:
+    if rows is not None:
+        table = np.array(tf.convert_to_tensor(variable))
+        known = rows.source >= 0
+        table[known] = value[rows.source[known]]
+        value = table
     variable.assign(value)
 
 

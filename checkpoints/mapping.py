@@ -215,7 +215,7 @@ class Checkpoint:
     """An opened checkpoint: names and shapes now, tensors when asked for.
 
     Attributes:
-      format: `google_bert` or `huggingface`.
+      format: one of FORMATS, or `tensorflow` for a training folder of GPT.
       path: TF prefix, or the file (index file when sharded) of weights.
       shapes: our name -> shape.
       ignored: name in the file -> reason.

@@ -1,22 +1,33 @@
 """Which format a path holds, told by its contents; and from any format to any."""
 
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
 from checkpoints import (
     files,
     google_bert,
+    gpt,
     huggingface,
     huggingface_config,
+    huggingface_gpt,
+    openai_gpt,
     safetensors_files,
+    tensorflow_files,
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert import BertConfig
+from modeling.gpt_config import GptConfig
 
-FORMATS = ("google_bert", "huggingface")
+FORMATS = ("google_bert", "huggingface", "openai_gpt")
 _WORDS = "bert/embeddings/word_embeddings"
+_SAVERS = {
+    (BertConfig, "google_bert"): google_bert.save_folder,
+    (BertConfig, "huggingface"): huggingface.save,
+    (GptConfig, "huggingface"): huggingface_gpt.save,
+    (GptConfig, "openai_gpt"): openai_gpt.save,
+}
 
 
 def open_checkpoint(path: str) -> Checkpoint:
@@ -25,7 +36,8 @@ def open_checkpoint(path: str) -> Checkpoint:
     Args:
       path: a TF prefix (`.index` or not), a folder with a TF checkpoint (Google's
         archive, or a training folder: its newest), a Hugging Face folder, a
-        .safetensors file, or the index file of sharded ones.
+        .safetensors file, or the index file of sharded ones, OpenAI's folder of GPT,
+        or its params_shapes.json.
 
     Returns:
       The checkpoint; no tensor has been read.
@@ -35,9 +47,9 @@ def open_checkpoint(path: str) -> Checkpoint:
       ValueError: its config has an unknown, missing or impossible key.
     """
     path = os.fspath(path)
-    prefix = google_bert.prefix_of(path)
+    prefix = tensorflow_files.prefix_of(path)
     if prefix is not None:
-        checkpoint = google_bert.open_checkpoint(prefix)
+        checkpoint = _open_tensorflow(prefix)
     elif tf.io.gfile.isdir(path):
         checkpoint = _open_folder(path)
     elif tf.io.gfile.exists(path):
@@ -49,14 +61,22 @@ def open_checkpoint(path: str) -> Checkpoint:
 
 
 def _open_folder(folder: str) -> Checkpoint:
-    prefix = google_bert.find_prefix(folder)
-    weights = safetensors_files.find_weights(folder)
-    if prefix and weights:
-        raise CheckpointError(f"{folder}: holds {prefix}.index and {weights}; name one")
+    prefix = tensorflow_files.find_prefix(folder)
+    found = [
+        path
+        for path in (
+            prefix and f"{prefix}.index",
+            safetensors_files.find_weights(folder),
+            files.find(folder, openai_gpt.SHAPES),
+        )
+        if path
+    ]
+    if len(found) > 1:
+        raise CheckpointError(f"{folder}: holds {' and '.join(found)}; name one")
     if prefix:
-        return google_bert.open_checkpoint(prefix)
-    if weights:
-        return huggingface.open_checkpoint(weights)
+        return _open_tensorflow(prefix)
+    if found:
+        return _open_file(found[0])
     names = sorted(tf.io.gfile.listdir(folder))
     for name in names:
         if name.startswith("pytorch_model"):
@@ -64,10 +84,21 @@ def _open_folder(folder: str) -> Checkpoint:
     _refuse(folder, f"a folder with {', '.join(names[:10]) or 'nothing in it'}")
 
 
+def _open_tensorflow(prefix: str) -> Checkpoint:
+    """Opens tensors that are stored by our names, as the config beside them says."""
+    if files.find(os.path.dirname(prefix), gpt.CONFIG):
+        return gpt.open_trained(prefix)
+    return google_bert.open_checkpoint(prefix)
+
+
 def _open_file(path: str) -> Checkpoint:
     with tf.io.gfile.GFile(path, "rb") as reader:
         head = reader.read(9)
+    if head[:1] == b"[":  # a JSON list
+        return openai_gpt.open_checkpoint(path)
     if head[:1] == b"{" or head[8:] == b"{":  # JSON; its length, then JSON
+        if huggingface_gpt.is_gpt(safetensors_files.list_tensors(path)):
+            return huggingface_gpt.open_checkpoint(path)
         return huggingface.open_checkpoint(path)
     if head.startswith((b"PK\x03\x04", b"\x80")):  # torch.save's archive; a bare pickle
         safetensors_files.refuse_pickle(path)
@@ -77,46 +108,77 @@ def _open_file(path: str) -> Checkpoint:
 def _refuse(path: str, got: str) -> NoReturn:
     raise CheckpointError(
         f"{path}: got {got}; wanted a TensorFlow checkpoint (prefix, or folder with "
-        f"*.index) or Hugging Face weights ({safetensors_files.WEIGHTS}, "
-        f"{safetensors_files.INDEX})"
+        f"*.index), Hugging Face weights ({safetensors_files.WEIGHTS}, "
+        f"{safetensors_files.INDEX}) or OpenAI's GPT ({openai_gpt.SHAPES})"
     )
 
 
 def check_sizes(checkpoint: Checkpoint) -> None:
-    """Checks that the config is of these weights, where both are known.
+    """Checks that config and vocabulary are of these weights, where they are known.
 
     Raises:
-      CheckpointError: the word embeddings have another shape than the config says.
+      CheckpointError: the embeddings have another shape than the config says; GPT's
+        vocabulary has another size.
     """
-    config, found = checkpoint.config, checkpoint.shapes.get(_WORDS)
-    if config is None or found is None:
+    config = checkpoint.config
+    if isinstance(config, BertConfig):
+        name, wanted = _WORDS, (config.vocab_size, config.hidden_size)
+        keys = "vocab_size and hidden_size"
+    elif isinstance(config, GptConfig):
+        name, wanted = gpt.EMBEDDINGS, (config.num_rows, config.n_embd)
+        keys = "n_vocab + n_special + n_ctx and n_embd"
+    else:
         return
-    wanted = (config.vocab_size, config.hidden_size)
-    if found != wanted:
+    found = checkpoint.shapes.get(name)
+    if found not in (None, wanted):
         raise CheckpointError(
-            f"{checkpoint.path}: {_WORDS} is {list(found)}, but vocab_size and "
-            f"hidden_size of the config are {list(wanted)}; is --bert_config_file "
-            "another model's?"
+            f"{checkpoint.path}: {name} is {list(found)}, but {keys} of the config are "
+            f"{list(wanted)}; is --bert_config_file another model's?"
         )
+    if isinstance(config, GptConfig) and checkpoint.vocab_file:
+        gpt.check_vocab(checkpoint.path, config, checkpoint.vocab_file)
 
 
-def read_config(path: str) -> BertConfig:
-    """Reads Google's bert_config.json or Hugging Face's config.json.
+def read_config(path: str) -> BertConfig | GptConfig:
+    """Reads a config: Google's, Hugging Face's, or GPT's with train.py's names.
 
     Args:
-      path: either; Hugging Face's has `model_type`, `architectures` or
-        `transformers_version`.
+      path: bert_config.json, gpt_config.json, or a config.json of Hugging Face, which
+        has `model_type`, `architectures` or `transformers_version`.
 
     Returns:
-      The config; `gelu` is the tanh form in Google's, the erf form in Hugging Face's.
+      The config; BERT's `gelu` is the tanh form in Google's, the erf form in Hugging
+      Face's. GPT's is the tanh form in both.
 
     Raises:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
     values = files.read_json(path)
+    if "n_vocab" in values or values.get("model_type") == "gpt":
+        return GptConfig.from_dict(values, source=path)
+    if "n_embd" in values:
+        return huggingface_gpt.from_dict(values, path)
     if huggingface_config.MARKS & set(values):
         return huggingface_config.from_dict(values, path)
     return BertConfig.from_dict(values, source=path)
+
+
+def save_beside(
+    folder: str,
+    config: BertConfig | GptConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+) -> None:
+    """Writes what stands beside the weights in a training folder.
+
+    Args:
+      folder: is made.
+      config: the model's.
+      vocab_file: to copy, GPT's with its merges; None for none.
+      do_lower_case: what the tokenizer must do; None if not known.
+    """
+    module = gpt if isinstance(config, GptConfig) else google_bert
+    module.save_beside(folder, config, vocab_file, do_lower_case)
 
 
 def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
@@ -129,29 +191,36 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
 
     Raises:
       CheckpointError: the folder has files; no config or vocabulary; tensors that are
-        not known to one of the two formats.
+        not known to one of the two formats; a format of another kind of model.
     """
     if tf.io.gfile.exists(folder) and tf.io.gfile.listdir(folder):
         raise CheckpointError(f"{folder}: not empty; nothing was written")
-    beside = {
+    wanted = {
         "bert_config_file": checkpoint.config,
         "vocab_file": checkpoint.vocab_file,
     }
     problems = [
         f"none is beside the weights: give --{flag}"
-        for flag, value in beside.items()
+        for flag, value in wanted.items()
         if value is None
     ]
+    config = checkpoint.config
+    known = [name for kind, name in _SAVERS if isinstance(config, kind)]
+    if config is not None and output_format not in known:
+        problems.append(
+            f"a {type(config).__name__} model cannot be written as {output_format}, "
+            f"only as {' or '.join(known)}"
+        )
     problems += [
-        f"extra: {name} {list(shape)}: not a tensor of BERT that is known here"
+        f"extra: {name} {list(shape)}: not a tensor that is known here"
         for name, shape in checkpoint.unknown.items()
     ]
     raise_problems(problems, checkpoint.path)
     check_sizes(checkpoint)
     tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
-    found = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
-    if output_format == "huggingface":
-        labels = checkpoint.labels if "output_bias" in tensors else None
-        huggingface.save(folder, tensors, *found, labels=labels)
-    else:
-        google_bert.save_folder(folder, tensors, *found)
+    save = _SAVERS[type(config), output_format]
+    options: dict[str, Any] = {}
+    if save is huggingface.save and "output_bias" in tensors:
+        options["labels"] = checkpoint.labels
+    beside = (config, checkpoint.vocab_file, checkpoint.do_lower_case)
+    save(folder, tensors, *beside, **options)

@@ -1,0 +1,240 @@
+"""ELMo's files (allenai/bilm-tf): options.json with weights in HDF5, or TF1's `lm/`.
+
+A training run leaves a TF1 checkpoint, whose names are ours. The releases, and what
+dump_weights.py makes of a run, are HDF5 for inference: other names, and no softmax.
+"""
+
+import dataclasses
+import io
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from checkpoints import files, tensorflow_files
+from checkpoints.mapping import (
+    Checkpoint,
+    CheckpointError,
+    Field,
+    Rule,
+    Table,
+    choose_sources,
+    find_reason,
+    raise_problems,
+)
+from modeling.elmo import SCOPE
+from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
+
+CONFIG = "options.json"
+WEIGHTS = "lm_weights.hdf5"
+MAGIC = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
+# Tensors with one row a word.
+VOCAB_TENSORS = frozenset({"lm/embedding", "lm/softmax/W", "lm/softmax/b"})
+_CHARACTERS = f"{SCOPE}/char_embed"
+_IGNORED = {
+    r".*/Adagrad(_\d+)?": "optimizer slot",
+    r"train_perplexity": "perplexity of the training that wrote the file",
+}
+
+
+def _table(num_layers: int) -> Table:
+    """The names in HDF5 and ours; TF1 leaves out the stack's scopes of one layer."""
+    theirs = "RNN_{d}/RNN/MultiRNNCell/Cell{n}/LSTMCell/"
+    ours = "lm/RNN_{d}/rnn/multi_rnn_cell/cell_{n}/lstm_cell/"
+    if num_layers == 1:
+        theirs = theirs.replace("{n}", "0")
+        ours = "lm/RNN_{d}/rnn/lstm_cell/"
+    cell = [
+        Rule(theirs + "W_0", ours + "kernel"),
+        Rule(theirs + "B", ours + "bias"),
+        Rule(theirs + "W_P_0", ours + "projection/kernel"),
+    ]
+    same = ["char_embed", "embedding", "CNN/{part}_cnn_{n}", "CNN_proj/{part}_proj"]
+    same += ["CNN_high_{n}/{part}_{kind}"]
+    return Table(
+        rules=[*cell, *(Rule(name, f"{SCOPE}/{name}") for name in same)],
+        fields={
+            "d": Field("[01]"),
+            "n": Field(r"\d+"),
+            "part": Field("[Wb]"),
+            "kind": Field("carry|transform"),
+        },
+        ignored={},
+    )
+
+
+def open_checkpoint(path: str) -> Checkpoint:
+    """Opens weights in HDF5; nothing in the file is executed.
+
+    Args:
+      path: the file. options.json is sought beside it, or `<name>_options.json` for
+        `<name>_weights.hdf5`, the releases' naming; so is vocab.txt.
+
+    Returns:
+      The checkpoint; no tensor has been read.
+
+    Raises:
+      CheckpointError: damaged, or `char_embed` has not 261 rows; names the file.
+    """
+    shapes = _list_datasets(path)
+    num_layers = 2 if any("/Cell1/" in name for name in shapes) else 1
+    matched = _table(num_layers).match(shapes)
+    sources, ignored = choose_sources(matched, lambda name: _read(path, name), path)
+    checkpoint = Checkpoint(
+        format="bilm",
+        path=path,
+        shapes={ours: shapes[source.name] for ours, source in sources.items()},
+        ignored=matched.ignored | ignored,
+        unknown={name: shapes[name] for name in matched.unknown},
+        labels=None,
+        reader=lambda ours: _read(path, sources[ours].name),
+        **beside(path),
+    )
+    _check_characters(checkpoint)
+    return checkpoint
+
+
+def open_trained(prefix: str) -> Checkpoint:
+    """Opens a TF1 checkpoint of bilm-tf, or of a training folder.
+
+    Args:
+      prefix: path without `.index`; options.json and vocab.txt are sought beside it.
+
+    Raises:
+      CheckpointError: see `tensorflow_files.open_checkpoint` and `open_checkpoint`.
+    """
+    checkpoint = tensorflow_files.open_checkpoint(
+        prefix, format="tensorflow", **beside(prefix)
+    )
+    reasons = {name: find_reason(_IGNORED, name) for name in checkpoint.shapes}
+    ignored = {name: reason for name, reason in reasons.items() if reason}
+    checkpoint = dataclasses.replace(
+        checkpoint,
+        shapes={k: v for k, v in checkpoint.shapes.items() if k not in ignored},
+        ignored={**checkpoint.ignored, **ignored},
+    )
+    _check_characters(checkpoint)
+    return checkpoint
+
+
+def beside(path: str) -> dict[str, Any]:
+    """Returns what lies beside weights, as fields of Checkpoint."""
+    folder, name = os.path.split(path)
+    released = f"{name.removesuffix('weights.hdf5')}{CONFIG}"
+    config_file = files.find(folder, released) or files.find(folder, CONFIG)
+    return {
+        "vocab_tensors": VOCAB_TENSORS,
+        "config": config_file and ElmoConfig.from_json_file(config_file),
+        "vocab_file": files.find(folder, files.VOCAB),
+        "do_lower_case": False,  # bilm-tf never lower-cases
+    }
+
+
+def _check_characters(checkpoint: Checkpoint) -> None:
+    rows = checkpoint.shapes.get(_CHARACTERS, (NUM_CHARACTERS,))[0]
+    if rows != NUM_CHARACTERS:
+        raise CheckpointError(
+            f"{checkpoint.path}: char_embed has {rows} rows, wanted {NUM_CHARACTERS}: "
+            "256 bytes and 5 marks. n_characters is 261 in bilm-tf's training and 262 "
+            "in its inference, which puts a row of zeros for the padding, id 0, in "
+            "front; that row is made when running, and no file has it"
+        )
+
+
+def _open(path: str) -> h5py.File:
+    try:
+        return h5py.File(tf.io.gfile.GFile(path, "rb"), "r")
+    except OSError as error:
+        raise CheckpointError(f"{path}: not a readable HDF5 file: {error}") from None
+
+
+def _list_datasets(path: str) -> dict[str, tuple[int, ...]]:
+    """Returns name -> shape of every dataset, all of which must be floats."""
+    shapes, problems = {}, []
+
+    def visit(name, node):
+        if isinstance(node, h5py.Dataset):
+            shapes[name] = node.shape
+            if node.dtype.kind != "f":
+                problems.append(f"{name} is {node.dtype}, wanted a float type")
+
+    with _open(path) as file:
+        file.visititems(visit)
+    raise_problems(problems, path)
+    return shapes
+
+
+def _read(path: str, name: str) -> np.ndarray:
+    with _open(path) as file:
+        try:
+            return np.asarray(file[name][...], np.float32)
+        except (OSError, KeyError) as error:
+            raise CheckpointError(f"{path}: cannot read {name}: {error}") from None
+
+
+def save_beside(
+    folder: str,
+    config: ElmoConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+) -> None:
+    """Writes what stands beside a checkpoint.
+
+    Args:
+      folder: gets options.json and vocab.txt.
+      config: the model's.
+      vocab_file: to copy; None for none.
+      do_lower_case: of no meaning: ELMo reads words as they are.
+    """
+    del do_lower_case
+    tf.io.gfile.makedirs(folder)
+    files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
+    if vocab_file is not None:
+        files.copy(vocab_file, os.path.join(folder, files.VOCAB))
+
+
+def save(
+    folder: str,
+    tensors: Mapping[str, np.ndarray],
+    config: ElmoConfig,
+    vocab_file: str | None,
+    do_lower_case: bool | None,
+) -> None:
+    """Writes a folder for bilm-tf's inference: n_characters is 262, the softmax stays.
+
+    Args:
+      folder: new or empty; gets lm_weights.hdf5, options.json and vocab.txt.
+      tensors: our name -> float32 array.
+      config: the model's.
+      vocab_file: to copy; None for none.
+      do_lower_case: of no meaning.
+
+    Raises:
+      CheckpointError: tensors that bilm-tf has no place for.
+    """
+    table, targets, problems = _table(config.lstm.n_layers), {}, []
+    for name in tensors:
+        source = table.target(name)
+        if source is not None:
+            targets[source.name] = tensors[name]
+        elif name.startswith(f"{SCOPE}/softmax/"):
+            logging.info("%s: %s left out: HDF5 is for inference", folder, name)
+        else:
+            problems.append(f"{name}: bilm-tf's HDF5 files have no place for it")
+    raise_problems(problems, folder)
+    if config.char_cnn is not None:
+        cnn = dataclasses.replace(config.char_cnn, n_characters=NUM_CHARACTERS + 1)
+        config = dataclasses.replace(config, char_cnn=cnn)
+    save_beside(folder, config, vocab_file, do_lower_case)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, value in sorted(targets.items()):
+            # No time stamps: the same weights are the same bytes.
+            file.create_dataset(
+                name, data=np.asarray(value, np.float32), track_times=False
+            )
+    files.write_bytes(os.path.join(folder, WEIGHTS), buffer.getvalue())
