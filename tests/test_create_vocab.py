@@ -4,9 +4,12 @@ import collections
 import sys
 
 import pytest
+import scripts
 from tiny import ROOT, run
 
 import tokenization
+import tokenization_bpe
+from data_pipeline import bpe_learner
 from data_pipeline import wordpiece_learner as learner
 
 LINES = [
@@ -140,3 +143,98 @@ def test_bad_input_is_named_and_leaves_no_file(tmp_path):
     assert done.returncode
     assert "bad.txt, line 3: not UTF-8" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
+
+
+def byte_pairs(size=70, min_frequency=2):
+    return bpe_learner.learn(bpe_learner.count_words(LINES), size, min_frequency)
+
+
+@pytest.fixture
+def own_rules(monkeypatch):
+    """Without spaCy, wherever the tests run."""
+    monkeypatch.setattr(tokenization_bpe, "_spacy", lambda: None)
+
+
+def test_byte_pairs_stand_in_the_released_order(own_rules):
+    made = byte_pairs()
+    characters = [piece for piece in made.pieces if len(piece) == 1]
+    ends = [f"{character}</w>" for character in characters]
+    merged = ["".join(pair) for pair in made.merges]
+    assert made.pieces == ["<unk>", *characters, *ends, *merged, "\n</w>"]
+    assert characters[:2] == ["y", "e"]  # the most frequent
+    assert len(merged) == len(set(merged)) > 5
+
+
+def test_byte_pairs_never_exceed_the_size_and_equal_text_gives_equal_ones(own_rules):
+    words = bpe_learner.count_words(LINES)
+    made = bpe_learner.learn(words, 150, 2)
+    assert 130 < len(made.pieces) <= 150
+    backwards = collections.Counter(dict(reversed(words.items())))
+    for again in (backwards, words):
+        assert bpe_learner.learn(again, 150, 2) == made
+    assert len(bpe_learner.learn(words, 10_000, 10**6).merges) == 0
+    with pytest.raises(ValueError, match="--vocab_size=3 leaves no room"):
+        bpe_learner.learn(words, 3, 2)
+
+
+def test_rarest_characters_give_way_to_byte_pairs_of_the_others():
+    made = bpe_learner.learn({"aa": 50, "b": 20, "ba": 10, "d": 1}, 7, 2)
+    assert made.pieces == ["<unk>", "a", "b", "a</w>", "b</w>", "aa</w>", "\n</w>"]
+    assert (made.tokens, made.unknown) == (50 + 20 + 2 * 10 + 1, 1)
+
+
+def test_words_of_byte_pairs_are_counted_as_the_encoder_splits_them(own_rules):
+    words = bpe_learner.count_words(["It's the DOG\u2019s.", "", "the\u00a0(end)"])
+    expected = ["it", "'s", "the", "dog", "'s", ".", "the", "(", "end", ")"]
+    assert words == collections.Counter(expected)
+
+
+def test_learnt_byte_pairs_are_what_the_encoder_reads(own_rules, tmp_path, capsys):
+    text, vocab = tmp_path / "text.txt", tmp_path / "new" / "vocab.json"
+    text.write_text("\n".join(LINES), encoding="utf-8")
+    flags = ["--model_type=gpt", f"--input_file={text}", f"--output_file={vocab}"]
+    scripts.run("create_vocab", *flags, "--vocab_size=150")
+    report = dict(line.split(" = ") for line in capsys.readouterr().out.splitlines())
+    encoder = tokenization_bpe.TextEncoder(
+        vocab, tokenization_bpe.merges_beside(str(vocab))
+    )
+    pieces = [piece for line in LINES for piece in encoder.tokenize(line)]
+    assert len(encoder.vocab) == int(report["pieces"]) == len(byte_pairs(150).pieces)
+    assert len(encoder.bpe_ranks) == int(report["merges"])
+    assert len(pieces) == int(report["tokens"])
+    unknown = sum(piece not in encoder.vocab for piece in pieces)
+    assert float(report["unk_rate"]) == pytest.approx(unknown / len(pieces), abs=1e-6)
+    assert {path.name for path in vocab.parent.iterdir()} == {
+        "vocab.json",
+        "merges.txt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--output_file=vocab.txt", r"vocab\.txt: .* named vocab\.json"),
+        ("--nodo_lower_case", "--do_lower_case=False .* always lower-cased"),
+        ("--num_unused=3", "--num_unused=3 .* no unused rows"),
+    ],
+)
+def test_flags_without_meaning_for_byte_pairs_are_refused(
+    tmp_path, monkeypatch, flag, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("a b\n")
+    with pytest.raises(ValueError, match=message):
+        scripts.run("create_vocab", "--model_type=gpt", "--input_file=text.txt", flag)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_a_disk_that_fails_leaves_both_old_files(tmp_path, monkeypatch, own_rules):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("aa bb aa bb\n")
+    (tmp_path / "vocab.json").write_text("old")
+    (tmp_path / "merges.txt").mkdir()  # a file cannot take its place
+    with pytest.raises(Exception, match=r"merges\.txt"):
+        scripts.run("create_vocab", "--model_type=gpt", "--input_file=text.txt")
+    assert (tmp_path / "vocab.json").read_text() == "old"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"text.txt", "vocab.json", "merges.txt"}
