@@ -1,0 +1,231 @@
+"""Words, their counts and their characters, as language models over words read them.
+
+The files are bilm-tf's: one word a line, `<S>`, `</S>` and `<UNK>` among them, the most
+frequent words first. A word's characters are the bytes of its UTF-8 between two marks.
+"""
+
+import collections
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
+_NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
+# Character ids after those of the 256 bytes; as in files, that is before the id of the
+# padding is put in front and every id moves up by one.
+BOS_CHARACTER, EOS_CHARACTER, BOW, EOW, FILLING = range(256, 261)
+
+
+class Vocabulary:
+    """The words of a language model; a word's id is its place.
+
+    Attributes:
+      words: the words in order.
+      source: where they come from, for messages.
+      bos: the id of `<S>`; None where it is no word.
+      eos: the id of `</S>`; None where it is no word.
+      unk: the id of `<UNK>`; None where it is no word.
+    """
+
+    def __init__(self, words: Iterable[str], source: str = "Vocabulary"):
+        self.words = tuple(words)
+        self.source = source
+        self._ids = {word: i for i, word in enumerate(self.words)}
+        self.bos, self.eos, self.unk = (self._ids.get(mark) for mark in (BOS, EOS, UNK))
+
+    @classmethod
+    def from_file(cls, vocab_file: str) -> "Vocabulary":
+        """Reads one word a line, from a local or remote (`gs://`) file."""
+        with tf.io.gfile.GFile(vocab_file, "rb") as reader:
+            text = reader.read().decode("utf-8")
+        lines = text.removesuffix("\n").split("\n")
+        words = (line.strip() for line in lines)
+        return cls((word for word in words if word != _NO_WORD), vocab_file)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    def ids(self, tokens: Iterable[str]) -> np.ndarray:
+        """Looks words up.
+
+        Args:
+          tokens: words.
+
+        Returns:
+          int32 [N]; the id of `<UNK>` for a word that is not there, or -1 where there
+          is no `<UNK>` either.
+        """
+        unknown = -1 if self.unk is None else self.unk
+        get = self._ids.get
+        return np.fromiter((get(token, unknown) for token in tokens), np.int32)
+
+    def require_marks(self) -> None:
+        """Checks that a language model can be trained.
+
+        Raises:
+          ValueError: one of the three marks is missing; names the file.
+        """
+        missing = [mark for mark in (BOS, EOS, UNK) if mark not in self]
+        if missing:
+            raise ValueError(
+                f"{self.source}: no line {' and no line '.join(missing)}; to train, a "
+                "vocabulary needs all three marks"
+            )
+
+
+def count_words(lines: Iterable[str]) -> collections.Counter[str]:
+    """Counts the words of tokenized text: what white space separates."""
+    counts = collections.Counter()
+    for line in lines:
+        counts.update(line.split())
+    return counts
+
+
+def most_frequent(
+    counts: collections.Counter[str], size: int | None = None, min_count: int = 1
+) -> list[str]:
+    """Chooses the words of a vocabulary: the three marks, then by falling frequency.
+
+    Args:
+      counts: of words.
+      size: int, the most entries, marks included; None = no limit.
+      min_count: int, occurrences that a word needs.
+
+    Returns:
+      The words; those of the same count in the order of their code points.
+    """
+    marks = (BOS, EOS, UNK)
+    found = [
+        (-count, word)
+        for word, count in counts.items()
+        if count >= min_count and word not in (*marks, _NO_WORD)
+    ]
+    return [*marks, *(word for _, word in sorted(found))][:size]
+
+
+def check_sorted(vocabulary: Vocabulary, counts: np.ndarray) -> None:
+    """Checks that frequent words come first, as a sampled softmax needs them.
+
+    Words are sampled by place, log-uniformly. Of the way from a random order to the
+    best one, in the mean of log(place) over a text, a vocabulary must go half: one that
+    was sorted by the counts of another text goes most of it, an alphabetical one none.
+
+    Args:
+      vocabulary: of the model.
+      counts: int [V], how often each word is in a text that the model is trained on.
+
+    Raises:
+      ValueError: another order; tells why it matters.
+    """
+    if not counts.sum():
+        return
+    logs = np.log(np.arange(1, len(counts) + 1))
+    share = counts / counts.sum()
+    random, best, found = logs.mean(), np.sort(share)[::-1] @ logs, share @ logs
+    if random - found < 0.5 * (random - best):
+        top = int(np.argmax(counts))
+        raise ValueError(
+            f"{vocabulary.source}: not sorted by falling frequency (the most frequent "
+            f"word, {vocabulary.words[top]!r}, is on line {top + 1} of {len(counts)}). "
+            "A sampled softmax draws the words on the first lines most often, so the "
+            "frequent words must be there; sort the file, or set sample_softmax to "
+            "false"
+        )
+
+
+class CharacterEncoder:
+    """ELMo's character ids: bow, the word's bytes, eow, filling.
+
+    A word of more than `max_characters - 2` bytes is cut there, even inside a
+    character, as bilm-tf does; so many were, that tells `num_cut`.
+
+    Args:
+      max_characters: int, ids a word, `max_characters_per_token` of options.json.
+      vocabulary: where `<S>` or `</S>` is one of its words, it is read as the mark and
+        not as its letters. None = both are.
+    """
+
+    def __init__(self, max_characters: int, vocabulary: Vocabulary | None = None):
+        self.max_characters = max_characters
+        self.num_cut = 0
+        marks = {BOS: BOS_CHARACTER, EOS: EOS_CHARACTER}
+        self._marks = {
+            mark: character
+            for mark, character in marks.items()
+            if vocabulary is None or mark in vocabulary
+        }
+        self._sentence_marks = self._mark_rows([BOS_CHARACTER, EOS_CHARACTER])
+
+    def _mark_rows(self, characters: Sequence[int]) -> np.ndarray:
+        rows = np.full([len(characters), self.max_characters], FILLING, np.int32)
+        rows[:, 0], rows[:, 1], rows[:, 2] = BOW, characters, EOW
+        return rows
+
+    def encode(self, words: Sequence[str]) -> np.ndarray:
+        """Spells words; lone surrogates are left out.
+
+        Args:
+          words: N words.
+
+        Returns:
+          int32 [N, max_characters], ids as in files.
+        """
+        room = self.max_characters - 2
+        encoded = [word.encode("utf-8", "ignore") for word in words]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        self.num_cut += int(np.sum(lengths > room))
+        lengths = np.minimum(lengths, room)[:, None]
+        # Numpy's byte strings cut and fill all words at once.
+        spelled = np.array(encoded, f"S{room}").view(np.uint8)
+        ids = np.full([len(encoded), self.max_characters], FILLING, np.int32)
+        ids[:, 0] = BOW
+        places = np.arange(room)
+        ids[:, 1:-1] = np.where(
+            places < lengths, spelled.reshape(-1, room).astype(np.int32), FILLING
+        )
+        np.put_along_axis(ids, lengths + 1, EOW, axis=1)
+        marked = [i for i, word in enumerate(words) if word in self._marks]
+        if marked:
+            ids[marked] = self._mark_rows([self._marks[words[i]] for i in marked])
+        return ids
+
+    def batch(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Spells sentences for a model.
+
+        Args:
+          sentences: B lists of words.
+
+        Returns:
+          int32 [B, longest + 2, max_characters]: ids moved up by one, between `<S>` and
+          `</S>`; 0 = padding.
+        """
+        lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+        spelled = self.encode([word for words in sentences for word in words])
+        shape = [len(sentences), int(lengths.max(initial=0)) + 2, self.max_characters]
+        ids = np.zeros(shape, np.int32)
+        bos, eos = self._sentence_marks + 1
+        ids[:, 0] = bos
+        ids[np.arange(len(sentences)), lengths + 1] = eos
+        ids[:, 1:-1][np.arange(shape[1] - 2) < lengths[:, None]] = spelled + 1
+        return ids
+
+
+def batch_ids(vocabulary: Vocabulary, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+    """Looks sentences up for a model whose words have no characters.
+
+    Args:
+      vocabulary: with `<S>` and `</S>`.
+      sentences: B lists of words.
+
+    Returns:
+      int32 [B, longest + 2]: ids moved up by one, between `<S>` and `</S>`;
+      0 = padding, and what has no id.
+    """
+    ids = np.zeros([len(sentences), max(map(len, sentences), default=0) + 2], np.int32)
+    for row, sentence in zip(ids, sentences, strict=True):
+        row[: len(sentence) + 2] = vocabulary.ids([BOS, *sentence, EOS]) + 1
+    return ids
