@@ -61,6 +61,7 @@ _STREAM_FLAGS = ("max_seq_length", "random_seed")
 _PAIR_FLAGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
 _PAIR_FLAGS += ("do_whole_word_mask", "dupe_factor")
 _BERT_ONLY = (*_PAIR_FLAGS, "do_lower_case", "compatible", "segmenter", "pipeline")
+_BERT_ONLY += ("beam_args",)
 
 
 def check_combination() -> None:

@@ -27,11 +27,11 @@ _PARSED_RECORDS = 1024
 class CausalLanguageModelTask(PretrainingTask):
     """Learns what comes next.
 
-    `main_metric` is `lm_accuracy`, the share of tokens that got the highest score:
-    unlike of the loss, more of it is better.
+    `main_metric` is `log_likelihood`, the loss with its sign changed, for more of it is
+    better. Accuracy still grows where a model overfits and its perplexity does, too.
     """
 
-    main_metric = "lm_accuracy"
+    main_metric = "log_likelihood"
 
     def __init__(
         self, system: System, max_seq_length: int, *, static_shapes: bool = False
@@ -117,7 +117,7 @@ class CausalLanguageModelTask(PretrainingTask):
         }
 
     def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """`loss` (nats a predicted token), its exponential, the share guessed.
+        """`loss` (nats a predicted token), its exponential `perplexity`, and accuracy.
 
         With them what `compare_with_ngrams` found.
         """
@@ -127,6 +127,7 @@ class CausalLanguageModelTask(PretrainingTask):
         return {
             "loss": loss,
             "lm_accuracy": sums["lm_right"] / tokens,
+            "log_likelihood": -loss,
             "perplexity": float(np.exp(loss)),
             **self._baselines,
         }
