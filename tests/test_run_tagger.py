@@ -28,11 +28,11 @@ def read_predictions(path):
 def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path, crf):
     output = tmp_path / "out"
     flags = tiny_tagging.flags(tmp_path, output)
-    steps = ["--do_train", "--do_eval", "--do_predict", "--num_train_epochs=8"]
+    steps = ["--do_train", "--do_eval", "--do_predict", "--num_train_epochs=4"]
     run(*flags, *steps, f"--crf={crf}", "--output_scheme=IOBES")
     results = tiny.read_results(output / "eval_results.txt")
     assert {"eval_f1", "eval_precision_PER", "eval_loss", "global_step"} <= set(results)
-    assert results["global_step"] == int(80 / 8 * 8)
+    assert results["global_step"] == int(80 / 8 * 4)
     assert results["eval_f1"] > 0.9
     config = TaggingConfig.from_json_file(str(output / "task.json"))
     assert (config.crf, config.output_scheme) == (crf, "IOBES")
@@ -61,7 +61,7 @@ def test_every_word_of_a_long_sentence_gets_a_tag(tmp_path):
     flags = tiny_tagging.flags(tmp_path, tmp_path / "out")
     words, tags = ["good", "word26"] * 45, ["B-PER", "I-PER"] * 45
     (tmp_path / "test.txt").write_text(tiny_tagging.columns([(words, tags)]))
-    run(*flags, "--do_train", "--do_predict", "--num_train_epochs=8")
+    run(*flags, "--do_train", "--do_predict", "--num_train_epochs=4")
     [right], [predicted] = read_predictions(tmp_path / "out/test_predictions.txt")
     assert right == tags
     assert len(predicted) == 90
