@@ -40,7 +40,9 @@ def sample(
         worst = tf.reduce_min(tf.where(before < top_p, best, best[:, :1]), axis=-1)
         logits = _keep(logits, worst[:, None])
     noise = tf.map_fn(
-        lambda seed: _gumbel(logits.shape[-1], seed), seeds, fn_output_signature="float"
+        lambda seed: _gumbel(logits.shape[-1], seed),
+        seeds,
+        fn_output_signature=tf.float32,
     )
     return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)
 
