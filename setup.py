@@ -13,6 +13,7 @@ setuptools.setup(
         "tokenization_tf",
         "tokenization_bpe",
         "tokenization_english",
+        "vocabulary",
         "optimization",
         "export",
         "common_flags",
@@ -45,6 +46,8 @@ setuptools.setup(
         "numpy>=1.26",
         "absl-py>=2.0",
         "safetensors>=0.4.5",
+        # ELMo's weights; TensorFlow brings it too.
+        "h5py>=3.11",
         "scikit-learn>=1.3",
         "scipy>=1.11",
         "seqeval>=1.2",

@@ -1,7 +1,8 @@
 """The models, in the order in which the field found them, one file a system.
 
-`gpt` (Radford et al. 2018) decodes from left to right; `bert` (Devlin et al. 2018) sees
-both sides. What several systems share is in `layers`.
+`elmo` (Peters et al. 2018) joins a recurrent language model a direction; `gpt` (Radford
+et al. 2018) decodes from left to right; `bert` (Devlin et al. 2018) sees both sides.
+What several systems share is in `layers`.
 """
 
 from modeling.bert import (
@@ -11,6 +12,8 @@ from modeling.bert import (
     BertPreTrainingModel,
     BertSpanExtractor,
 )
+from modeling.elmo import ElmoLanguageModel, ElmoModel
+from modeling.elmo_config import ElmoConfig
 from modeling.gpt import (
     GptClassifier,
     GptLanguageModel,
@@ -27,6 +30,9 @@ __all__ = [
     "BertModel",
     "BertPreTrainingModel",
     "BertSpanExtractor",
+    "ElmoConfig",
+    "ElmoLanguageModel",
+    "ElmoModel",
     "GptClassifier",
     "GptConfig",
     "GptLanguageModel",

@@ -12,6 +12,7 @@ RANKS = (
         "tokenization_tf",
         "tokenization_bpe",
         "tokenization_english",
+        "vocabulary",
         "optimization",
         "metrics",
         "modeling",
