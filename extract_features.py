@@ -55,7 +55,9 @@ flags.DEFINE_enum(
     "Vectors of several layers: each for itself, averaged, or one after the other. "
     "Default: separate; with --pooling, concat.",
 )
-flags.DEFINE_bool("mask_cls_sep", False, "Whether to leave out [CLS] and [SEP].")
+flags.DEFINE_bool(
+    "mask_cls_sep", False, "Whether to leave out [CLS] and [SEP]; GPT has none."
+)
 flags.DEFINE_bool("normalize", False, "Whether to scale every vector to length 1.")
 flags.DEFINE_enum(
     "output_format",

@@ -1,4 +1,4 @@
-"""Fine-tunes BERT to classify sentences and pairs of sentences, or to score them."""
+"""Fine-tunes BERT or GPT to classify texts and pairs, to score them, or to choose."""
 
 import dataclasses
 import os
@@ -8,9 +8,10 @@ import numpy as np
 from absl import app, flags, logging
 
 import common_flags
-from data_pipeline import custom, glue, tfrecord
+from data_pipeline import custom, glue, multiple_choice, tfrecord
 from data_pipeline.examples import DataProcessor
-from tasks.classification import ClassificationConfig, ClassificationTask
+from tasks.classification import ClassificationTask
+from tasks.classification_config import ClassificationConfig
 from tasks.encoder import TASK_FILE
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
@@ -18,6 +19,7 @@ from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 CUSTOM = "custom"
+PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 
 common_flags.define_model_flags()
 common_flags.define_training_flags()
@@ -27,18 +29,30 @@ flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",
     None,
-    f"The task: {', '.join(sorted(glue.PROCESSORS))}; or {CUSTOM}, your own files.",
+    f"The task: {', '.join(sorted(PROCESSORS))}; or {CUSTOM}, your own files.",
 )
 flags.DEFINE_string("text_a_column", None, "custom: column of the (first) text.")
 flags.DEFINE_string("text_b_column", None, "custom: column of a pair's second text.")
+flags.DEFINE_list(
+    "ending_columns", None, "custom: columns of the endings to choose from."
+)
 flags.DEFINE_string("label_column", None, "custom: column of the label.")
 flags.DEFINE_enum(
     "label_kind",
     "single_label",
-    ("single_label", "multi_label", "regression"),
-    "custom: one label each, several (separated by |, or a JSON list), or a number.",
+    custom.LABEL_KINDS,
+    "custom: one label each, several (separated by |, or a JSON list), a number, or "
+    "the right one of --ending_columns: its column, or its number from 1.",
 )
 flags.DEFINE_list("labels", None, "custom: the labels; default: those of train.")
+flags.DEFINE_bool(
+    "symmetric",
+    False,
+    "custom: the order of a pair's texts means nothing; GPT reads both orders.",
+)
+flags.DEFINE_float(
+    "lm_coef", 0.5, "GPT: weight of the language model's loss in training.", 0.0
+)
 
 
 def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
@@ -49,11 +63,11 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
         labels are taken, so that no training set is needed.
     """
     name = FLAGS.task_name.lower()
-    if name not in (CUSTOM, *glue.PROCESSORS):
-        known = ", ".join(sorted(glue.PROCESSORS))
+    if name not in (CUSTOM, *PROCESSORS):
+        known = ", ".join(sorted(PROCESSORS))
         raise ValueError(f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}")
     if name != CUSTOM:
-        return glue.PROCESSORS[name]()
+        return PROCESSORS[name]()
     for flag in ("text_a_column", "label_column"):
         if not FLAGS[flag].value:
             raise ValueError(f"--task_name={CUSTOM} needs --{flag}")
@@ -63,6 +77,8 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
         FLAGS.text_b_column,
         label_kind=FLAGS.label_kind,
         labels=FLAGS.labels or (trained and trained.labels or None),
+        ending_columns=FLAGS.ending_columns or (),
+        symmetric=FLAGS.symmetric,
     )
 
 
@@ -96,6 +112,8 @@ def main(_):
     strategy = make_strategy(common_flags.distribution_config())
     common_flags.check_finetuning_flags()
     system = common_flags.system()
+    if FLAGS["lm_coef"].present and not system.has_lm_losses:
+        raise ValueError(f"--lm_coef is of no use to {system.model_type}; leave it out")
     trained = None if FLAGS.do_train else find_trained(FLAGS.output_dir)
     processor = make_processor(trained)
     examples = read_examples(processor)
@@ -112,12 +130,14 @@ def main(_):
         ),
         do_lower_case=system.do_lower_case,
         text_pair=any(e.text_b is not None for e in examples["train"].get("", ())),
+        symmetric=trained.symmetric if trained else processor.symmetric,
     )
     task = ClassificationTask(
         config,
         system,
         static_shapes=common_flags.static_shapes(),
         frozen_encoder=not FLAGS.finetune_encoder,
+        lm_coef=FLAGS.lm_coef if system.has_lm_losses else 0.0,
     )
     common_flags.prepare_output_dir()
     records = {
@@ -145,7 +165,8 @@ def main(_):
         data=Data(train, records["eval"], records["predict"]),
         settings={
             "task": dataclasses.asdict(config),
-            "model": system.describe(),
+            "model": task.system.describe(),
+            **({"lm_coef": FLAGS.lm_coef} if system.has_lm_losses else {}),
             "train_records": train and os.path.basename(train.files[0]),
         },
         use_checkpoint=FLAGS.use_checkpoint,

@@ -1,4 +1,4 @@
-"""Fine-tunes BERT to answer questions from a text: SQuAD 1.1 and 2.0, CMRC 2018."""
+"""Fine-tunes BERT or GPT to answer questions: SQuAD 1.1 and 2.0, CMRC 2018."""
 
 import dataclasses
 import os
@@ -126,7 +126,7 @@ def main(_):
         ),
         settings={
             "task": config.training_values(),
-            "model": system.describe(),
+            "model": task.system.describe(),
             "train_records": train and os.path.basename(train.files[0]),
         },
         use_checkpoint=FLAGS.use_checkpoint,

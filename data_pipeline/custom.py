@@ -10,6 +10,7 @@ from data_pipeline.examples import (
     DataProcessor,
     InputExample,
     Label,
+    MultipleChoiceExample,
     check_label,
     parse_score,
 )
@@ -18,7 +19,9 @@ _METRICS = {
     "single_label": ("accuracy", "macro_f1"),
     "multi_label": ("micro_f1", "macro_f1", "exact_match"),
     "regression": ("pearson", "spearman", "mse"),
+    "multiple_choice": ("accuracy",),
 }
+LABEL_KINDS = tuple(_METRICS)
 
 
 class CustomProcessor(DataProcessor):
@@ -37,6 +40,8 @@ class CustomProcessor(DataProcessor):
         labels: Sequence[str] | None = None,
         label_separator: str = "|",
         files: Mapping[str, str] | None = None,
+        ending_columns: Sequence[str] = (),
+        symmetric: bool = False,
     ):
         """Describes the data set.
 
@@ -44,12 +49,15 @@ class CustomProcessor(DataProcessor):
           text_a_column: column of the first, or only, text.
           label_column: column of the label; test files may do without it.
           text_b_column: column of the second text of a pair.
-          label_kind: "single_label", "multi_label" or "regression".
+          label_kind: one of LABEL_KINDS. Of "multiple_choice" a label is the right
+            ending: the name of its column, or its number from 1.
           labels: the labels in the order of their ids; None takes those of the
             training set, sorted.
           label_separator: stands between an example's labels, if it has several;
             jsonl may have a list instead.
           files: "train", "dev" or "test" -> path, instead of looking in the folder.
+          ending_columns: columns of the texts to choose from, for multiple choice.
+          symmetric: whether the order of a pair's texts means nothing.
 
         Raises:
           ValueError: an argument is not one of the above.
@@ -62,13 +70,23 @@ class CustomProcessor(DataProcessor):
             raise ValueError(f"a regression has no labels, got {list(labels)}")
         if labels is not None and len(set(labels)) < len(labels):
             raise ValueError(f"labels occur more than once in {list(labels)}")
+        if (label_kind == "multiple_choice") != (len(ending_columns) > 1):
+            raise ValueError(
+                f"label_kind is {label_kind!r} with ending columns "
+                f"{list(ending_columns)}; multiple_choice wants two or more, else none"
+            )
+        if ending_columns:
+            labels = ending_columns
         unknown = set(files or {}) - {"train", "dev", "test"}
         if unknown:
             raise ValueError(f"files has {sorted(unknown)}; wanted train, dev, test")
         self.output_kind = label_kind
+        self.symmetric = symmetric
         self.metrics = _METRICS[label_kind]
         self.main_metric = self.metrics[0]
-        self._columns = (text_a_column, text_b_column, label_column)
+        second = ending_columns or ([text_b_column] if text_b_column else [])
+        self._text_columns = [text_a_column, *second]
+        self._label_column = label_column
         self._labels = list(labels) if labels is not None else None
         self._separator = label_separator
         self._files = dict(files or {})
@@ -126,10 +144,8 @@ class CustomProcessor(DataProcessor):
             raise ValueError(
                 f"{path}: the name must end in one of {sorted(text_files.READERS)}"
             )
-        text_a_column, text_b_column, label_column = self._columns
-        columns = [text_a_column] + ([text_b_column] if text_b_column else [])
-        optional = [] if labelled else [label_column]
-        columns += [label_column] if labelled else []
+        optional = [] if labelled else [self._label_column]
+        columns = self._text_columns + ([self._label_column] if labelled else [])
         examples = []
         for line, values in text_files.READERS[ending](path, columns, optional):
             *texts, value = values
@@ -142,7 +158,13 @@ class CustomProcessor(DataProcessor):
             label = None
             if labelled or value not in (None, ""):
                 label = self._label(value, path, line)
-            examples.append(InputExample(f"{path}:{line}", *texts, label=label))
+            guid = f"{path}:{line}"
+            if self.output_kind == "multiple_choice":
+                text, *endings = texts
+                found = MultipleChoiceExample(guid, text, None, label, tuple(endings))
+            else:
+                found = InputExample(guid, *texts, label=label)
+            examples.append(found)
         if not examples:
             raise ValueError(f"{path}: a header but no rows")
         return examples
@@ -157,6 +179,9 @@ class CustomProcessor(DataProcessor):
             names = [_label_name(item, path, line) for item in value]
         else:
             names = [_label_name(value, path, line)]
+            if self.output_kind == "multiple_choice" and names[0] not in self._labels:
+                numbers = {str(i): name for i, name in enumerate(self._labels, 1)}
+                names = [numbers.get(names[0], names[0])]
         if self._labels is not None:
             for name in names:
                 check_label(name, self._labels, path, line)
@@ -170,7 +195,7 @@ class CustomProcessor(DataProcessor):
             labels = sorted({e.label for e in examples})
         if len(labels) < (1 if self.output_kind == "multi_label" else 2):
             raise ValueError(
-                f"{path}: column {self._columns[2]!r} has only the labels {labels}; "
+                f"{path}: column {self._label_column!r} has only the labels {labels}; "
                 "there is nothing to learn"
             )
         return labels

@@ -24,16 +24,30 @@ class InputExample:
     label: Label | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class MultipleChoiceExample(InputExample):
+    """A text, `text_a`, and the texts of which one goes with it.
+
+    Attributes:
+      endings: their texts, as many and in the same order as the labels.
+    """
+
+    endings: tuple[str, ...] = ()
+
+
 class DataProcessor:
     """Reads a data set's folder.
 
     Attributes:
-      output_kind: "single_label", "multi_label" or "regression".
+      output_kind: "single_label", "multi_label", "regression" or "multiple_choice",
+        whose examples are MultipleChoiceExamples.
+      symmetric: whether the order of a pair's texts means nothing.
       metrics: names of the task's metrics.
       main_metric: the one that chooses the best checkpoint.
     """
 
     output_kind: str = "single_label"
+    symmetric: bool = False
     metrics: tuple[str, ...] = ("accuracy",)
     main_metric: str = "accuracy"
 

@@ -70,15 +70,20 @@ def classification_spec(output_kind: str, num_labels: int = 0) -> FeatureSpec:
     Returns:
       input_ids, segment_ids int32 [S]; label_ids int32 [], int32 [L] or float32 [].
     """
-    dtype = tf.float32 if output_kind == "regression" else tf.int32
-    shape = (num_labels,) if output_kind == "multi_label" else ()
     return FeatureSpec(
         [
             Feature("input_ids", tf.int32, (None,)),
             Feature("segment_ids", tf.int32, (None,)),
-            Feature("label_ids", dtype, shape, is_input=False),
+            label_feature(output_kind, num_labels),
         ]
     )
+
+
+def label_feature(output_kind: str, num_labels: int = 0) -> Feature:
+    """Returns what holds an example's label, `label_ids`; see classification_spec."""
+    dtype = tf.float32 if output_kind == "regression" else tf.int32
+    shape = (num_labels,) if output_kind == "multi_label" else ()
+    return Feature("label_ids", dtype, shape, is_input=False)
 
 
 def classification_columns(
@@ -120,24 +125,27 @@ def classification_columns(
     input_ids = np.full(offsets[-1], special_id(tokenizer, "[SEP]"), np.int32)
     segment_ids = np.zeros(offsets[-1], np.int32)
     input_ids[starts] = special_id(tokenizer, "[CLS]")
-    to_a = _ranges(starts + 1, kept_a)
-    input_ids[to_a] = flat_a[_ranges(offsets_a[:-1], kept_a)]
+    to_a = ranges(starts + 1, kept_a)
+    input_ids[to_a] = flat_a[ranges(offsets_a[:-1], kept_a)]
     starts_b = starts + kept_a + 2
-    input_ids[_ranges(starts_b, kept_b)] = flat_b[_ranges(offsets_b[:-1], kept_b)]
-    segment_ids[_ranges(starts_b, ends - starts_b)] = 1
+    input_ids[ranges(starts_b, kept_b)] = flat_b[ranges(offsets_b[:-1], kept_b)]
+    segment_ids[ranges(starts_b, ends - starts_b)] = 1
 
     return ClassificationColumns(
         input_ids=input_ids,
         segment_ids=segment_ids,
         offsets=offsets,
-        label_ids=_label_ids(examples, labels, output_kind),
+        label_ids=label_ids(examples, labels, output_kind),
         truncated_examples=int(np.count_nonzero(dropped)),
         dropped_tokens=int(dropped.sum()),
     )
 
 
 def truncated_lengths(
-    tokens_a: np.ndarray, tokens_b: np.ndarray, max_seq_length: int
+    tokens_a: np.ndarray,
+    tokens_b: np.ndarray,
+    max_seq_length: int,
+    num_special: tuple[int, int] = (2, 3),
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many tokens of each text stay, by the parent's rule in closed form.
 
@@ -150,13 +158,14 @@ def truncated_lengths(
       tokens_a: int [N], tokens of the first texts.
       tokens_b: int [N], tokens of the second texts, 0 where there is none.
       max_seq_length: most tokens of an example.
+      num_special: special tokens beside a text, and beside two.
 
     Returns:
       (kept_a, kept_b): int64 [N] each.
     """
     tokens_a, tokens_b = tokens_a.astype(np.int64), tokens_b.astype(np.int64)
-    alone = np.minimum(tokens_a, max_seq_length - 2)
-    room = max_seq_length - 3
+    alone = np.minimum(tokens_a, max_seq_length - num_special[0])
+    room = max_seq_length - num_special[1]
     half = (room + 1) // 2  # the first text keeps the odd token
     shared_a = np.minimum(tokens_a, np.maximum(room - tokens_b, half))
     fits = tokens_a + tokens_b <= room
@@ -165,8 +174,8 @@ def truncated_lengths(
     return kept_a, kept_b
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """starts[0], starts[0] + 1, ... counts[0] of them, then the next row's."""
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns starts[0], starts[0] + 1, ... counts[0] of them, then the next row's."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
@@ -178,10 +187,22 @@ def special_id(tokenizer: Tokenizer, token: str) -> int:
     return tokenizer.vocab[token]
 
 
-def _label_ids(
+def label_ids(
     examples: Sequence[InputExample], labels: Sequence[str], output_kind: str
 ) -> np.ndarray:
-    """Labels as the loss wants them; 0 where an example has none."""
+    """Returns labels as the loss wants them; 0 where an example has none.
+
+    Args:
+      examples: the examples.
+      labels: the labels in the order of their ids; unused for regression.
+      output_kind: see `classification_spec`.
+
+    Returns:
+      int32 [N], int32 [N, L] of 0 and 1 (multi-label) or float32 [N].
+
+    Raises:
+      ValueError: an unknown label.
+    """
     if output_kind == "regression":
         return np.array([e.label or 0.0 for e in examples], np.float32)
     ids = {label: i for i, label in enumerate(labels)}

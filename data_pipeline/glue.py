@@ -138,6 +138,7 @@ class MrpcProcessor(GlueProcessor):
     what is predicted.
     """
 
+    symmetric = True
     metrics = ("accuracy", "f1")
     main_metric = "f1"
     text_columns = ("#1 String", "#2 String")
@@ -236,6 +237,7 @@ class Sst2Processor(GlueProcessor):
 class QqpProcessor(GlueProcessor):
     """Duplicate questions; the published files have a few corrupted rows."""
 
+    symmetric = True
     metrics = ("accuracy", "f1")
     main_metric = "f1"
     text_columns = ("question1", "question2")
@@ -260,6 +262,7 @@ class StsbProcessor(GlueProcessor):
     """Similarity from 0 to 5, a regression."""
 
     output_kind = "regression"
+    symmetric = True
     metrics = ("pearson", "spearman")
     main_metric = "pearson"
     label_column = "score"

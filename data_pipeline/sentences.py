@@ -1,6 +1,7 @@
 """Lines of a text file, `a ||| b` for a pair, as the windows that a model can read.
 
-    [CLS] a ... [SEP]    or    [CLS] a ... [SEP] b ... [SEP]
+    BERT    [CLS] a ... [SEP]    or    [CLS] a ... [SEP] b ... [SEP]
+    GPT     a ...                or    a ... b ...
 
 A line that is too long is cut by the parent's rule, or read in several windows.
 """
@@ -11,9 +12,36 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.features import Tokenizer, truncated_lengths
+from data_pipeline.features import Tokenizer, special_id, truncated_lengths
 
 _SEPARATOR = " ||| "
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a model reads around texts.
+
+    Attributes:
+      before: ids before the first text.
+      after: ids after each text.
+      empty: ids that stand for a line which would have none.
+    """
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    empty: tuple[int, ...] = ()
+
+    @property
+    def num_special(self) -> tuple[int, int]:
+        """Special ids beside a text, and beside two."""
+        alone = len(self.before) + len(self.after)
+        return alone, alone + len(self.after)
+
+
+def bert_layout(tokenizer: Tokenizer) -> Layout:
+    """Returns BERT's; raises ValueError if the vocabulary has no [CLS] or [SEP]."""
+    before, after = (special_id(tokenizer, piece) for piece in ("[CLS]", "[SEP]"))
+    return Layout((before,), (after,))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +49,9 @@ class Sentence:
     """A line in pieces.
 
     Attributes:
-      input_ids: int32 [T], the whole line with [CLS] and [SEP].
+      input_ids: int32 [T], the whole line with the special ids.
       segment_ids: int32 [T].
-      content: bool [T], False at [CLS] and [SEP].
+      content: bool [T], False at special ids.
       windows: int [S] each, ascending places in [0, T) that are read together; every
         place is in one window at least.
       dropped_tokens: pieces that were cut off.
@@ -83,33 +111,33 @@ def split_pair(line: str) -> tuple[str, str]:
 
 
 def to_sentences(
-    lines: Sequence[str], tokenizer: Tokenizer, max_seq_length: int, in_windows: bool
+    lines: Sequence[str],
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    in_windows: bool,
+    layout: Layout,
 ) -> list[Sentence]:
     """Tokenizes lines and lays them out.
 
     Args:
       lines: texts, or pairs as `a ||| b`.
       tokenizer: gives the ids.
-      max_seq_length: most pieces of a window, [CLS] and [SEP] included.
+      max_seq_length: most pieces of a window, the special ones included.
       in_windows: what becomes of a longer line. False: it is cut, as in the parent.
         True: the longer of its texts is dealt out to as few windows as can be, all of
         one length or one piece shorter; the other text stands in every window.
+      layout: what the model reads around texts.
 
     Returns:
       As many sentences.
-
-    Raises:
-      ValueError: a vocabulary without [CLS] or [SEP].
     """
-    for piece in ("[CLS]", "[SEP]"):
-        if piece not in tokenizer.vocab:
-            raise ValueError(f"the vocabulary has no {piece}")
+    limits = max_seq_length, layout.num_special
     first, second = zip(*map(split_pair, lines), strict=True)
     sides = [_rows(*tokenizer.ids(texts)) for texts in (first, second)]
     found = []
     for a, b in zip(*sides, strict=True):
         sizes = np.array([len(a)]), np.array([len(b)])
-        kept_a, kept_b = (int(n[0]) for n in truncated_lengths(*sizes, max_seq_length))
+        kept_a, kept_b = (int(n[0]) for n in truncated_lengths(*sizes, *limits))
         dealt = None
         if in_windows and (kept_a < len(a) or kept_b < len(b)):
             # The longer text stays whole; the other is cut only beyond half a window.
@@ -117,9 +145,13 @@ def to_sentences(
             room = (kept_a, kept_b)[dealt]
             kept_a, kept_b = (len(a), kept_b) if dealt == 0 else (kept_a, len(b))
         dropped = len(a) - kept_a + len(b) - kept_b
-        sentence = _lay_out(a[:kept_a], b[:kept_b], tokenizer, dropped)
+        sentence = _lay_out(a[:kept_a], b[:kept_b], layout, dropped)
         if dealt is not None:
-            windows = _deal(kept_a, kept_b, dealt, room)
+            start = len(layout.before)
+            if dealt == 1:
+                start += kept_a + len(layout.after)
+            stop = start + (kept_a, kept_b)[dealt]
+            windows = _deal(start, stop, len(sentence.input_ids), room)
             sentence = dataclasses.replace(sentence, windows=windows)
         found.append(sentence)
     return found
@@ -130,27 +162,27 @@ def _rows(flat: np.ndarray, offsets: np.ndarray) -> Iterable[np.ndarray]:
     return (flat[i:j] for i, j in zip(bounds, bounds[1:], strict=False))
 
 
-def _lay_out(
-    a: np.ndarray, b: np.ndarray, tokenizer: Tokenizer, dropped: int
-) -> Sentence:
-    """Puts the special pieces around one text or two; one window over all."""
-    size_a, size = len(a) + 2, len(a) + 2 + (len(b) + 1 if len(b) else 0)
-    input_ids = np.full(size, tokenizer.vocab["[SEP]"], np.int32)
-    input_ids[0] = tokenizer.vocab["[CLS]"]
-    input_ids[1 : size_a - 1] = a
-    input_ids[size_a : size_a + len(b)] = b
-    segment_ids = np.zeros(size, np.int32)
-    segment_ids[size_a:] = 1
-    content = np.ones(size, bool)
-    content[[0, size_a - 1, size - 1]] = False
-    return Sentence(input_ids, segment_ids, content, (np.arange(size),), dropped)
+def _lay_out(a: np.ndarray, b: np.ndarray, layout: Layout, dropped: int) -> Sentence:
+    """Puts the special ids around one text or two; one window over all."""
+    parts = [layout.before, a, layout.after]
+    parts += [b, layout.after] if len(b) else []
+    if not any(map(len, parts)):
+        parts[0] = layout.empty
+    sizes = [len(part) for part in parts]
+    # Texts are every other part; the second with what is behind it is a segment.
+    content, segment = [0, 1, 0, 1, 0], [0, 0, 0, 1, 1]
+    input_ids = np.concatenate(parts).astype(np.int32)
+    return Sentence(
+        input_ids,
+        np.repeat(segment[: len(parts)], sizes).astype(np.int32),
+        np.repeat(content[: len(parts)], sizes).astype(bool),
+        (np.arange(len(input_ids)),),
+        dropped,
+    )
 
 
-def _deal(size_a: int, size_b: int, dealt: int, room: int) -> tuple[np.ndarray, ...]:
-    """Windows with every `room` pieces of one text and all of what is around them."""
-    size = size_a + 2 + (size_b + 1 if size_b else 0)
-    start = (1, size_a + 2)[dealt]
-    stop = start + (size_a, size_b)[dealt]
+def _deal(start: int, stop: int, size: int, room: int) -> tuple[np.ndarray, ...]:
+    """Windows with every `room` places from `start` to `stop`, and all around them."""
     before, after = np.arange(start), np.arange(stop, size)
     parts = np.array_split(np.arange(start, stop), -(-(stop - start) // room))
     return tuple(np.concatenate([before, part, after]) for part in parts)

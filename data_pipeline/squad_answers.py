@@ -1,20 +1,19 @@
 """Scores of pieces to answers in the words of the context, n-best lists, files."""
 
 import dataclasses
-import functools
 import json
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-import tokenization
 from data_pipeline import tfrecord
 from data_pipeline.squad import SquadExample
 from data_pipeline.squad_features import SquadFeatures
+from data_pipeline.squad_pieces import SquadTokenizer
 
 PREDICTIONS = "predictions.json"
 NBEST = "nbest_predictions.json"
@@ -28,7 +27,7 @@ class AnswerConfig:
     Attributes:
       n_best_size: answers in the n-best list, and starts and ends looked at.
       max_answer_length: pieces of the longest answer.
-      do_lower_case: whether the model's tokenizer lower-cases.
+      do_lower_case: whether the model's tokenizer lower-cases; the graph asks.
       version_2_with_negative: whether "no answer" is one.
       null_score_diff_threshold: by how much the score of "no answer" must exceed the
         best answer's to be given.
@@ -74,7 +73,7 @@ def choose_answers(
     features: Sequence[SquadFeatures],
     start_logits: np.ndarray,
     end_logits: np.ndarray,
-    inv_vocab: Mapping[int, str],
+    tokenizer: SquadTokenizer,
     config: AnswerConfig,
 ) -> Answers:
     """Chooses an answer for every question, from all windows of its context.
@@ -84,7 +83,7 @@ def choose_answers(
       features: their windows, in order.
       start_logits: float [windows, S], score of each piece to begin the answer.
       end_logits: float [windows, S], to end it.
-      inv_vocab: id -> piece.
+      tokenizer: of the model.
       config: how to choose.
 
     Returns:
@@ -99,20 +98,20 @@ def choose_answers(
             (features[i], start_logits[i].astype(float), end_logits[i].astype(float))
             for i in rows
         ]
-        _answer(example, scored, inv_vocab, config, answers)
+        _answer(example, scored, tokenizer, config, answers)
     return answers
 
 
-def _answer(example, scored, inv_vocab, config, answers):
+def _answer(example, scored, tokenizer, config, answers):
     """Adds one question's answer to `answers`."""
-    null = _null_candidate(scored)
+    null = _null_candidate(scored, tokenizer.no_answer_last)
     candidates = []
     for feature, starts, ends in scored:
         candidates += _candidates(feature, starts, ends, config)
     if config.version_2_with_negative:
         candidates.append(null)
     candidates.sort(key=lambda c: c.start_logit + c.end_logit, reverse=True)
-    nbest = _distinct_texts(example, candidates, inv_vocab, config)
+    nbest = _distinct_texts(example, candidates, tokenizer, config)
     if config.version_2_with_negative and "" not in nbest:
         nbest[""] = null
     if not nbest:  # the parent's answer where no span is possible
@@ -132,14 +131,15 @@ def _answer(example, scored, inv_vocab, config, answers):
     answers.predictions[key] = "" if is_null else best
 
 
-def _null_candidate(scored):
-    """The score of no answer, [CLS] to [CLS], in the window where it is lowest."""
+def _null_candidate(scored, no_answer_last):
+    """The score of no answer, at its place, in the window where it is lowest."""
     null = _Candidate(None, 0, 0, 0.0, 0.0)
     lowest = math.inf
-    for _, starts, ends in scored:
-        if starts[0] + ends[0] < lowest:
-            lowest = starts[0] + ends[0]
-            null = _Candidate(None, 0, 0, float(starts[0]), float(ends[0]))
+    for feature, starts, ends in scored:
+        i = len(feature.input_ids) - 1 if no_answer_last else 0
+        if starts[i] + ends[i] < lowest:
+            lowest = starts[i] + ends[i]
+            null = _Candidate(None, 0, 0, float(starts[i]), float(ends[i]))
     return null
 
 
@@ -172,7 +172,7 @@ def _best_indexes(logits, number, length):
     return best[best < length]
 
 
-def _distinct_texts(example, candidates, inv_vocab, config):
+def _distinct_texts(example, candidates, tokenizer, config):
     """Returns text -> candidate for the best texts, best first."""
     nbest = {}
     for candidate in candidates:
@@ -180,35 +180,31 @@ def _distinct_texts(example, candidates, inv_vocab, config):
             break
         text = ""
         if candidate.feature is not None:
-            text = _text(example, candidate, inv_vocab, config)
+            text = _text(example, candidate, tokenizer, config)
         nbest.setdefault(text, candidate)
     return nbest
 
 
-def _text(example, candidate, inv_vocab, config):
+def _text(example, candidate, tokenizer, config):
     """Returns the candidate's words of the context, without what it leaves of them."""
     feature, last = candidate.feature, candidate.end + 1
-    pieces = [inv_vocab[int(i)] for i in feature.input_ids[candidate.start : last]]
+    predicted = tokenizer.join(feature.input_ids[candidate.start : last])
     original = example.context.span(
         feature.token_to_orig[candidate.start], feature.token_to_orig[candidate.end]
     )
-    text = get_final_text(join_pieces(pieces), original, config.do_lower_case)
+    text = get_final_text(predicted, original, tokenizer.tokens)
     if text is None:
         if config.verbose_logging:
             logging.info(
-                "%s: cannot align %r with %r", example.qas_id, pieces, original
+                "%s: cannot align %r with %r", example.qas_id, predicted, original
             )
         return original
     return text
 
 
-def join_pieces(pieces: Sequence[str]) -> str:
-    """Returns the words that pieces were cut from, as the tokenizer left them."""
-    text = " ".join(pieces).replace(" ##", "").replace("##", "")
-    return " ".join(text.split())
-
-
-def get_final_text(pred_text: str, orig_text: str, do_lower_case: bool) -> str | None:
+def get_final_text(
+    pred_text: str, orig_text: str, tokens: Callable[[str], Sequence[str]]
+) -> str | None:
     """Finds what was tokenized to `pred_text` within the words it stands in.
 
     "steve smith" in "Steve Smith's" is "Steve Smith". Both texts are compared without
@@ -218,15 +214,13 @@ def get_final_text(pred_text: str, orig_text: str, do_lower_case: bool) -> str |
     Args:
       pred_text: tokens joined by spaces.
       orig_text: words of the context.
-      do_lower_case: as the tokenizer had it.
+      tokens: a word -> its tokens, as they come to be in `pred_text`.
 
     Returns:
       The part of `orig_text`, or None where the characters do not correspond.
     """
     words = orig_text.split(" ")
-    tok_text = " ".join(
-        token for word in words for token in _basic_tokens(word, do_lower_case)
-    )
+    tok_text = " ".join(token for word in words for token in tokens(word))
     start = tok_text.find(pred_text)
     end = start + len(pred_text) - 1
     orig_places = [i for i, char in enumerate(orig_text) if char != " "]
@@ -235,12 +229,6 @@ def get_final_text(pred_text: str, orig_text: str, do_lower_case: bool) -> str |
         return None
     first = orig_places[tok_places.index(start)]
     return orig_text[first : orig_places[tok_places.index(end)] + 1]
-
-
-@functools.lru_cache(maxsize=1 << 17)
-def _basic_tokens(word, do_lower_case):
-    """Tokens of one word: nothing in the tokenizer looks beyond a space."""
-    return tuple(tokenization.BasicTokenizer(do_lower_case).tokenize(word))
 
 
 def _nbest_entries(nbest):

@@ -3,6 +3,7 @@
     [CLS] question [SEP] window of the context [SEP]
       0      0       0            1              1      segment_ids
 
+(for GPT see squad_pieces.py; its models read no segment_ids).
 A context longer than the room beside the question is covered by windows that start
 `doc_stride` pieces apart. A piece lies in several of them, and an answer may start with
 it only in the one where it has most context on its poorer side.
@@ -11,15 +12,15 @@ it only in the one where it has most context on its poorer side.
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-import tokenization
 from data_pipeline import parallel, tfrecord
 from data_pipeline.feature_spec import INDEX, Feature, FeatureSpec
 from data_pipeline.squad import Context, SquadExample
+from data_pipeline.squad_pieces import SquadTokenizer
 
 # Questions in a job; and so few that they are converted before new processes, which
 # load TensorFlow, have started: 12,000 take 2.5 s.
@@ -47,7 +48,7 @@ class WindowConfig:
     """How contexts are cut.
 
     Attributes:
-      max_seq_length: pieces of an input, [CLS] and [SEP] included.
+      max_seq_length: pieces of an input, the special ones included.
       doc_stride: pieces from the start of one window to the start of the next.
       max_query_length: longer questions are cut.
 
@@ -90,9 +91,9 @@ class SquadFeatures:
       segment_ids: 0 for the question, 1 for the window.
       token_to_orig: the word of the context that a piece is of; -1 outside.
       is_max_context: 1 where no other window gives the piece more context.
-      start_position: training: the answer's first piece; 0, [CLS], where the window
-        does not hold it.
-      end_position: training: its last piece, or 0.
+      start_position: training: the answer's first piece; where the window does not
+        hold it, the place of no answer.
+      end_position: training: its last piece, or the same.
     """
 
     example_index: int
@@ -120,21 +121,9 @@ class SquadFeatures:
 class Converter:
     """Turns questions into features; remembers the words it has split."""
 
-    def __init__(self, tokenizer: tokenization.FullTokenizer, config: WindowConfig):
-        """Keeps the tokenizer.
-
-        Args:
-          tokenizer: of the model.
-          config: how to cut.
-
-        Raises:
-          ValueError: the vocabulary lacks [CLS] or [SEP].
-        """
-        for token in ("[CLS]", "[SEP]"):
-            if token not in tokenizer.vocab:
-                raise ValueError(f"the vocabulary has no {token}")
+    def __init__(self, tokenizer: SquadTokenizer, config: WindowConfig):
+        """Keeps the tokenizer of the model, and how to cut."""
         self._tokenizer, self._config = tokenizer, config
-        self._cls, self._sep = tokenizer.vocab["[CLS]"], tokenizer.vocab["[SEP]"]
         self._words: dict[str, list[int]] = {}
         self._context: Context | None = None
 
@@ -152,7 +141,8 @@ class Converter:
 
     def _convert_example(self, index, example):
         config = self._config
-        query = self._ids(example.question_text)[: config.max_query_length]
+        tokenizer = self._tokenizer
+        query = tokenizer.piece_ids(example.question_text)[: config.max_query_length]
         pieces, words, firsts = self._pieces_of(example.context)
         answer = None  # first and last piece; of a test question, nothing is known
         if example.start_position is not None and not example.is_impossible:
@@ -163,15 +153,16 @@ class Converter:
         offset = len(query) + 2
         for i, (start, length) in enumerate(windows):
             end = start + length
-            positions = (0, 0)
+            no_answer = offset + length if tokenizer.no_answer_last else 0
+            positions = (no_answer, no_answer)
             if answer and start <= answer[0] and answer[1] < end:
                 positions = tuple(piece - start + offset for piece in answer)
             yield SquadFeatures(
                 example_index=index,
                 doc_span_index=i,
                 input_ids=[
-                    *(self._cls, *query, self._sep),
-                    *(*pieces[start:end], self._sep),
+                    *(tokenizer.first, *query, tokenizer.between),
+                    *(*pieces[start:end], tokenizer.last),
                 ],
                 segment_ids=[0] * offset + [1] * (length + 1),
                 token_to_orig=[-1] * offset + words[start:end] + [-1],
@@ -182,9 +173,6 @@ class Converter:
                 end_position=positions[1],
             )
 
-    def _ids(self, text):
-        return self._tokenizer.convert_tokens_to_ids(self._tokenizer.tokenize(text))
-
     def _pieces_of(self, context):
         """Returns the pieces' ids, the word of each, and each word's first piece."""
         if context is not self._context:
@@ -192,7 +180,7 @@ class Converter:
             for i, word in enumerate(context.words()):
                 ids = self._words.get(word)
                 if ids is None:
-                    ids = self._words[word] = self._ids(word)
+                    ids = self._words[word] = self._tokenizer.piece_ids(word)
                 firsts.append(len(pieces))
                 pieces += ids
                 words += [i] * len(ids)
@@ -209,7 +197,7 @@ class Converter:
         first = firsts[example.start_position]
         following = example.end_position + 1
         last = (firsts[following] if following < len(firsts) else len(pieces)) - 1
-        wanted = self._ids(example.orig_answer_text)
+        wanted = self._tokenizer.piece_ids(example.orig_answer_text)
         for start in range(first, last + 2 - len(wanted)) if wanted else ():
             if pieces[start : start + len(wanted)] == wanted:
                 return start, start + len(wanted) - 1
@@ -254,8 +242,8 @@ def max_context(windows: Sequence[tuple[int, int]], num_pieces: int) -> np.ndarr
 def cached_features(
     prefix: str,
     examples: Sequence[SquadExample],
-    vocab_file: str,
-    do_lower_case: bool,
+    make_tokenizer: Callable[[], SquadTokenizer],
+    vocabulary: Mapping[str, object],
     config: WindowConfig,
 ) -> tfrecord.CachedRecords:
     """Converts examples once: the file's name holds a hash of all that shaped it.
@@ -263,8 +251,8 @@ def cached_features(
     Args:
       prefix: folder and start of the file's name.
       examples: what to convert.
-      vocab_file: the vocabulary.
-      do_lower_case: whether the tokenizer lower-cases.
+      make_tokenizer: of the model; pickled, where several processes convert.
+      vocabulary: JSON values that tell the tokenizer from others.
       config: how to cut.
 
     Returns:
@@ -272,14 +260,13 @@ def cached_features(
     """
     key = {
         "examples": _digest(examples),
-        "vocabulary": tfrecord.fingerprint(vocab_file),
-        "do_lower_case": do_lower_case,
+        **vocabulary,
         "windows": dataclasses.asdict(config),
         "features": RECORD_SPEC.describe(),
     }
 
     def build() -> tuple[Iterator[bytes], Mapping[str, object]]:
-        return _records(examples, (vocab_file, do_lower_case, config)), {}
+        return _records(examples, (make_tokenizer, config)), {}
 
     return tfrecord.cached(prefix, key, build)
 
@@ -342,11 +329,9 @@ def _records(examples, settings):
 _converter: Converter  # of this worker process
 
 
-def _start_worker(vocab_file, do_lower_case, config):
+def _start_worker(make_tokenizer, config):
     global _converter
-    _converter = Converter(
-        tokenization.FullTokenizer(vocab_file, do_lower_case), config
-    )
+    _converter = Converter(make_tokenizer(), config)
 
 
 def _convert_chunk(job):

@@ -1,23 +1,31 @@
 """BERT as tasks use it: WordPiece, one encoder, a head for each kind of task."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import keras
+import tensorflow as tf
 
 import tokenization
-from data_pipeline.features import special_id
+from data_pipeline import features
+from data_pipeline.examples import InputExample
+from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.sentences import Layout, bert_layout
+from data_pipeline.squad_pieces import WordPieces
 from data_pipeline.tagging_features import SpecialIds
 from modeling import BertClassifier, BertModel, BertSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, encoder_groups
+from tasks.classification_config import ClassificationConfig
 from tasks.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
+from tasks.task import Batch
 
 
 class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""
 
     model_type = "bert"
+    tokenizes_in_graph = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"output_(weights|bias)",
         SPAN: r"cls/squad/.*",
@@ -61,18 +69,63 @@ class BertSystem(System):
 
         return tokenization_tf.FastTokenizer(self.vocab_file, self.do_lower_case)
 
+    def squad_tokenizer(self) -> WordPieces:
+        """See System."""
+        return WordPieces(self.vocab_file, self.do_lower_case)
+
     def special_ids(self, tokenizer) -> SpecialIds:
         """See System."""
         pieces = ("[CLS]", "[SEP]", "[UNK]")
-        return SpecialIds(*(special_id(tokenizer, piece) for piece in pieces))
+        return SpecialIds(*(features.special_id(tokenizer, piece) for piece in pieces))
+
+    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
+        """See System; BERT's paper has no multiple choice."""
+        if config.output_kind == "multiple_choice":
+            raise ValueError(
+                f"--task_name={config.task_name} is a multiple choice, which BERT does "
+                "not do here: wanted a GPT checkpoint"
+            )
+        return features.classification_spec(config.output_kind, len(config.labels))
+
+    def classification_columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> features.ClassificationColumns:
+        """See System."""
+        return features.classification_columns(
+            examples,
+            self.tokenizer(),
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+        )
 
     def build_classifier(
-        self, num_outputs: int, *, frozen_encoder: bool = False, **kwargs
+        self,
+        config: ClassificationConfig,
+        *,
+        frozen_encoder: bool = False,
+        **kwargs,
     ) -> keras.layers.Layer:
         """See System."""
         return BertClassifier(
-            self.config, num_outputs, frozen_encoder=frozen_encoder, **kwargs
+            self.config, config.num_outputs, frozen_encoder=frozen_encoder, **kwargs
         )
+
+    def classify(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """See System."""
+        inputs = self.encoder_inputs(batch)
+        return {"logits": model(**inputs, dropout_seed=dropout_seed)}
+
+    def sentence_layout(self, tokenizer) -> Layout:
+        """See System."""
+        return bert_layout(tokenizer)
+
+    def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """See System."""
+        segments = {"segment_ids": batch["segment_ids"]}
+        return super().encoder_inputs(batch) | segments
 
     def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
         """See System."""

@@ -1,8 +1,7 @@
-"""Sentence and sentence-pair classification, multi-label classification, regression."""
+"""Classification of texts and of pairs, several labels, regression, multiple choice."""
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 
@@ -12,66 +11,14 @@ import tensorflow as tf
 from absl import logging
 
 import metrics
-from data_pipeline import features, tfrecord
+from data_pipeline import tfrecord
 from data_pipeline.examples import InputExample
+from tasks.classification_config import ClassificationConfig
 from tasks.encoder import EncoderTask
 from tasks.system import CLASSIFIER, System
 from tasks.task import Batch, Records
 
-
-@dataclasses.dataclass(frozen=True)
-class ClassificationConfig:
-    """What a trained classifier must remember to be used again.
-
-    Attributes:
-      task_name: as given by --task_name.
-      output_kind: "single_label", "multi_label" or "regression".
-      labels: the classes in the order of the outputs; empty for regression.
-      metrics: names known to the metrics package.
-      main_metric: the one of them by which checkpoints are compared.
-      max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
-      do_lower_case: whether the tokenizer lower-cases.
-      text_pair: whether the inputs are pairs of texts.
-    """
-
-    task_name: str
-    output_kind: str
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...]
-    main_metric: str
-    max_seq_length: int
-    do_lower_case: bool
-    text_pair: bool = False
-
-    @property
-    def num_outputs(self) -> int:
-        """Width of the output layer."""
-        return 1 if self.output_kind == "regression" else len(self.labels)
-
-    def to_json_string(self) -> str:
-        """Returns the fields as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json_file(cls, path: str) -> "ClassificationConfig":
-        """Reads what `to_json_string` wrote.
-
-        Raises:
-          ValueError: the file is missing, or keys are missing or unknown.
-        """
-        if not tf.io.gfile.exists(path):
-            raise ValueError(
-                f"{path} does not exist; it is written by run_classifier.py --do_train"
-            )
-        with tf.io.gfile.GFile(path) as file:
-            values = json.load(file)
-        wanted = {field.name for field in dataclasses.fields(cls)}
-        if values.keys() != wanted:
-            raise ValueError(
-                f"{path}: keys {sorted(values.keys() ^ wanted)} are missing or unknown"
-            )
-        lists = {key: tuple(values[key]) for key in ("labels", "metrics")}
-        return cls(**(values | lists))
+_ONE_OF_SEVERAL = ("single_label", "multiple_choice")
 
 
 class ClassificationTask(EncoderTask):
@@ -86,6 +33,7 @@ class ClassificationTask(EncoderTask):
         *,
         static_shapes: bool = False,
         frozen_encoder: bool = False,
+        lm_coef: float = 0.0,
     ):
         """Declares features and lengths.
 
@@ -94,16 +42,18 @@ class ClassificationTask(EncoderTask):
           system: the encoder's.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
           frozen_encoder: turns dropout off in the encoder, which is not trained.
+          lm_coef: weight of the language model's loss in training, where the system
+            has one (Radford et al. 2018, eq. 5); a frozen encoder has none.
 
         Raises:
-          ValueError: `max_seq_length` is beyond the position table.
+          ValueError: `max_seq_length` is beyond the position table, or the system
+            cannot do such a task.
         """
         super().__init__(config, system, static_shapes=static_shapes)
         self.main_metric = f"eval_{config.main_metric}"
-        self.feature_spec = features.classification_spec(
-            config.output_kind, len(config.labels)
-        )
+        self.feature_spec = self.system.classification_spec(config)
         self._frozen_encoder = frozen_encoder
+        self._lm_coef = 0.0 if frozen_encoder else lm_coef
         self._train_examples: Sequence[InputExample] = ()
 
     def records(
@@ -128,7 +78,7 @@ class ClassificationTask(EncoderTask):
             digest.update(repr(dataclasses.astuple(example)).encode())
         key = {
             "examples": digest.hexdigest(),
-            "vocabulary": tfrecord.fingerprint(self.system.vocab_file),
+            "vocabulary": self.system.fingerprint(),
             "do_lower_case": self.config.do_lower_case,
             "max_seq_length": self.config.max_seq_length,
             "labels": self.config.labels,
@@ -149,14 +99,7 @@ class ClassificationTask(EncoderTask):
         return Records((cached.path,), cached.num_records)
 
     def _convert(self, examples):
-        config = self.config
-        columns = features.classification_columns(
-            examples,
-            self.system.tokenizer(),
-            config.max_seq_length,
-            config.labels,
-            config.output_kind,
-        )
+        columns = self.system.classification_columns(examples, self.config)
         info = {
             "truncated_examples": columns.truncated_examples,
             "dropped_tokens": columns.dropped_tokens,
@@ -166,7 +109,7 @@ class ClassificationTask(EncoderTask):
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
         return self.system.build_classifier(
-            self.config.num_outputs,
+            self.config,
             dtype=dtype,
             seed=seed,
             fused=fused,
@@ -176,14 +119,26 @@ class ClassificationTask(EncoderTask):
     def loss_sums(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """Adds up the examples' losses."""
-        losses = self._losses(self._logits(model, batch, dropout_seed), batch)
+        """Adds up the examples' losses, and those of the language model.
+
+        Each sequence counts once there, however long it is, as in the original.
+        """
+        outputs = self.system.classify(model, batch, dropout_seed)
+        terms = {"loss": self._losses(outputs["logits"], batch)}
+        if self._lm_coef:
+            lm_losses = tf.reduce_mean(outputs["lm_losses"], axis=1)
+            terms["lm_loss"] = self._lm_coef * lm_losses
         real = tf.cast(batch["is_real_example"], tf.float32)
-        return {"loss": tf.reduce_sum(losses * real)}
+        return {name: tf.reduce_sum(term * real) for name, term in terms.items()}
+
+    def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Counts the real examples."""
+        (count,) = super().loss_denominators(batch).values()
+        return dict.fromkeys(["loss", "lm_loss"] if self._lm_coef else ["loss"], count)
 
     def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
         """Computes the loss and `probabilities` [B, labels] (regression: [B, 1])."""
-        logits = self._logits(model, batch, None)
+        logits = self.system.classify(model, batch, None)["logits"]
         return {
             "probabilities": self.probabilities(logits),
             "loss": self._losses(logits, batch),
@@ -191,7 +146,7 @@ class ClassificationTask(EncoderTask):
 
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
         """Turns logits [B, outputs] into what is reported for them."""
-        if self.config.output_kind == "single_label":
+        if self.config.output_kind in _ONE_OF_SEVERAL:
             return tf.nn.softmax(logits)
         if self.config.output_kind == "multi_label":
             return tf.sigmoid(logits)
@@ -200,7 +155,7 @@ class ClassificationTask(EncoderTask):
     def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Scores, under the parent's names: `eval_loss`, `eval_accuracy` ..."""
         outputs = predictions["probabilities"]
-        if self.config.output_kind == "single_label":
+        if self.config.output_kind in _ONE_OF_SEVERAL:
             predicted = outputs.argmax(axis=-1)
         elif self.config.output_kind == "multi_label":
             predicted = (outputs > 0.5).astype(np.int32)
@@ -217,18 +172,10 @@ class ClassificationTask(EncoderTask):
         found = (self._train_examples[row] for row in rows)
         return [f"{e.guid}: {e.text_a!r} {e.text_b or ''!r}" for e in found]
 
-    def _logits(self, model, batch, dropout_seed):
-        return model(
-            batch["input_ids"],
-            batch["input_mask"],
-            batch["segment_ids"],
-            dropout_seed=dropout_seed,
-        )
-
     def _losses(self, logits, batch):
         """Cross entropy, or squared error; float32 [B]."""
         labels = batch["label_ids"]
-        if self.config.output_kind == "single_label":
+        if self.config.output_kind in _ONE_OF_SEVERAL:
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         if self.config.output_kind == "multi_label":
             losses = tf.nn.sigmoid_cross_entropy_with_logits(

@@ -40,7 +40,7 @@ class EncoderTask(Task):
         """
         length = config.max_seq_length
         system.check_length(length)
-        self.config, self.system = config, system
+        self.config, self.system = config, system.with_special_tokens()
         self.buckets = (length,) if static_shapes else batching.default_buckets(length)
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:

@@ -1,22 +1,40 @@
-"""GPT as tasks use it: byte pair encoding, one decoder, a head for each kind of task."""
+"""GPT as tasks see it: byte pair encoding, one decoder, a head for each task."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
+import tensorflow as tf
 
+import checkpoints
 import tokenization_bpe
-from modeling import GptModel, GptSpanExtractor
+from data_pipeline import gpt_features, tfrecord
+from data_pipeline.examples import InputExample
+from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.sentences import Layout
+from data_pipeline.squad_pieces import BytePairs
+from data_pipeline.tagging_features import SpecialIds
+from modeling import GptClassifier, GptModel, GptSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, gpt_groups
-from tasks.system import CLASSIFIER, SPAN, System
+from tasks.classification_config import ClassificationConfig
+from tasks.system import CLASSIFIER, SPAN, TAGGER, System
+from tasks.task import Batch
+
+_START, _DELIMITER, _CLASSIFY = "_start_", "_delimiter_", "_classify_"
+_NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
 
 
 class GptSystem(System):
     """Radford et al. 2018; its `config` is a GptConfig."""
 
     model_type = "gpt"
-    heads: ClassVar[Mapping[str, str]] = {CLASSIFIER: r"clf/.*", SPAN: r"squad/.*"}
+    heads: ClassVar[Mapping[str, str]] = {
+        CLASSIFIER: r"clf/.*",
+        SPAN: r"squad/.*",
+        TAGGER: r"tagger/.*",
+    }
+    has_lm_losses = True
 
     @property
     def max_length(self) -> tuple[str, int]:
@@ -52,6 +70,84 @@ class GptSystem(System):
         merges = tokenization_bpe.merges_beside(self.vocab_file)
         return tokenization_bpe.TextEncoder(self.vocab_file, merges)
 
+    def squad_tokenizer(self) -> BytePairs:
+        """See System."""
+        return BytePairs(self.vocab_file, self.special_tokens())
+
+    def fingerprint(self) -> Any:
+        """See System; the merges count too."""
+        merges = tokenization_bpe.merges_beside(self.vocab_file)
+        return [tfrecord.fingerprint(path) for path in (self.vocab_file, merges)]
+
+    def with_special_tokens(self) -> "GptSystem":
+        """See System; a pre-trained model has none of the three."""
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, n_special=3)
+        )
+
+    def special_ids(self, tokenizer: tokenization_bpe.TextEncoder) -> SpecialIds:
+        """See System."""
+        special = self.special_tokens()
+        return SpecialIds(special.start, special.classify, _unknown(tokenizer))
+
+    def special_tokens(self) -> gpt_features.SpecialTokens:
+        """Returns the ids of what stands around texts.
+
+        Raises:
+          ValueError: the model has no rows for them; see `with_special_tokens`.
+        """
+        names = (_START, _DELIMITER, _CLASSIFY)
+        return gpt_features.SpecialTokens(*map(self.config.special_id, names))
+
+    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
+        """See System."""
+        return gpt_features.classification_spec(
+            config.output_kind, config.symmetric, len(config.labels)
+        )
+
+    def classification_columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> gpt_features.GptColumns:
+        """See System."""
+        return gpt_features.classification_columns(
+            examples,
+            self.tokenizer(),
+            self.special_tokens(),
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+            config.symmetric,
+        )
+
+    def build_classifier(
+        self,
+        config: ClassificationConfig,
+        *,
+        frozen_encoder: bool = False,
+        **kwargs,
+    ) -> keras.layers.Layer:
+        """See System."""
+        combine = "sum" if config.symmetric else "single"
+        if config.output_kind == "multiple_choice":
+            combine = "choice"
+        model = self.config
+        if frozen_encoder:
+            model = dataclasses.replace(model, **_NO_DROPOUT)
+        return GptClassifier(model, config.num_outputs, combine=combine, **kwargs)
+
+    def classify(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """See System."""
+        ids = batch["input_ids"]
+        if ids.shape.rank == 3:
+            ids = tf.transpose(ids, [0, 2, 1])  # [B, R, S]
+        return model(ids, dropout_seed=dropout_seed)
+
+    def sentence_layout(self, tokenizer: tokenization_bpe.TextEncoder) -> Layout:
+        """See System: nothing, as in pre-training; of no text at all, <unk>."""
+        return Layout(empty=(_unknown(tokenizer),))
+
     def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
         """See System."""
         return GptSpanExtractor(self.config, **kwargs)
@@ -60,12 +156,18 @@ class GptSystem(System):
         """See System."""
         return GptModel(self.config, **kwargs)
 
-    def build_classifier(
-        self, num_outputs: int, *, frozen_encoder: bool = False, **kwargs
-    ) -> keras.layers.Layer:
-        """See System."""
-        raise NotImplementedError
+    def rows(
+        self, checkpoint: checkpoints.Checkpoint
+    ) -> Mapping[str, checkpoints.Rows]:
+        """See System; a file may lack special tokens, and have more positions."""
+        return checkpoints.embedding_rows(
+            checkpoint, self.config, resize_vocab=self.resize_vocab
+        )
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """No decay of vectors; see optimization.gpt_groups."""
         return gpt_groups(self.config.n_layer, config)
+
+
+def _unknown(tokenizer: tokenization_bpe.TextEncoder) -> int:
+    return tokenizer.vocab.get(tokenization_bpe.UNK_TOKEN, 0)

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import tokenization
 from checkpoints import files
 from data_pipeline import squad_answers, squad_features
 from data_pipeline.squad import LANGUAGES, SquadExample
@@ -25,7 +24,7 @@ class SpanConfig:
     """What a trained model must remember to be used again; run_squad.py's flags.
 
     Attributes:
-      max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
+      max_seq_length: pieces of the longest input, the special ones included.
       doc_stride: pieces from the start of one window to the start of the next.
       max_query_length: longer questions are cut.
       do_lower_case: whether the tokenizer lower-cases.
@@ -149,8 +148,11 @@ class SpanTask(EncoderTask):
         cached = squad_features.cached_features(
             os.path.join(folder, split),
             examples,
-            self.system.vocab_file,
-            self.config.do_lower_case,
+            self.system.squad_tokenizer,
+            {
+                "vocabulary": self.system.fingerprint(),
+                "do_lower_case": self.config.do_lower_case,
+            },
             self.config.windows(),
         )
         if not cached.num_records:
@@ -208,9 +210,8 @@ class SpanTask(EncoderTask):
           Logits of the starts and of the ends, float32 [B, S] each.
         """
         mask = batch["input_mask"]
-        starts, ends = model(
-            batch["input_ids"], mask, batch["segment_ids"], dropout_seed=dropout_seed
-        )
+        inputs = self.system.encoder_inputs(batch)
+        starts, ends = model(**inputs, dropout_seed=dropout_seed)
         lowest = tf.float32.min
         return tf.where(mask > 0, starts, lowest), tf.where(mask > 0, ends, lowest)
 
@@ -228,13 +229,12 @@ class SpanTask(EncoderTask):
 
     def answers(self, predictions: Mapping[str, np.ndarray]) -> squad_answers.Answers:
         """Chooses the answers to the questions given to `records`."""
-        lower = self.config.do_lower_case
         return squad_answers.choose_answers(
             self._examples,
             self._features,
             predictions["start_logits"],
             predictions["end_logits"],
-            tokenization.FullTokenizer(self.system.vocab_file, lower).inv_vocab,
+            self.system.squad_tokenizer(),
             self.answer_config(),
         )
 

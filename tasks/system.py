@@ -2,17 +2,24 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 import checkpoints
-from checkpoints import google_bert
+from data_pipeline import tfrecord
+from data_pipeline.examples import InputExample
+from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.sentences import Layout
+from data_pipeline.squad_pieces import SquadTokenizer
 from data_pipeline.tagging_features import SpecialIds
 from optimization import OptimizerConfig, ParameterGroup
+from tasks.classification_config import ClassificationConfig
+from tasks.task import Batch
 
 CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
 TAGGER = "tagger"
@@ -28,6 +35,22 @@ class Tokenizer(abc.ABC):
         """Token ids of all texts, int32 [tokens], and row offsets, int64 [N + 1]."""
 
 
+class Columns(Protocol):
+    """A data set of a classification task in tokens, as a system lays it out.
+
+    Attributes:
+      truncated_examples: how many examples were too long.
+      dropped_tokens: how many tokens they lost together.
+    """
+
+    truncated_examples: int
+    dropped_tokens: int
+
+    def records(self, spec: FeatureSpec) -> Iterator[bytes]:
+        """Yields the examples serialised as `spec` says, numbered from 0."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class System(abc.ABC):
     """An architecture, its vocabulary, and the weights to start from.
@@ -41,6 +64,8 @@ class System(abc.ABC):
       resize_vocab: whether the vocabulary may have more rows than the checkpoint.
       model_type: the system's name, as --model_type takes it.
       heads: kind of head -> regular expression over the names of its variables.
+      tokenizes_in_graph: whether a SavedModel can read texts.
+      has_lm_losses: whether its classifier predicts the tokens of its inputs as well.
     """
 
     config: Any
@@ -51,6 +76,8 @@ class System(abc.ABC):
 
     model_type: ClassVar[str]
     heads: ClassVar[Mapping[str, str]]
+    tokenizes_in_graph: ClassVar[bool] = False
+    has_lm_losses: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -80,14 +107,64 @@ class System(abc.ABC):
         """Loads the vocabulary."""
 
     @abc.abstractmethod
+    def squad_tokenizer(self) -> SquadTokenizer:
+        """Loads the vocabulary, for questions and their contexts."""
+
+    @abc.abstractmethod
     def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
         """Returns what stands around a sentence of words, and for unknown words."""
 
+    def with_special_tokens(self) -> "System":
+        """Returns the system with rows for the tokens that tasks put around texts."""
+        return self
+
+    def fingerprint(self) -> Any:
+        """Returns JSON values that tell the vocabulary from others, for caches."""
+        return tfrecord.fingerprint(self.vocab_file)
+
+    @abc.abstractmethod
+    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
+        """Declares what a record of a classification task has.
+
+        Raises:
+          ValueError: the system cannot do such a task.
+        """
+
+    @abc.abstractmethod
+    def classification_columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> Columns:
+        """Tokenizes, truncates and lays out a data set of a classification task."""
+
     @abc.abstractmethod
     def build_classifier(
-        self, num_outputs: int, *, frozen_encoder: bool, **kwargs
+        self, config: ClassificationConfig, *, frozen_encoder: bool, **kwargs
     ) -> keras.layers.Layer:
         """Makes the encoder with a classifier's head; see Task.build_model."""
+
+    @abc.abstractmethod
+    def classify(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> Mapping[str, tf.Tensor]:
+        """Runs what `build_classifier` made.
+
+        Args:
+          model: the classifier.
+          batch: the features of some examples.
+          dropout_seed: int32 [2]; None turns dropout off.
+
+        Returns:
+          `logits` float32 [B, outputs]; where the system has them, `lm_losses` float32
+          [B, R], the mean over the tokens of each of an example's R sequences.
+        """
+
+    @abc.abstractmethod
+    def sentence_layout(self, tokenizer: Tokenizer) -> Layout:
+        """Returns what the encoder alone reads around texts."""
+
+    def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns what encoder and span extractor are called with."""
+        return {name: batch[name] for name in ("input_ids", "input_mask")}
 
     @abc.abstractmethod
     def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
@@ -129,9 +206,10 @@ class System(abc.ABC):
             logging.info("no --init_checkpoint: training starts from random weights")
             return
         new = {self.heads[head]: "the head of this task"} if head else {}
+        checkpoint = checkpoints.open_checkpoint(self.init_checkpoint)
         checkpoints.initialize(
             variables,
-            checkpoints.open_checkpoint(self.init_checkpoint),
+            checkpoint,
             new=new | self.optional(head),
             unused={
                 pattern: f"a {kind} head; not used here"
@@ -139,11 +217,26 @@ class System(abc.ABC):
                 if kind != head
             },
             resize_vocab=self.resize_vocab,
+            rows=self.rows(checkpoint),
         )
+
+    def rows(
+        self, checkpoint: checkpoints.Checkpoint
+    ) -> Mapping[str, checkpoints.Rows]:
+        """Says where rows of variables are in a file, if not one for one.
+
+        Args:
+          checkpoint: what the variables are filled from.
+
+        Returns:
+          The `rows` of checkpoints.initialize.
+        """
+        del checkpoint
+        return {}
 
     def save_beside(self, folder: str) -> None:
         """Writes the config and, as far as known, what tokenizes."""
-        google_bert.save_beside(
+        checkpoints.save_beside(
             folder, self.config, self.vocab_file, self.do_lower_case
         )
 

@@ -19,7 +19,8 @@ class Letters:
 
 
 def read(line, length, in_windows=False):
-    (found,) = sentences.to_sentences([line], Letters(), length, in_windows)
+    layout = sentences.bert_layout(Letters())
+    (found,) = sentences.to_sentences([line], Letters(), length, in_windows, layout)
     return found
 
 
@@ -124,4 +125,4 @@ def test_a_vocabulary_without_the_special_pieces_is_refused():
     tokenizer = Letters()
     tokenizer.vocab = {"[CLS]": CLS}
     with pytest.raises(ValueError, match=r"no \[SEP\]"):
-        sentences.to_sentences(["a"], tokenizer, 9, False)
+        sentences.bert_layout(tokenizer)

@@ -1,14 +1,15 @@
 """Questions, windows and answers, against the original's output and by hand."""
 
+import functools
 import hashlib
 import json
 
 import numpy as np
 import pytest
 
-import tokenization
-from data_pipeline import squad, squad_answers, squad_features
+from data_pipeline import squad, squad_answers, squad_features, tfrecord
 from data_pipeline.squad_features import WindowConfig
+from data_pipeline.squad_pieces import WordPieces
 
 WORDS = ["the", "red", "fox", "saw", "a", "steve", "smith", "18", "##95", "19", "##43"]
 MARKS = ["(", ")", "-", ".", "'", "s", "中", "国", "人", "japan", "japanese"]
@@ -23,7 +24,7 @@ def write_vocab(tmp_path):
 
 @pytest.fixture
 def tokenizer(tmp_path):
-    return tokenization.FullTokenizer(write_vocab(tmp_path))
+    return WordPieces(write_vocab(tmp_path))
 
 
 def question(context, answer, offset=None, key="q1", **more):
@@ -62,7 +63,7 @@ def golden_case(golden_dir, version):
     config = WindowConfig(
         *(settings[k] for k in ("max_seq_length", "doc_stride", "max_query_length"))
     )
-    tokenizer = tokenization.FullTokenizer(str(vocab), settings["do_lower_case"])
+    tokenizer = WordPieces(str(vocab), settings["do_lower_case"])
     return folder, settings, tokenizer, config
 
 
@@ -115,7 +116,7 @@ def test_answers_to_given_scores_are_the_originals(golden_dir, tmp_path, version
         features,
         logits["start_logits"],
         logits["end_logits"],
-        tokenizer.inv_vocab,
+        tokenizer,
         squad_answers.AnswerConfig(version_2_with_negative=version == 2),
     )
     squad_answers.write_answers(str(tmp_path), answers)
@@ -313,7 +314,9 @@ def test_features_come_back_from_the_cache_as_they_were(tmp_path, tokenizer):
     examples, config = many(tmp_path, 7), WindowConfig(10, 3, 2)
     vocab = str(tmp_path / "vocab.txt")
     prefix = str(tmp_path / "cache/eval")
-    cached = squad_features.cached_features(prefix, examples, vocab, True, config)
+    cached = squad_features.cached_features(
+        prefix, examples, lambda: WordPieces(vocab), {"vocabulary": 1}, config
+    )
     found = squad_features.read_features(cached.path)
     wanted = list(squad_features.Converter(tokenizer, config).convert(examples))
     assert cached.num_records == len(found) == len(wanted) > 7
@@ -331,8 +334,9 @@ def test_the_cache_is_used_again_and_only_for_the_same_features(tmp_path, tokeni
     def path(examples=examples, lower=True, windows=(10, 3, 2)):
         prefix = str(tmp_path / "cache/eval")
         config = WindowConfig(*windows)
+        key = {"vocabulary": tfrecord.fingerprint(vocab), "lower": lower}
         return squad_features.cached_features(
-            prefix, examples, vocab, lower, config
+            prefix, examples, lambda: WordPieces(vocab), key, config
         ).path
 
     first = path()
@@ -355,7 +359,8 @@ def test_worker_processes_write_what_one_process_writes(
     tmp_path, tokenizer, monkeypatch
 ):
     examples, config = many(tmp_path, 10), WindowConfig(10, 3, 2)
-    settings = (str(tmp_path / "vocab.txt"), True, config)
+    vocab = str(tmp_path / "vocab.txt")
+    settings = (functools.partial(WordPieces, vocab), config)
     alone = list(squad_features._records(examples, settings))
     monkeypatch.setattr(squad_features, "_CHUNK", 4)
     monkeypatch.setattr(squad_features, "_FEW", 0)

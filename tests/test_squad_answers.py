@@ -1,5 +1,6 @@
 """Scores to answers: the best span, its words, n-best lists, files."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 import tensorflow as tf
 from test_squad import convert, question, read, write_vocab
 
-import tokenization
-from data_pipeline import squad_answers
+from data_pipeline import squad_answers, squad_pieces
+from data_pipeline.squad_pieces import WordPieces
 
 
 @pytest.fixture
 def tokenizer(tmp_path):
-    return tokenization.FullTokenizer(write_vocab(tmp_path))
+    return WordPieces(write_vocab(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,12 @@ def tokenizer(tmp_path):
     ],
 )
 def test_an_answer_is_found_in_its_words_or_not_at_all(predicted, original, wanted):
-    assert squad_answers.get_final_text(predicted, original, True) == wanted
+    tokens = functools.partial(squad_pieces.basic_tokens, do_lower_case=True)
+    assert squad_answers.get_final_text(predicted, original, tokens) == wanted
 
 
 def test_pieces_join_to_words():
-    assert squad_answers.join_pieces(["un", "##aff", "##able", "!"]) == "unaffable !"
+    assert squad_pieces.join_pieces(["un", "##aff", "##able", "!"]) == "unaffable !"
 
 
 def answer(tokenizer, examples, starts, ends, windows=(10, 3, 2), **config):
@@ -46,7 +48,7 @@ def answer(tokenizer, examples, starts, ends, windows=(10, 3, 2), **config):
         examples,
         features,
         *logits,
-        tokenizer.inv_vocab,
+        tokenizer,
         squad_answers.AnswerConfig(**config),
     )
 

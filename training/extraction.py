@@ -42,9 +42,10 @@ class ExtractionConfig:
       layer_combination: "separate", or one vector of all layers, their "mean" or the
         vectors one after the other ("concat"); layers are combined before pooling.
         None: separate, as the parent's, or with pooling concat.
-      mask_cls_sep: leaves [CLS] and [SEP] out of the pool, or of the pieces.
+      mask_cls_sep: leaves [CLS] and [SEP] out of the pool, or of the pieces; GPT reads
+        nothing of the kind here.
       normalize: divides each vector by its Euclidean length.
-      max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
+      max_seq_length: pieces of the longest input, the special ones included.
       long: what becomes of a longer line; "truncate": it is cut; "window": it is read
         in several windows and their vectors are averaged.
       batch_size: windows in a batch, over all replicas.
@@ -154,8 +155,10 @@ class FeatureExtractor:
         self._buckets = batching.default_buckets(config.max_seq_length)
         if config.static_shapes:
             self._buckets = self._buckets[-1:]
+        self._system = system
         self._tokenizer = system.tokenizer()
-        self._pieces = list(self._tokenizer.vocab)
+        self._layout = system.sentence_layout(self._tokenizer)
+        self._pieces = {i: piece for piece, i in self._tokenizer.vocab.items()}
         mixed = config.mixed_precision
         with self._strategy.scope():
             self._model = system.build_encoder(
@@ -202,7 +205,11 @@ class FeatureExtractor:
         bytes_a_row = 4 * int(np.prod(self.row_shape))  # float32
         for chunk in _chunks(lines):
             for sentence in sentences.to_sentences(
-                chunk, self._tokenizer, config.max_seq_length, config.long == "window"
+                chunk,
+                self._tokenizer,
+                config.max_seq_length,
+                config.long == "window",
+                self._layout,
             ):
                 pool.append(sentence)
                 windows += len(sentence.windows)
@@ -294,8 +301,10 @@ class FeatureExtractor:
         return tf.concat(self._strategy.experimental_local_results(outputs), axis=0)
 
     def _run_replica(self, inputs):
-        input_ids, input_mask, segment_ids, counts = tf.unstack(inputs)
-        outputs = self._model(input_ids, input_mask, segment_ids)["all_encoder_layers"]
+        *inputs, counts = tf.unstack(inputs)
+        names = ("input_ids", "input_mask", "segment_ids")
+        inputs = self._system.encoder_inputs(dict(zip(names, inputs, strict=True)))
+        outputs = self._model(**inputs)["all_encoder_layers"]
         layers = [tf.cast(outputs[i], tf.float32) for i in self.config.layers]
         how = self.config.layer_combination
         if how == "mean":
@@ -313,7 +322,7 @@ class FeatureExtractor:
             ids = sentence.input_ids
             if self.config.mask_cls_sep:
                 ids, values = ids[sentence.content], values[sentence.content]
-            tokens = tuple(self._pieces[i] for i in ids)
+            tokens = tuple(self._pieces[i] for i in ids.tolist())
         if self.config.normalize:
             length = np.linalg.norm(values, axis=-1, keepdims=True)
             values = values / np.where(length > 0, length, 1)
