@@ -1,5 +1,7 @@
 """Trained models as SavedModels that read plain text, and a way to call them.
 
+GPT's text rules do not run in a graph: its models read token ids, and `load` tokenizes.
+
 Whoever loads one needs TensorFlow and `import tensorflow_text`, nothing of this
 project; the vocabulary, the labels and the longest input are inside:
 
@@ -10,7 +12,7 @@ project; the vocabulary, the labels and the longest input are inside:
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -20,18 +22,18 @@ from absl import logging
 import checkpoints
 import modeling
 import tokenization
-from checkpoints import files, google_bert
+from checkpoints import files, tensorflow_files
 from data_pipeline.squad_graph import SquadGraph
-from tasks.classification import ClassificationConfig, ClassificationTask
-from tasks.encoder import TASK_FILE
-from tasks.span import SpanConfig, SpanTask
-from tasks.systems import make_system
+from tasks.classification import ClassificationTask
+from tasks.serving import BESIDE, TEXTS, TOKENS, Predictor, load, read_task
+from tasks.span import SpanTask
 from tokenization_tf import InGraphTokenizer
+
+__all__ = ["CHECKPOINTS", "DTYPES", "Predictor", "export_model", "load"]
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 DTYPES = tuple(_POLICIES)
 CHECKPOINTS = ("last", "best")
-TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
 
 Outputs = dict[str, tf.Tensor]
 
@@ -149,6 +151,10 @@ def save_classifier(
     served.labels = tf.Variable(labels, dtype=tf.string, trainable=False)
     # The model itself would bring Keras's bookkeeping along.
     served.weights = [variable.value for variable in model.variables]
+    answer = _trace(_answer_function(task, model, served.labels), _signature(task))
+    if not task.system.tokenizes_in_graph:
+        _save_beside(task, served, answer, folder)
+        return
     served.encoder = encoder = TextEncoder(
         tokenization.load_vocab(task.system.vocab_file),
         config.do_lower_case,
@@ -159,9 +165,6 @@ def save_classifier(
     # Each part is one function in the file, whoever calls it.
     served.encode = tf.function(encoder, autograph=False)
     encode = served.encode.get_concrete_function(**strings)
-    answer = _trace(
-        _answer_function(task, model, served.labels), task.feature_spec.signature()
-    )
     signatures = {
         TEXTS: _trace(lambda **texts: answer(**encode(**texts)), strings),
         TOKENS: answer,
@@ -179,15 +182,18 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
     """
     served = tf.Module()
     served.weights = [variable.value for variable in model.variables]
+    features = _signature(task)
+    names = ("start_logits", "end_logits")
+    score = _trace(lambda **x: dict(zip(names, model(**x), strict=True)), features)
+    if not task.system.tokenizes_in_graph:
+        _save_beside(task, served, score, folder)
+        return
     served.graph = graph = SquadGraph(
         list(tokenization.load_vocab(task.system.vocab_file)),
         task.config.windows(),
         task.answer_config(),
         task.config.language,
     )
-    features = task.feature_spec.signature()
-    names = ("start_logits", "end_logits")
-    score = _trace(lambda **x: dict(zip(names, model(**x), strict=True)), features)
 
     def answer(question, context):
         windows = graph.windows(question, context)
@@ -198,6 +204,18 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
     strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
     signatures = {TEXTS: _trace(answer, strings), TOKENS: score}
     tf.saved_model.save(served, folder, signatures=signatures)
+
+
+def _signature(task: ClassificationTask | SpanTask) -> dict[str, tf.TensorSpec]:
+    return task.system.encoder_inputs(task.feature_spec.signature())
+
+
+def _save_beside(task, served, function, folder):
+    """Writes a model that reads token ids only, and what makes these of texts."""
+    served.function = function
+    signatures = {TEXTS: function, TOKENS: function}
+    tf.saved_model.save(served, folder, signatures=signatures)
+    task.save_beside(os.path.join(folder, BESIDE))
 
 
 def _trace(function, inputs):
@@ -213,7 +231,8 @@ def _answer_function(
     """
 
     def answer(**features):
-        outputs = task.probabilities(model(**features))
+        logits = task.system.classify(model, features, None)["logits"]
+        outputs = task.probabilities(logits)
         if task.config.output_kind == "regression":
             return {"scores": outputs[:, 0]}
         if task.config.output_kind == "multi_label":
@@ -236,7 +255,10 @@ def export_model(
 
     Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
     or `question` and `context`, string [B]; `token_ids` reads `input_ids`,
-    `input_mask` and `segment_ids`, int32 [B, S]. Both answer with
+    `input_mask` and `segment_ids`, int32 [B, S]. GPT's text rules do not run in a
+    graph: both of its signatures read `input_ids` and `input_mask` (the former is
+    [B, S, R] where an example has R sequences), and what makes these of texts,
+    vocabulary, config and task, lies in `assets.extra`; `load` uses it. All answer with
 
       one label    `labels` string [B], `probabilities` float32 [B, L]
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
@@ -279,29 +301,22 @@ def _read_model_dir(
     folder = model_dir
     if use_checkpoint == "best":
         folder = os.path.join(model_dir, "best")  # as training/trainer.py names it
-    if not tf.io.gfile.isdir(folder) or google_bert.find_prefix(folder) is None:
+    if not tf.io.gfile.isdir(folder) or tensorflow_files.find_prefix(folder) is None:
         raise ValueError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
             "wanted an output folder of run_classifier.py or run_squad.py --do_train"
             + (" --do_eval" if use_checkpoint == "best" else "")
             + " (of several seeds, one of the folders seed_<n>)"
         )
-    path = os.path.join(folder, TASK_FILE)
-    name = files.read_json(path).get("task_name") if tf.io.gfile.exists(path) else None
-    squad = name == SpanConfig.task_name
-    config = (SpanConfig if squad else ClassificationConfig).from_json_file(path)
     checkpoint = checkpoints.open_checkpoint(folder)
     for name, found in (
-        (google_bert.CONFIG, checkpoint.config),
-        (files.VOCAB, checkpoint.vocab_file),
+        ("bert_config.json or gpt_config.json", checkpoint.config),
+        ("vocab.txt or vocab.json", checkpoint.vocab_file),
     ):
         if found is None:
             raise ValueError(f"--model_dir={model_dir}: there is no {name} in {folder}")
-    system = make_system(
-        checkpoint.config, checkpoint.vocab_file, config.do_lower_case
-    ).match_vocabulary()
-    make_task = SpanTask if squad else ClassificationTask
-    return make_task(config, system), checkpoint
+    task = read_task(folder, checkpoint.config, checkpoint.vocab_file)
+    return task, checkpoint
 
 
 @contextlib.contextmanager
@@ -321,78 +336,3 @@ def _new_folder(path: str) -> Iterator[str]:
     finally:
         if tf.io.gfile.exists(temporary):
             tf.io.gfile.rmtree(temporary)
-
-
-class Predictor:
-    """A loaded export.
-
-    Attributes:
-      labels: in the order of the probabilities; () where there are none.
-      text_pair: whether it reads pairs of texts, such as (question, context).
-    """
-
-    def __init__(self, export_dir: str):
-        """Loads what `export_model` wrote."""
-        # Held: the signatures do not keep their variables alive.
-        self._model = tf.saved_model.load(export_dir)
-        self._signature = self._model.signatures[TEXTS]
-        _, inputs = self._signature.structured_input_signature
-        known = ("text_a", "text_b", "question", "context")
-        self._inputs = [name for name in known if name in inputs]
-        self.text_pair = len(self._inputs) == 2
-        labels = getattr(self._model, "labels", np.array([]))
-        self.labels = tuple(name.decode() for name in np.array(labels))
-
-    def predict(
-        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 32
-    ) -> dict[str, np.ndarray]:
-        """Labels texts, or pairs of texts; answers questions.
-
-        Args:
-          texts: N texts, or pairs where the model was trained on pairs.
-          batch_size: texts of about one length that are computed together.
-
-        Returns:
-          The signature's answers, in the order of the texts: arrays [N, ...], names
-          as str.
-
-        Raises:
-          ValueError: no texts, or texts where pairs are wanted or the reverse.
-        """
-        if not len(texts):
-            raise ValueError("there are no texts to predict")
-        columns = self._columns(texts)
-        sizes = sum(np.array([len(text) for text in c]) for c in columns.values())
-        order = np.argsort(sizes, kind="stable")
-        batches = []
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = {
-                name: tf.constant([column[row] for row in rows])
-                for name, column in columns.items()
-            }
-            batches.append(self._signature(**batch))
-        back = np.argsort(order)
-        answers = {}
-        for name, value in batches[0].items():
-            values = np.concatenate([batch[name].numpy() for batch in batches])[back]
-            if value.dtype == tf.string:
-                values = np.char.decode(values.astype(bytes), "utf-8")
-            answers[name] = values
-        return answers
-
-    def _columns(self, texts):
-        kind = (tuple, list) if self.text_pair else str
-        for i, text in enumerate(texts):
-            if not isinstance(text, kind) or (self.text_pair and len(text) != 2):
-                wanted = "a pair of texts" if self.text_pair else "a text"
-                raise ValueError(
-                    f"text {i}: got {text!r}, but the model wants {wanted}"
-                )
-        columns = zip(*texts, strict=True) if self.text_pair else [texts]
-        return dict(zip(self._inputs, columns, strict=True))
-
-
-def load(export_dir: str) -> Predictor:
-    """Loads what `export_model` wrote, ready to predict."""
-    return Predictor(export_dir)

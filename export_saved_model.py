@@ -1,4 +1,4 @@
-"""Exports a trained model as a SavedModel that reads plain text.
+"""Exports a trained model as a SavedModel that reads plain text; GPT's, token ids.
 
     python export_saved_model.py --model_dir=mrpc_output --export_dir=mrpc_export/1
 

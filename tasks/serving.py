@@ -1,0 +1,257 @@
+"""Exports of export.py, loaded and asked from Python.
+
+BERT's tokenizer is in the SavedModel. GPT's rules cannot run in a graph: beside such a
+model lie its vocabulary, its config and its task, and what asks it tokenizes.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from checkpoints import files, gpt
+from data_pipeline import squad, squad_answers, squad_features
+from data_pipeline.examples import InputExample, MultipleChoiceExample
+from tasks.classification import ClassificationTask
+from tasks.classification_config import ClassificationConfig
+from tasks.encoder import TASK_FILE
+from tasks.span import SpanConfig, SpanTask
+from tasks.systems import make_system
+
+TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
+# Beside a SavedModel, TensorFlow's name for files that its graph does not read.
+BESIDE = "assets.extra"
+
+
+def read_task(
+    folder: str, model_config: object, vocab_file: str
+) -> ClassificationTask | SpanTask:
+    """Makes the task that task.json describes.
+
+    Args:
+      folder: has it.
+      model_config: the architecture.
+      vocab_file: the vocabulary.
+
+    Raises:
+      ValueError: there is no such file, or it is not of these tasks; or vocabulary and
+        architecture do not belong together.
+    """
+    path = os.path.join(folder, TASK_FILE)
+    name = files.read_json(path).get("task_name") if tf.io.gfile.exists(path) else None
+    squad_task = name == SpanConfig.task_name
+    config = (SpanConfig if squad_task else ClassificationConfig).from_json_file(path)
+    system = make_system(
+        model_config, vocab_file, config.do_lower_case
+    ).match_vocabulary()
+    return (SpanTask if squad_task else ClassificationTask)(config, system)
+
+
+class Predictor:
+    """A loaded export that reads texts.
+
+    Attributes:
+      labels: in the order of the probabilities; () where there are none.
+      text_pair: whether it reads pairs of texts, such as (question, context).
+    """
+
+    def __init__(self, export_dir: str):
+        """Loads what `export_model` wrote."""
+        # Held: the signatures do not keep their variables alive.
+        self._model = tf.saved_model.load(export_dir)
+        self._signature = self._model.signatures[TEXTS]
+        _, inputs = self._signature.structured_input_signature
+        known = ("text_a", "text_b", "question", "context")
+        self._inputs = [name for name in known if name in inputs]
+        self.text_pair = len(self._inputs) == 2
+        self.labels = _labels(self._model)
+
+    def predict(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """Labels texts, or pairs of texts; answers questions.
+
+        Args:
+          texts: N texts, or pairs where the model was trained on pairs.
+          batch_size: texts of about one length that are computed together.
+
+        Returns:
+          The signature's answers, in the order of the texts: arrays [N, ...], names
+          as str.
+
+        Raises:
+          ValueError: no texts, or texts where pairs are wanted or the reverse.
+        """
+        if not len(texts):
+            raise ValueError("there are no texts to predict")
+        columns = self._columns(texts)
+        sizes = sum(np.array([len(text) for text in c]) for c in columns.values())
+        order = np.argsort(sizes, kind="stable")
+        batches = []
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = {
+                name: tf.constant([column[row] for row in rows])
+                for name, column in columns.items()
+            }
+            batches.append(self._signature(**batch))
+        back = np.argsort(order)
+        return {name: values[back] for name, values in _joined(batches).items()}
+
+    def _columns(self, texts):
+        kind = (tuple, list) if self.text_pair else str
+        for i, text in enumerate(texts):
+            if not isinstance(text, kind) or (self.text_pair and len(text) != 2):
+                wanted = "a pair of texts" if self.text_pair else "a text"
+                raise ValueError(
+                    f"text {i}: got {text!r}, but the model wants {wanted}"
+                )
+        columns = zip(*texts, strict=True) if self.text_pair else [texts]
+        return dict(zip(self._inputs, columns, strict=True))
+
+
+class PythonPredictor:
+    """A loaded export that reads token ids; texts become these here.
+
+    Attributes:
+      labels: in the order of the probabilities; () where there are none.
+      text_pair: whether it reads pairs of texts, such as (question, context).
+    """
+
+    def __init__(self, export_dir: str):
+        """Loads what `export_model` wrote, and what lies beside it."""
+        self._model = tf.saved_model.load(export_dir)  # held, as in Predictor
+        self._signature = self._model.signatures[TOKENS]
+        _, self._inputs = self._signature.structured_input_signature
+        folder = os.path.join(export_dir, BESIDE)
+        beside = gpt.beside(folder)
+        self._task = read_task(folder, beside["config"], beside["vocab_file"])
+        self._is_span = isinstance(self._task, SpanTask)
+        self.text_pair = self._is_span or self._task.config.text_pair
+        self.labels = _labels(self._model)
+
+    def predict(
+        self, texts: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """Labels texts, or pairs of texts; chooses endings; answers questions.
+
+        Args:
+          texts: N texts; pairs where the model was trained on pairs; of a multiple
+            choice each text with its endings behind it.
+          batch_size: texts of about one length that are computed together.
+
+        Returns:
+          As Predictor.predict.
+
+        Raises:
+          ValueError: no texts, or not as many together as the model wants.
+        """
+        if not len(texts):
+            raise ValueError("there are no texts to predict")
+        for i, text in enumerate(texts):
+            self._check(i, text)
+        if self._is_span:
+            return self._answer(texts, batch_size)
+        columns = self._task.system.classification_columns(
+            [self._example(str(i), text) for i, text in enumerate(texts)],
+            self._task.config,
+        )
+        records = list(columns.records(self._task.feature_spec))
+        rows = self._run(records, batch_size)
+        return _joined(
+            [{k: np.asarray(v)[None] for k, v in row.items()} for row in rows]
+        )
+
+    def _check(self, i, text):
+        number = 2 if self.text_pair else 1
+        if not self._is_span and self._task.config.output_kind == "multiple_choice":
+            number = 1 + len(self.labels)
+        right = isinstance(text, str)
+        if number > 1:
+            right = isinstance(text, tuple | list) and len(text) == number
+        if not right:
+            wanted = f"{number} texts together" if number > 1 else "a text"
+            raise ValueError(f"text {i}: got {text!r}, but the model wants {wanted}")
+
+    def _example(self, guid, text):
+        if isinstance(text, str):
+            return InputExample(guid, text)
+        first, *others = text
+        if self._task.config.output_kind == "multiple_choice":
+            return MultipleChoiceExample(guid, first, endings=tuple(others))
+        return InputExample(guid, first, *others)
+
+    def _run(self, records: Sequence[bytes], batch_size: int) -> list[dict]:
+        """Returns the signature's outputs for each record, in their order."""
+        spec, found = self._task.feature_spec, [{}] * len(records)
+        _, lengths = spec.parse(tf.constant(records))
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            columns, sizes = spec.parse(tf.constant([records[row] for row in rows]))
+            batch = spec.to_batch(columns, sizes, len(rows), int(max(sizes)))
+            outputs = self._signature(**{name: batch[name] for name in self._inputs})
+            outputs = {name: value.numpy() for name, value in outputs.items()}
+            for i, row in enumerate(rows):
+                found[row] = {name: value[i] for name, value in outputs.items()}
+        return found
+
+    def _answer(self, texts, batch_size):
+        config, tokenizer = self._task.config, self._task.system.squad_tokenizer()
+        examples = [
+            squad.SquadExample(
+                str(i), question, squad.make_context(context, config.language)[0]
+            )
+            for i, (question, context) in enumerate(texts)
+        ]
+        converter = squad_features.Converter(tokenizer, config.windows())
+        windows = list(converter.convert(examples))
+        rows = self._run([window.to_record() for window in windows], batch_size)
+        starts, ends = (
+            [
+                row[name][: len(window.input_ids)]
+                for row, window in zip(rows, windows, strict=True)
+            ]
+            for name in ("start_logits", "end_logits")
+        )
+        answers = squad_answers.choose_answers(
+            examples, windows, starts, ends, tokenizer, self._task.answer_config()
+        )
+        found = {
+            "answers": np.array(list(answers.predictions.values())),
+            "scores": np.array([_score(answers, e.qas_id) for e in examples]),
+        }
+        if config.version_2_with_negative:
+            found["null_odds"] = np.array(list(answers.null_odds.values()))
+        return {k: v if k == "answers" else np.float32(v) for k, v in found.items()}
+
+
+def _score(answers: squad_answers.Answers, key: str) -> float:
+    """Start and end of the best answer that is a span; without one, minus infinity."""
+    for entry in answers.nbest[key]:
+        if entry["text"] == answers.best[key] != "":
+            return entry["start_logit"] + entry["end_logit"]
+    return -np.inf
+
+
+def _labels(model: tf.Module) -> tuple[str, ...]:
+    labels = getattr(model, "labels", np.array([]))
+    return tuple(name.decode() for name in np.array(labels))
+
+
+def _joined(batches: Sequence[Mapping[str, object]]) -> dict[str, np.ndarray]:
+    """Puts outputs of batches one after the other; names become str."""
+    answers = {}
+    for name in batches[0]:
+        values = np.concatenate([np.asarray(batch[name]) for batch in batches])
+        if values.dtype.kind in "OS":
+            values = np.char.decode(values.astype(bytes), "utf-8")
+        answers[name] = values
+    return answers
+
+
+def load(export_dir: str) -> Predictor | PythonPredictor:
+    """Loads what `export_model` wrote, ready to predict."""
+    beside = tf.io.gfile.exists(os.path.join(export_dir, BESIDE, TASK_FILE))
+    return (PythonPredictor if beside else Predictor)(export_dir)
