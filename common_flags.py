@@ -11,14 +11,13 @@ from absl import flags, logging
 
 import checkpoints
 import tokenization
-from optimization import DECAYS, OptimizerConfig
+from optimization import DECAYS, OPTIMIZERS, OptimizerConfig
 from tasks.system import System
 from tasks.systems import SYSTEMS, make_system
 from training.strategy import STRATEGIES, DistributionConfig
 from training.trainer import TrainingConfig
 
 FLAGS = flags.FLAGS
-_OPTIMIZERS = ("adam_weight_decay", "adamw")
 
 
 def define_model_flags() -> None:
@@ -94,8 +93,9 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_enum(
         "optimizer",
         "adam_weight_decay",
-        _OPTIMIZERS,
-        "The parent's Adam without bias correction, or the standard AdamW.",
+        OPTIMIZERS,
+        "The parent's Adam without bias correction, the standard AdamW, or the Adam "
+        "that GPT was trained with.",
     )
     flags.DEFINE_enum("learning_rate_decay", "linear", DECAYS, "After the warm-up.")
     flags.DEFINE_float("weight_decay", 0.01, "Not on layer norms and biases.", 0.0)
@@ -285,10 +285,10 @@ def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConf
         train_batch_size=FLAGS.train_batch_size,
         eval_batch_size=FLAGS.eval_batch_size,
         optimizer=OptimizerConfig(
+            kind=FLAGS.optimizer,
             learning_rate=FLAGS.learning_rate,
             num_warmup_steps=num_warmup_steps,
             decay=FLAGS.learning_rate_decay,
-            bias_correction=FLAGS.optimizer == "adamw",
             weight_decay=FLAGS.weight_decay,
             layer_decay=FLAGS.layer_decay,
             finetune_encoder=FLAGS.finetune_encoder,
