@@ -74,7 +74,7 @@ def learn(words: Mapping[str, int], vocab_size: int, min_frequency: int) -> Voca
     """
     characters = collections.Counter()
     for word, count in words.items():
-        for character in word:
+        for character in word.strip("\n"):  # a row of its own
             characters[character] += count
     room = vocab_size - 2  # <unk>, newline
     letters = common_characters(characters)[: max(room, 0) // 2]

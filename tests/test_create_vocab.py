@@ -145,7 +145,7 @@ def test_bad_input_is_named_and_leaves_no_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
 
 
-def byte_pairs(size=70, min_frequency=2):
+def byte_pairs(size=200, min_frequency=2):
     return bpe_learner.learn(bpe_learner.count_words(LINES), size, min_frequency)
 
 
@@ -160,9 +160,10 @@ def test_byte_pairs_stand_in_the_released_order(own_rules):
     characters = [piece for piece in made.pieces if len(piece) == 1]
     ends = [f"{character}</w>" for character in characters]
     merged = ["".join(pair) for pair in made.merges]
+    merged = list(dict.fromkeys(merged))  # two merges may make one piece
     assert made.pieces == ["<unk>", *characters, *ends, *merged, "\n</w>"]
     assert characters[:2] == ["y", "e"]  # the most frequent
-    assert len(merged) == len(set(merged)) > 5
+    assert len(merged) > 5
 
 
 def test_byte_pairs_never_exceed_the_size_and_equal_text_gives_equal_ones(own_rules):

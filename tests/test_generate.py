@@ -112,7 +112,7 @@ def test_an_impossible_setting_names_its_flag(change, message):
 
 def test_an_empty_prompt_is_named():
     with pytest.raises(ValueError, match="prompt 2 has no token"):
-        _texts(_model(), [[3], []])
+        _texts(_model(), [[3], []], max_new_tokens=2)
 
 
 def _shares(logits, **kwargs):
