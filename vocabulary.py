@@ -214,6 +214,31 @@ class CharacterEncoder:
         return ids
 
 
+def character_ids(words: tf.Tensor, max_characters: int) -> tf.Tensor:
+    """Spells words inside a graph, as `CharacterEncoder` without a vocabulary does.
+
+    Args:
+      words: string, any shape, in UTF-8; an empty one is padding.
+      max_characters: int, C.
+
+    Returns:
+      int32 [..., C]: ids moved up by one; 0 = padding.
+    """
+    room = max_characters - 2
+    lengths = tf.minimum(tf.strings.length(words), room)[..., None]
+    spelled = tf.cast(tf.io.decode_raw(words, tf.uint8, fixed_length=room), tf.int32)
+    spelled = tf.pad(spelled, [[0, 0]] * words.shape.rank + [[0, 1]])
+    for mark, character in ((BOS, BOS_CHARACTER), (EOS, EOS_CHARACTER)):
+        is_mark = (words == mark)[..., None]
+        spelled = tf.where(is_mark, character, spelled)
+        lengths = tf.where(is_mark, 1, lengths)
+    places = tf.range(room + 1)
+    spelled = tf.where(places < lengths, spelled, FILLING)
+    spelled = tf.where(places == lengths, EOW, spelled)
+    ids = tf.concat([tf.fill(tf.shape(lengths), BOW), spelled], -1) + 1
+    return tf.where((words == "")[..., None], 0, ids)
+
+
 def batch_ids(vocabulary: Vocabulary, sentences: Sequence[Sequence[str]]) -> np.ndarray:
     """Looks sentences up for a model whose words have no characters.
 

@@ -136,8 +136,10 @@ class ElmoModel(_Model):
         """
         if self.config.char_cnn is None:
             return _look_up(self.embedding, ids)
+        characters = self.config.char_cnn.max_characters_per_token
+        ids = tf.ensure_shape(ids, [None, None, characters])
         shape = base.shape_list(ids)
-        x = self.filters(_look_up(self.char_embed, tf.reshape(ids, [-1, shape[2]])))
+        x = self.filters(_look_up(self.char_embed, tf.reshape(ids, [-1, characters])))
         for layer in self.highways:
             x = layer(x)
         if self.projection is not None:

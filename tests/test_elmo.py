@@ -127,6 +127,11 @@ def test_padding_never_changes_real_positions():
         np.testing.assert_allclose(alone, padded, atol=1e-6)
 
 
+def test_words_of_another_length_than_the_options_say_are_refused():
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="9"):
+        elmo.ElmoModel(_config())(_characters()[:, :, :8])
+
+
 def test_each_direction_sees_its_own_side_only():
     model = elmo.ElmoModel(_config())
     ids = _characters((7,))

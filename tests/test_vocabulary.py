@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import vocabulary
 
@@ -41,6 +42,16 @@ def test_character_ids_equal_the_originals(golden, tokens, words, length):
     assert encoder.num_cut == cut > 0
     batch = encoder.batch(_sentences(tokens))
     np.testing.assert_array_equal(batch, golden[f"batcher_max{length}"])
+
+
+@pytest.mark.parametrize("length", [50, 10])
+def test_characters_in_a_graph_are_those_of_the_encoder(golden, tokens, length):
+    encoded = [token.encode("utf-8", "ignore") for token in tokens]
+    graph = tf.function(vocabulary.character_ids)
+    found = graph(tf.constant([encoded, encoded[::-1]]), length)
+    real = np.array([bool(token) for token in encoded])
+    expected = np.where(real[:, None], golden[f"word_to_char_ids_max{length}"] + 1, 0)
+    np.testing.assert_array_equal(found, [expected, expected[::-1]])
 
 
 def test_word_ids_equal_the_originals(golden, tokens, words):
