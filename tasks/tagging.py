@@ -119,7 +119,7 @@ class TaggingTask(EncoderTask):
             digest.update(array.tobytes())
         key = {
             "sentences": digest.hexdigest(),
-            "vocabulary": tfrecord.fingerprint(self.system.vocab_file),
+            "vocabulary": self.system.fingerprint(),
             "do_lower_case": self.config.do_lower_case,
             "max_seq_length": self.config.max_seq_length,
             "labels": self.config.labels,
