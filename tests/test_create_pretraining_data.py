@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+import scripts
+import tiny_streams
 from tiny import ROOT, run
 from tiny_corpus import config, read, write_corpus, write_vocab
 
@@ -138,6 +140,51 @@ def test_flags_that_do_not_fit_are_refused(tmp_path, flags, message):
     done = run(command(tmp_path, f"--input_file={text}", *flags))
     assert done.returncode
     assert message in done.stderr
+
+
+def create_streams(tmp_path, *more):
+    scripts.run(
+        "create_pretraining_data",
+        "--model_type=gpt",
+        f"--vocab_file={tiny_streams.write_vocab(tmp_path)}",
+        f"--input_file={tiny_streams.write_corpus(tmp_path / 'a.txt', 40)}",
+        f"--output_file={tmp_path / 'out' / 'streams.tfrecord'}",
+        *more,
+    )
+
+
+def test_gpts_streams_go_to_shards_of_contiguous_tokens(tmp_path, capsys):
+    flags = ("--max_seq_length=24", "--num_output_shards=2", "--num_workers=1")
+    create_streams(tmp_path, *flags)
+    lines = capsys.readouterr().out.splitlines()
+    report = dict(line.split(" = ") for line in lines)
+    names = [f"streams.tfrecord-0000{i}-of-00002" for i in range(2)]
+    assert sorted(os.listdir(tmp_path / "out")) == names
+    records = read(*(tmp_path / "out" / name for name in names))
+    assert int(report["instances"]) == len(records) > 5
+    assert sorted(len(record["input_ids"]) for record in records)[1:] == [24] * (
+        len(records) - 1
+    )
+    boundaries = sum(r["input_ids"].count(tiny_streams.BOUNDARY) for r in records)
+    assert boundaries == int(report["documents"]) - 1 == 39
+    tokens = sum(len(record["input_ids"]) for record in records)
+    assert int(report["tokens"]) == tokens - boundaries
+    assert {"unk_rate", "seconds", "tokens_per_second"} < set(report)
+    assert not {"masked_share", "random_next_share"} & set(report)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("max_predictions_per_seq=9", "masked_lm_prob=0.2", "short_seq_prob=0.3"),
+        *("do_whole_word_mask", "dupe_factor=2", "do_lower_case", "compatible"),
+        *("segmenter=jieba", "pipeline=beam", "beam_args=--streaming"),
+    ],
+)
+def test_berts_flags_are_refused_for_gpt_by_name(tmp_path, flag):
+    with pytest.raises(ValueError, match=f"--{flag.partition('=')[0]}"):
+        create_streams(tmp_path, f"--{flag}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import scripts
 import tiny
 import tiny_pretraining
+import tiny_streams
 from test_training import assert_equal, tensors
 
 import checkpoints
@@ -35,6 +36,64 @@ def pretrain(folder, output, *more):
         *more,
     )
     return output
+
+
+def pretrain_gpt(folder, output, *more):
+    """Pre-trains the tiny GPT for six updates; returns its output folder."""
+    vocab, config = tiny_streams.write_model(folder)
+    for seed in range(2):
+        tiny_streams.write(folder / f"part-{seed}.tfrecord", 20, seed)
+    dev = tiny_streams.write(folder / "dev.tfrecord", 13, seed=7)
+    scripts.run(
+        "run_pretraining",
+        "--model_type=gpt",
+        f"--config_file={config}",
+        f"--vocab_file={vocab}",
+        f"--input_file={folder}/part-*.tfrecord",
+        f"--eval_input_file={dev}",
+        f"--output_dir={output}",
+        f"--max_seq_length={tiny_streams.MAX_SEQ_LENGTH}",
+        "--train_batch_size=8",
+        "--num_train_steps=6",
+        "--num_warmup_steps=2",
+        "--learning_rate=1e-3",
+        "--learning_rate_decay=cosine",
+        *more,
+    )
+    return output
+
+
+def test_gpt_is_scored_beside_ngrams_and_its_folder_stands_alone(tmp_path):
+    flags = ("--do_train", "--do_eval", "--ngram_baseline=3")
+    output = pretrain_gpt(tmp_path, tmp_path / "out", *flags)
+    results = tiny.read_results(output / "eval_results.txt")
+    names = {"loss", "perplexity", "log_likelihood", "lm_accuracy", "global_step"}
+    assert set(results) == names | {"ngram_perplexity"}
+    assert results["perplexity"] == pytest.approx(np.exp(results["loss"]))
+    assert 1 < results["ngram_perplexity"] < results["perplexity"]
+    alone = tmp_path / "alone"
+    output.rename(alone)
+    scripts.run(
+        "run_pretraining",
+        f"--init_checkpoint={alone}",
+        f"--input_file={tmp_path}/dev.tfrecord",
+        f"--output_dir={tmp_path}/again",
+        f"--max_seq_length={tiny_streams.MAX_SEQ_LENGTH}",
+        "--do_eval",
+    )
+    again = tiny.read_results(tmp_path / "again" / "eval_results.txt")
+    assert again["loss"] == pytest.approx(results["loss"], rel=1e-5)
+
+
+def test_resumed_gpt_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
+    whole = pretrain_gpt(tmp_path, tmp_path / "whole", "--do_train")
+    flags = ("--do_train", "--save_checkpoints_steps=2")
+    parts = pretrain_gpt(tmp_path, tmp_path / "parts", *flags)
+    for file in parts.glob("model.ckpt-6.*"):  # as if killed after step 4
+        file.unlink()
+    (parts / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-4"\n')
+    pretrain_gpt(tmp_path, parts, *flags)
+    assert_equal(tensors(parts / "model.ckpt-6"), tensors(whole / "model.ckpt-6"))
 
 
 def test_pretrained_folder_goes_on_to_the_classifier_and_to_both_formats(tmp_path):
@@ -159,6 +218,11 @@ def test_evaluation_takes_the_files_and_batches_it_is_given(tmp_path):
         ),
         (("--do_eval", "--eval_input_file=nothing"), "--eval_input_file: nothing"),
         ((), "at least one of --do_train, --do_eval"),
+        (("--do_eval", "--ngram_baseline=3"), "needs both, and --do_eval"),
+        (
+            ("--do_eval", "--ngram_baseline=3", f"--eval_input_file={__file__}"),
+            "--ngram_baseline=3 is for models that predict what comes next",
+        ),
         (("--do_train", "--max_predictions_per_seq=1"), "max_predictions_per_seq=1"),
         (("--do_train", "--max_seq_length=8"), "max_seq_length=8"),
         (("--do_train", "--bert_config_file="), "--bert_config_file is not given"),
