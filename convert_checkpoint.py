@@ -1,11 +1,12 @@
-"""Converts a BERT checkpoint of any format the project reads into another format.
+"""Converts a checkpoint of any format the project reads into another format.
 
     python convert_checkpoint.py --input_checkpoint=uncased_L-12_H-768_A-12 \
         --output_path=bert_base_hf --output_format=huggingface
 
 Input may be a TensorFlow checkpoint (prefix or folder), a training folder (the
-optimizer's state stays behind), a Hugging Face folder or a .safetensors file. The
-output is a folder with weights, config and vocabulary.
+optimizer's state stays behind), a Hugging Face folder, a .safetensors file or OpenAI's
+folder of GPT. The output is a folder with weights, config and vocabulary. BERT is
+written as google_bert or huggingface, GPT as openai_gpt or huggingface.
 """
 
 import dataclasses

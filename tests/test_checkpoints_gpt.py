@@ -22,6 +22,7 @@ from checkpoints import (
 from modeling.gpt import GptClassifier, GptModel
 from modeling.gpt_config import GptConfig
 
+GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/checkpoints/huggingface_gpt"
 CONFIG = GptConfig(n_vocab=11, n_ctx=7, n_embd=6, n_layer=2, n_head=3)
 TASK_CONFIG = dataclasses.replace(CONFIG, n_special=3)
 
@@ -230,6 +231,19 @@ def test_an_unfinished_folder_of_openais_is_not_taken_for_a_model(
 
 
 # Hugging Face's.
+
+
+def test_a_model_of_transformers_gives_the_same_hidden_states_and_logits():
+    found = checkpoints.open_checkpoint(GOLDEN)
+    model = GptModel(found.config)
+    checkpoints.initialize(modeling.named_variables(model), found, new={}, unused={})
+    wanted = np.load(GOLDEN / "outputs.npz")
+    outputs = model(wanted["input_ids"])
+    hidden = [outputs["embedding_output"], *outputs["all_encoder_layers"]]
+    np.testing.assert_allclose(np.stack(hidden), wanted["hidden_states"], atol=1e-5)
+    logits = model.lm_logits(tf.reshape(outputs["sequence_output"], [14, 12]))
+    logits = logits.numpy()[:, :31].reshape(2, 7, 31)  # ours scores positions too
+    np.testing.assert_allclose(logits, wanted["lm_logits"], atol=2e-5)
 
 
 def test_a_folder_of_hugging_faces_comes_back_bit_for_bit(theirs):

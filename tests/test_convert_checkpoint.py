@@ -96,6 +96,26 @@ def test_a_trained_classifier_takes_its_labels_along(source, tmp_path):
     assert_same_model(training, tmp_path / "out")
 
 
+def test_a_gpt_goes_to_openais_files_and_back_but_never_to_google_berts(tmp_path):
+    source = shutil.copytree(
+        ROOT / "tests/golden/checkpoints/huggingface_gpt", tmp_path / "s"
+    )
+    pieces = {chr(ord("a") + i): i for i in range(31)}
+    (source / "vocab.json").write_text(json.dumps(pieces))
+    (source / "merges.txt").write_text("#version: 0.2\na b\n")
+    there, back = str(tmp_path / "there"), str(tmp_path / "back")
+    convert_checkpoint.convert(str(source), there, "openai_gpt")
+    convert_checkpoint.convert(there, back, "huggingface")
+    assert checkpoints.open_checkpoint(there).format == "openai_gpt"
+    assert_same_model(source, there)
+    assert_same_model(source, back)
+    with pytest.raises(
+        checkpoints.CheckpointError, match="only as huggingface or open"
+    ):
+        convert_checkpoint.convert(back, str(tmp_path / "no"), "google_bert")
+    assert not (tmp_path / "no").exists()
+
+
 def test_what_is_not_beside_the_weights_is_asked_for_by_flag(source, tmp_path):
     lonely = tmp_path / "lonely"
     lonely.mkdir()
