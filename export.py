@@ -137,8 +137,8 @@ def save_classifier(
     """Writes the SavedModel of a trained model.
 
     What is loaded from it has, beside its signatures, `labels`, a string variable [L]
-    in the order of the probabilities (empty for a regression), and `encode`, a function
-    from text_a (and text_b) to what the signature `token_ids` reads.
+    in the order of the probabilities (empty for a regression), and `encode`, if it
+    reads texts: from text_a (and text_b) to what the signature `token_ids` reads.
 
     Args:
       task: labels, longest input and kind of output.
@@ -212,7 +212,6 @@ def _signature(task: ClassificationTask | SpanTask) -> dict[str, tf.TensorSpec]:
 
 def _save_beside(task, served, function, folder):
     """Writes a model that reads token ids only, and what makes these of texts."""
-    served.function = function
     signatures = {TEXTS: function, TOKENS: function}
     tf.saved_model.save(served, folder, signatures=signatures)
     task.save_beside(os.path.join(folder, BESIDE))
