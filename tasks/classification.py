@@ -88,7 +88,7 @@ class ClassificationTask(EncoderTask):
             os.path.join(folder, split), key, lambda: self._convert(examples)
         )
         logging.info(
-            "%s: %d examples; %d longer than --max_seq_length=%d were truncated, "
+            "%s: %d examples; %d too long for --max_seq_length=%d were truncated, "
             "by %d pieces in all",
             split,
             cached.num_records,
