@@ -342,7 +342,14 @@ def system(*, vocab_required: bool = True) -> System:
                 + (f" or in --output_dir={output_dir}" if output_dir else "")
             )
     do_lower_case = _do_lower_case(source) if vocab_file else None
-    found = make_system(config, vocab_file, do_lower_case, init, bool(resize_vocab))
+    found = make_system(
+        config,
+        vocab_file,
+        do_lower_case,
+        init,
+        bool(resize_vocab),
+        new_head="do_train" not in FLAGS or FLAGS.do_train,
+    )
     if FLAGS.model_type not in (None, found.model_type):
         raise ValueError(
             f"--model_type={FLAGS.model_type}, but the architecture is that of "

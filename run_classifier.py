@@ -12,7 +12,7 @@ from data_pipeline import custom, glue, multiple_choice, tfrecord
 from data_pipeline.examples import DataProcessor
 from tasks.classification import ClassificationTask
 from tasks.classification_config import ClassificationConfig
-from tasks.encoder import TASK_FILE
+from tasks.encoder import find_task_file
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy
@@ -59,7 +59,7 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     """Returns what reads the files of --task_name.
 
     Args:
-      trained: what --output_dir says of the model there, if it is to be used; its
+      trained: what is said of the model that is to be used, if there is one; its
         labels are taken, so that no training set is needed.
     """
     name = FLAGS.task_name.lower()
@@ -82,10 +82,12 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     )
 
 
-def find_trained(folder: str) -> ClassificationConfig | None:
-    """Reads what an output folder says of the model in it; None if there is none."""
-    path = os.path.join(folder, TASK_FILE)
-    return ClassificationConfig.from_json_file(path) if os.path.exists(path) else None
+def find_trained() -> ClassificationConfig | None:
+    """Reads what is said of the model that is to be used; None to train one."""
+    path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
+    if FLAGS.do_train or path is None:
+        return None
+    return ClassificationConfig.from_json_file(path)
 
 
 def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
@@ -114,7 +116,7 @@ def main(_):
     system = common_flags.system()
     if FLAGS["lm_coef"].present and not system.has_lm_losses:
         raise ValueError(f"--lm_coef is of no use to {system.model_type}; leave it out")
-    trained = None if FLAGS.do_train else find_trained(FLAGS.output_dir)
+    trained = find_trained()
     processor = make_processor(trained)
     examples = read_examples(processor)
     config = ClassificationConfig(
@@ -172,6 +174,7 @@ def main(_):
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
+        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
     ).run_seeds(run, FLAGS.seeds)
 
 

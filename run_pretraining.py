@@ -121,7 +121,7 @@ def main(_):
             "input_files": [os.path.basename(file) for file in files],
         },
         use_checkpoint=FLAGS.use_checkpoint,
-        score_initial=True,
+        use_initial=True,
     ).run(common_flags.training_config(FLAGS.num_train_steps, FLAGS.num_warmup_steps))
 
 

@@ -8,7 +8,7 @@ from absl import app, flags
 
 import common_flags
 from data_pipeline import squad, squad_answers
-from tasks.encoder import TASK_FILE
+from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
@@ -52,9 +52,9 @@ flags.DEFINE_enum(
 
 def task_config(do_lower_case: bool) -> SpanConfig:
     """Reads the task's flags; those not given are as in the folder's training."""
-    path = os.path.join(FLAGS.output_dir, TASK_FILE)
+    path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
     trained = None
-    if not FLAGS.do_train and os.path.exists(path):
+    if not FLAGS.do_train and path:
         trained = SpanConfig.from_json_file(path)
     values = {}
     for field in dataclasses.fields(SpanConfig):
@@ -132,6 +132,7 @@ def main(_):
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
+        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
     ).run_seeds(run, FLAGS.seeds)
 
 

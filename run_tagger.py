@@ -8,7 +8,7 @@ from absl import app, flags, logging
 import common_flags
 from data_pipeline import conll
 from data_pipeline.conll import TaggedText
-from tasks.encoder import TASK_FILE
+from tasks.encoder import find_task_file
 from tasks.system import System
 from tasks.tagging import TaggingConfig, TaggingTask
 from training.finetuning import Data, FineTuning
@@ -41,9 +41,9 @@ flags.DEFINE_bool("crf", False, "Whether a CRF chooses a sentence's tags togethe
 
 
 def trained_config() -> TaggingConfig | None:
-    """Reads what the output folder says of the model to be used; None to train one."""
-    path = os.path.join(FLAGS.output_dir, TASK_FILE)
-    if FLAGS.do_train or not os.path.exists(path):
+    """Reads what is said of the model that is to be used; None to train one."""
+    path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
+    if FLAGS.do_train or path is None:
         return None
     return TaggingConfig.from_json_file(path)
 
@@ -151,6 +151,7 @@ def main(_):
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
+        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
     ).run_seeds(
         common_flags.finetuning_config(train.num_examples if train else 0), FLAGS.seeds
     )

@@ -16,6 +16,23 @@ from tasks.task import Batch, Task
 TASK_FILE = google_bert.TASK
 
 
+def find_task_file(output_dir: str, init_checkpoint: str | None) -> str | None:
+    """Finds what a model that is used without training says of its task.
+
+    Args:
+      output_dir: the run's folder, where it may have been trained.
+      init_checkpoint: else, a folder or a checkpoint in one.
+
+    Returns:
+      The path of a task.json, or None.
+    """
+    folders = [output_dir]
+    if init_checkpoint:
+        folders += [init_checkpoint, os.path.dirname(init_checkpoint)]
+    paths = (os.path.join(folder, TASK_FILE) for folder in folders)
+    return next((path for path in paths if tf.io.gfile.exists(path)), None)
+
+
 class EncoderTask(Task):
     """A task over rows of text, with a pre-trained encoder under its head.
 

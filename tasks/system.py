@@ -62,6 +62,7 @@ class System(abc.ABC):
       init_checkpoint: any format that `checkpoints` reads; None starts from random
         weights.
       resize_vocab: whether the vocabulary may have more rows than the checkpoint.
+      new_head: whether the checkpoint may lack the head: not where it is only used.
       model_type: the system's name, as --model_type takes it.
       heads: kind of head -> regular expression over the names of its variables.
       tokenizes_in_graph: whether a SavedModel can read texts.
@@ -73,6 +74,7 @@ class System(abc.ABC):
     do_lower_case: bool | None = True
     init_checkpoint: str | None = None
     resize_vocab: bool = False
+    new_head: bool = True
 
     model_type: ClassVar[str]
     heads: ClassVar[Mapping[str, str]]
@@ -205,7 +207,9 @@ class System(abc.ABC):
         if self.init_checkpoint is None:
             logging.info("no --init_checkpoint: training starts from random weights")
             return
-        new = {self.heads[head]: "the head of this task"} if head else {}
+        new = {}
+        if head and self.new_head:
+            new[self.heads[head]] = "the head of this task"
         checkpoint = checkpoints.open_checkpoint(self.init_checkpoint)
         checkpoints.initialize(
             variables,

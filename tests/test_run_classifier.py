@@ -17,6 +17,9 @@ import tensorflow as tf
 import tiny
 from test_training import assert_close, assert_equal, tensors
 
+import modeling
+from checkpoints import google_bert
+
 LONG = ("--do_train", "--num_train_epochs=20", "--save_checkpoints_steps=3")
 
 
@@ -132,6 +135,34 @@ def test_two_workers_on_loopback_equal_one(tmp_path):
         {name: one[name] for name in names},
         atol=2e-5,
     )
+
+
+def test_a_fine_tuned_checkpoint_predicts_into_an_empty_folder(tmp_path):
+    trained, used = tmp_path / "trained", tmp_path / "used"
+    command = tiny.classifier_command(tmp_path, trained, "--do_train", "--do_predict")
+    run_here([*command, "--num_train_epochs=1"])
+    flags = ["--task_name=custom", f"--data_dir={tmp_path / 'data'}"]
+    flags += ["--text_a_column=text", "--label_column=label", f"--output_dir={used}"]
+    flags += ["--do_predict", "--do_eval"]
+    scripts.run("run_classifier", *flags, f"--init_checkpoint={trained}/model.ckpt-12")
+    results = (folder / "test_results.tsv" for folder in (trained, used))
+    np.testing.assert_array_equal(*(np.loadtxt(path) for path in results))
+    assert tiny.read_results(used / "eval_results.txt")["global_step"] == 0
+    # One without this task's head is not used as if it had one.
+    variables = modeling.named_variables(modeling.BertModel(tiny.CONFIG))
+    tensors = {name: variable.numpy() for name, variable in variables.items()}
+    google_bert.save_folder(
+        str(tmp_path / "plain"), tensors, tiny.CONFIG, str(tmp_path / "vocab.txt"), True
+    )
+    with pytest.raises(ValueError, match="missing: output_bias"):
+        scripts.run(
+            "run_classifier",
+            *flags[:-3],
+            f"--output_dir={tmp_path / 'none'}",
+            "--do_predict",
+            "--max_seq_length=24",
+            f"--init_checkpoint={tmp_path / 'plain'}",
+        )
 
 
 def test_folder_of_another_training_is_refused_and_left_alone(tmp_path):

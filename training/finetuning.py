@@ -48,8 +48,8 @@ class FineTuning:
       predict_batch_size: examples in a prediction batch.
       write_predictions: called with (folder, set's name, predictions); None where
         there is nothing to predict.
-      score_initial: whether, in a folder without a trained checkpoint, the model is
-        evaluated as it is before any training.
+      use_initial: whether a folder without a trained checkpoint is no error: the
+        model is used as it is before any training.
     """
 
     task: Task
@@ -61,7 +61,7 @@ class FineTuning:
     write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None] | None = (
         None
     )
-    score_initial: bool = False
+    use_initial: bool = False
 
     def run(self, config: TrainingConfig) -> dict[str, float]:
         """Trains, evaluates and predicts as far as there are data for it.
@@ -82,14 +82,15 @@ class FineTuning:
             main_dev = self.data.dev.get("") if config.eval_steps else None
             known = trainer.train(self.data.train, main_dev, self.settings)
             logging.info("trained in %.1f s", time.monotonic() - started)
-        if self.score_initial and not state.latest(config.output_dir):
+        if self.use_initial and not state.latest(config.output_dir):
             trainer.initialize()
-            return self._evaluate(trainer, 0, config.output_dir, None)[0]
-        prefix = self._checkpoint(config.output_dir)
-        trainer.restore(prefix)
+            step = 0
+        else:
+            prefix = self._checkpoint(config.output_dir)
+            trainer.restore(prefix)
+            step = int(prefix.rpartition("-")[2])
         if self.use_checkpoint == "best":
             known = None
-        step = int(prefix.rpartition("-")[2])
         scores, computed = self._evaluate(trainer, step, config.output_dir, known)
         for name, records in self.data.test.items():
             predictions = computed.get(name)
