@@ -11,7 +11,8 @@ from absl import flags, logging
 
 import checkpoints
 import tokenization
-from optimization import DECAYS, OPTIMIZERS, OptimizerConfig
+from optimization import OPTIMIZERS, OptimizerConfig
+from schedules import DECAYS
 from tasks.system import System
 from tasks.systems import SYSTEMS, make_system
 from training.strategy import STRATEGIES, DistributionConfig
@@ -94,11 +95,22 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "optimizer",
         "adam_weight_decay",
         OPTIMIZERS,
-        "The parent's Adam without bias correction, the standard AdamW, or the Adam "
-        "that GPT was trained with.",
+        "The parent's Adam without bias correction, the standard AdamW, the Adam that "
+        "GPT was trained with, or ELMo's Adagrad.",
     )
     flags.DEFINE_enum("learning_rate_decay", "linear", DECAYS, "After the warm-up.")
-    flags.DEFINE_float("weight_decay", 0.01, "Not on layer norms and biases.", 0.0)
+    flags.DEFINE_float(
+        "weight_decay",
+        0.01,
+        "Not on layer norms and biases; Adagrad has none.",
+        0.0,
+    )
+    flags.DEFINE_float(
+        "max_grad_norm",
+        1.0,
+        "Gradients are scaled down to this norm; 10 for ELMo's pre-training.",
+        0.0,
+    )
     flags.DEFINE_float(
         "layer_decay", 1.0, "Factor on the learning rate from layer to layer.", 0.0, 1.0
     )
@@ -292,6 +304,7 @@ def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConf
             weight_decay=FLAGS.weight_decay,
             layer_decay=FLAGS.layer_decay,
             finetune_encoder=FLAGS.finetune_encoder,
+            max_grad_norm=FLAGS.max_grad_norm,
         ),
         gradient_accumulation_steps=FLAGS.gradient_accumulation_steps,
         save_checkpoints_steps=FLAGS.save_checkpoints_steps,

@@ -1,83 +1,27 @@
-"""Optimizers, learning-rate schedules and parameter groups.
+"""Optimizers and parameter groups.
 
 The parent's recipe (google-research/bert, optimization.py): Adam without bias
 correction, decoupled weight decay on everything but layer norms and biases, linear
 warm-up then linear decay, gradients clipped to a global norm of 1. And GPT's
 (openai/finetune-transformer-lm, opt.py): bias-corrected Adam, decay on matrices only,
-three schedules of its own, the same clipping.
+three schedules of its own, the same clipping. And ELMo's (allenai/bilm-tf): Adagrad at
+a constant rate of 0.2, gradients clipped to a global norm of 10.
 """
 
+import abc
 import dataclasses
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import tensorflow as tf
 
+from schedules import Schedule
+
 NO_DECAY = r"(LayerNorm|layer_norm|bias)"  # the parent's three exclusions
 NO_DECAY_GPT = r"/[gb]$"  # the vectors: gains and biases
-OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam")
-DECAYS = (
-    *("linear", "cosine", "constant"),
-    *("warmup_linear", "warmup_cosine", "warmup_constant"),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """A learning rate as a function of the step: warm-up, then decay to zero.
-
-    As in the parent, the decay counts from step 0 and not from the end of the
-    warm-up, so the rate drops a little where the warm-up ends. OpenAI's schedules of
-    the same shapes differ in two things: the last step of the warm-up, at the full
-    rate, is step `num_warmup_steps` itself, and "warmup_linear" decays during the
-    warm-up too, so that it has no drop.
-
-    Attributes:
-      init_lr: the peak learning rate, without unit.
-      num_train_steps: the step at which the rate reaches zero.
-      num_warmup_steps: steps of linear warm-up; 0 for none.
-      decay: "linear", "cosine" (half a period) or "constant"; OpenAI's are
-        "warmup_linear", "warmup_cosine" and "warmup_constant".
-    """
-
-    init_lr: float
-    num_train_steps: int
-    num_warmup_steps: int = 0
-    decay: str = "linear"
-
-    def __post_init__(self):
-        """Raises ValueError on an unknown decay or an impossible number of steps."""
-        if self.decay not in DECAYS:
-            raise ValueError(f"decay is {self.decay!r}; it must be one of {DECAYS}")
-        if self.num_train_steps < 1:
-            raise ValueError(f"num_train_steps is {self.num_train_steps}; at least 1")
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the rate of the update number `step`.
-
-        Args:
-          step: integer [], counted from 0 before the update.
-
-        Returns:
-          float32 [].
-        """
-        step = tf.cast(step, tf.float32)
-        progress = tf.minimum(step / self.num_train_steps, 1.0)
-        if self.decay.endswith("linear"):
-            rate = self.init_lr * (1.0 - progress)
-        elif self.decay.endswith("cosine"):
-            rate = self.init_lr * 0.5 * (1.0 + tf.cos(math.pi * progress))
-        else:
-            rate = self.init_lr * tf.ones_like(progress)
-        if not self.num_warmup_steps:
-            return rate
-        warmup = self.init_lr * step / self.num_warmup_steps
-        if not self.decay.startswith("warmup_"):
-            return tf.where(step < self.num_warmup_steps, warmup, rate)
-        if self.decay == "warmup_linear":
-            warmup *= 1.0 - progress
-        return tf.where(step <= self.num_warmup_steps, warmup, rate)
+NO_DECAY_ELMO = r"/(bias|b|b_\w+|ELMo_\w+)$"  # the vectors
+OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,13 +80,15 @@ class OptimizerConfig:
     """The knobs of an optimizer, before it meets a model.
 
     Attributes:
-      kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, or OpenAI's Adam.
+      kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam, or
+        Adagrad, which decays no weights.
       learning_rate: peak rate.
       num_warmup_steps: updates of linear warm-up.
       decay: see Schedule.
       weight_decay: decoupled decay of all but layer norms and biases.
       layer_decay: factor on the rate from one layer to the one below.
       finetune_encoder: False trains the head alone.
+      max_grad_norm: gradients are scaled down to this global norm.
     """
 
     kind: str = "adam_weight_decay"
@@ -152,6 +98,7 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     layer_decay: float = 1.0
     finetune_encoder: bool = True
+    max_grad_norm: float = 1.0
 
     def __post_init__(self):
         """Raises ValueError on an unknown kind."""
@@ -169,9 +116,11 @@ class OptimizerConfig:
         variables: Mapping[str, tf.Variable],
         num_train_steps: int,
         groups: Sequence[ParameterGroup],
-    ) -> "AdamWeightDecayOptimizer":
+    ) -> "Optimizer":
         """Returns the optimizer of a run of so many steps; see its constructor."""
         schedule = self.schedule(num_train_steps)
+        if self.kind == "adagrad":
+            return AdagradOptimizer(variables, schedule, groups)
         if self.kind == "openai_adam":
             return OpenAIAdamOptimizer(variables, schedule, groups)
         return AdamWeightDecayOptimizer(
@@ -224,6 +173,19 @@ def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
     return [words, *rest]
 
 
+def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
+    """Parameter groups of an ELMo model, with or without a head on top.
+
+    The softmax of pre-training, the layer weights and a head learn without an encoder
+    that does; there is no decay from layer to layer.
+
+    Args:
+      config: its weight_decay and finetune_encoder are used.
+    """
+    encoder = (r"^lm/(?!softmax/)", float(config.finetune_encoder))
+    return _with_decay([encoder, ("", 1.0)], NO_DECAY_ELMO, config.weight_decay)
+
+
 def _with_decay(
     depths: Sequence[tuple[str, float]], no_decay: str, weight_decay: float
 ) -> list[ParameterGroup]:
@@ -241,46 +203,32 @@ def backing_variable(variable) -> tf.Variable:
     return variable if isinstance(variable, tf.Variable) else variable.value
 
 
-class AdamWeightDecayOptimizer:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+class Optimizer(abc.ABC):
+    """Applies a rule to every variable that is trained, identically on every replica.
 
-    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2
-    w <- w - rate (m / (sqrt(v) + eps) + decay w)
-
-    `bias_correction=False` is the parent's AdamWeightDecayOptimizer; True is the
-    paper's AdamW, with m / (1-b1^t) and v / (1-b2^t). The first and second moments
-    are variables named `<variable>/adam_m` and `<variable>/adam_v`, as the parent's
-    checkpoints name them. Build it inside the strategy's scope.
+    What the rule remembers of a variable is in `slots`, as `<variable>/<slot>`. Build
+    it inside the strategy's scope.
     """
+
+    initial_slots: ClassVar[Mapping[str, float]]  # slot -> the value it starts from
 
     def __init__(
         self,
         variables: Mapping[str, tf.Variable],
         schedule: Schedule,
         groups: Sequence[ParameterGroup],
-        *,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-6,
-        bias_correction: bool = False,
     ):
-        """Makes the moments of every trainable variable.
+        """Makes the slots of every trainable variable.
 
         Args:
           variables: name -> variable; keras or tf variables, float32.
           schedule: the learning rate by step.
           groups: parameter groups; see `assign_groups`.
-          beta_1: decay of the first moment.
-          beta_2: decay of the second moment.
-          epsilon: added to the root of the second moment.
-          bias_correction: divide the moments by 1 - beta^t.
 
         Raises:
           ValueError: groups and variables do not fit, or nothing is trainable.
         """
         self.schedule = schedule
-        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-        self.bias_correction = bias_correction
         assigned = assign_groups(list(variables), groups)
         self.groups = {n: group for n, group in assigned.items() if group.trainable}
         if not self.groups:
@@ -290,10 +238,14 @@ class AdamWeightDecayOptimizer:
         }
         self.slots = {}
         for name, variable in self.trainable.items():
-            for slot in ("adam_m", "adam_v"):
+            for slot, value in self.initial_slots.items():
                 self.slots[f"{name}/{slot}"] = tf.Variable(
-                    tf.zeros(variable.shape), trainable=False, name=slot
+                    tf.fill(variable.shape, value), trainable=False, name=slot
                 )
+
+    @abc.abstractmethod
+    def _make_rule(self, step: tf.Tensor) -> Callable[..., None]:
+        """Returns what updates a variable: (w, g, *slots, lr, decay) -> None."""
 
     def apply(
         self,
@@ -312,6 +264,71 @@ class AdamWeightDecayOptimizer:
         context = tf.distribute.get_replica_context()
         context.merge_call(self._apply, args=(list(gradients), step, enabled))
 
+    def _apply(self, strategy, gradients, step, enabled):
+        step = strategy.experimental_local_results(step)[0]
+        if enabled is not None:
+            enabled = strategy.experimental_local_results(enabled)[0]
+        rate, rule = self.schedule(step), self._make_rule(step)
+        for (name, variable), gradient in zip(
+            self.trainable.items(), gradients, strict=True
+        ):
+            group = self.groups[name]
+            lr = rate * group.lr_multiplier
+
+            def update(w, g, *slots, lr=lr, decay=group.weight_decay):
+                if enabled is None:
+                    rule(w, g, *slots, lr=lr, decay=decay)
+                else:
+                    tf.cond(
+                        enabled,
+                        lambda: rule(w, g, *slots, lr=lr, decay=decay),
+                        lambda: None,
+                    )
+
+            slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
+            strategy.extended.update(variable, update, args=(gradient, *slots))
+
+
+class AdamWeightDecayOptimizer(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+
+    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2
+    w <- w - rate (m / (sqrt(v) + eps) + decay w)
+
+    `bias_correction=False` is the parent's AdamWeightDecayOptimizer; True is the
+    paper's AdamW, with m / (1-b1^t) and v / (1-b2^t). The first and second moments
+    are variables named `<variable>/adam_m` and `<variable>/adam_v`, as the parent's
+    checkpoints name them.
+    """
+
+    initial_slots: ClassVar[Mapping[str, float]] = {"adam_m": 0.0, "adam_v": 0.0}
+
+    def __init__(
+        self,
+        variables: Mapping[str, tf.Variable],
+        schedule: Schedule,
+        groups: Sequence[ParameterGroup],
+        *,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        bias_correction: bool = False,
+    ):
+        """Makes the moments of every trainable variable.
+
+        Args:
+          variables: see Optimizer.
+          schedule: see Optimizer.
+          groups: see Optimizer.
+          beta_1: decay of the first moment.
+          beta_2: decay of the second moment.
+          epsilon: added to the root of the second moment.
+          bias_correction: divide the moments by 1 - beta^t.
+        """
+        super().__init__(variables, schedule, groups)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.bias_correction = bias_correction
+
     def _rule(self, step):
         """Returns beta_1^t, beta_2^t, epsilon, and the factor on the decay's rate.
 
@@ -327,14 +344,10 @@ class AdamWeightDecayOptimizer:
         epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
         return beta_1_power, beta_2_power, epsilon, 1.0
 
-    def _apply(self, strategy, gradients, step, enabled):
-        step = strategy.experimental_local_results(step)[0]
-        if enabled is not None:
-            enabled = strategy.experimental_local_results(enabled)[0]
-        rate = self.schedule(step)
+    def _make_rule(self, step):
         beta_1_power, beta_2_power, epsilon, decay_factor = self._rule(step)
 
-        def adam(w, g, m, v, lr, decay):
+        def adam(w, g, m, v, *, lr, decay):
             if decay:
                 w.assign_sub(lr * decay_factor * decay * w)
             tf.raw_ops.ResourceApplyAdam(
@@ -350,20 +363,7 @@ class AdamWeightDecayOptimizer:
                 grad=g,
             )
 
-        for (name, variable), gradient in zip(
-            self.trainable.items(), gradients, strict=True
-        ):
-            group = self.groups[name]
-            lr = rate * group.lr_multiplier
-
-            def update(w, g, m, v, lr=lr, decay=group.weight_decay):
-                if enabled is None:
-                    adam(w, g, m, v, lr, decay)
-                else:
-                    tf.cond(enabled, lambda: adam(w, g, m, v, lr, decay), lambda: None)
-
-            slots = (self.slots[f"{name}/adam_m"], self.slots[f"{name}/adam_v"])
-            strategy.extended.update(variable, update, args=(gradient, *slots))
+        return adam
 
 
 class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
@@ -393,3 +393,23 @@ class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
         beta_1_power, beta_2_power, *_ = super()._rule(step)
         factor = tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
         return beta_1_power, beta_2_power, self.epsilon, factor
+
+
+class AdagradOptimizer(Optimizer):
+    """Adagrad (Duchi et al. 2011), without decay: v <- v + g^2; w <- w - rate g / v^.5.
+
+    v, the slot `<variable>/Adagrad`, starts from 1.0, as in bilm-tf.
+    """
+
+    initial_slots: ClassVar[Mapping[str, float]] = {"Adagrad": 1.0}
+
+    def _make_rule(self, step):
+        del step
+
+        def adagrad(w, g, v, *, lr, decay):
+            del decay
+            tf.raw_ops.ResourceApplyAdagradV2(
+                var=w.handle, accum=v.handle, lr=lr, epsilon=0.0, grad=g
+            )
+
+        return adagrad

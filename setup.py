@@ -15,6 +15,7 @@ setuptools.setup(
         "tokenization_english",
         "vocabulary",
         "optimization",
+        "schedules",
         "export",
         "common_flags",
         "create_pretraining_data",

@@ -34,7 +34,7 @@ WEIGHTS = "lm_weights.hdf5"
 MAGIC = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
 # Tensors with one row a word.
 VOCAB_TENSORS = frozenset({"lm/embedding", "lm/softmax/W", "lm/softmax/b"})
-_CHARACTERS = f"{SCOPE}/char_embed"
+CHARACTERS = f"{SCOPE}/char_embed"
 _IGNORED = {
     r".*/Adagrad(_\d+)?": "optimizer slot",
     r"train_perplexity": "perplexity of the training that wrote the file",
@@ -121,6 +121,18 @@ def open_trained(prefix: str) -> Checkpoint:
     return checkpoint
 
 
+def find_weights(folder: str) -> str | None:
+    """Returns the HDF5 file of weights in a folder; None if there is none.
+
+    Raises:
+      CheckpointError: there are several.
+    """
+    names = [n for n in tf.io.gfile.listdir(folder) if n.endswith("weights.hdf5")]
+    if len(names) > 1:
+        raise CheckpointError(f"{folder}: holds {', '.join(sorted(names))}; name one")
+    return os.path.join(folder, names[0]) if names else None
+
+
 def beside(path: str) -> dict[str, Any]:
     """Returns what lies beside weights, as fields of Checkpoint."""
     folder, name = os.path.split(path)
@@ -135,7 +147,7 @@ def beside(path: str) -> dict[str, Any]:
 
 
 def _check_characters(checkpoint: Checkpoint) -> None:
-    rows = checkpoint.shapes.get(_CHARACTERS, (NUM_CHARACTERS,))[0]
+    rows = checkpoint.shapes.get(CHARACTERS, (NUM_CHARACTERS,))[0]
     if rows != NUM_CHARACTERS:
         raise CheckpointError(
             f"{checkpoint.path}: char_embed has {rows} rows, wanted {NUM_CHARACTERS}: "

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import tensorflow as tf
 
 from checkpoints import (
+    bilm,
     files,
     google_bert,
     gpt,
@@ -18,15 +19,18 @@ from checkpoints import (
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert import BertConfig
+from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 from modeling.gpt_config import GptConfig
 
-FORMATS = ("google_bert", "huggingface", "openai_gpt")
+FORMATS = ("google_bert", "huggingface", "openai_gpt", "bilm")
+Config = BertConfig | ElmoConfig | GptConfig
 _WORDS = "bert/embeddings/word_embeddings"
 _SAVERS = {
     (BertConfig, "google_bert"): google_bert.save_folder,
     (BertConfig, "huggingface"): huggingface.save,
     (GptConfig, "huggingface"): huggingface_gpt.save,
     (GptConfig, "openai_gpt"): openai_gpt.save,
+    (ElmoConfig, "bilm"): bilm.save,
 }
 
 
@@ -37,7 +41,7 @@ def open_checkpoint(path: str) -> Checkpoint:
       path: a TF prefix (`.index` or not), a folder with a TF checkpoint (Google's
         archive, or a training folder: its newest), a Hugging Face folder, a
         .safetensors file, or the index file of sharded ones, OpenAI's folder of GPT,
-        or its params_shapes.json.
+        or its params_shapes.json, bilm-tf's HDF5 file, or the folder with it.
 
     Returns:
       The checkpoint; no tensor has been read.
@@ -68,6 +72,7 @@ def _open_folder(folder: str) -> Checkpoint:
             prefix and f"{prefix}.index",
             safetensors_files.find_weights(folder),
             files.find(folder, openai_gpt.SHAPES),
+            bilm.find_weights(folder),
         )
         if path
     ]
@@ -88,12 +93,16 @@ def _open_tensorflow(prefix: str) -> Checkpoint:
     """Opens tensors that are stored by our names, as the config beside them says."""
     if files.find(os.path.dirname(prefix), gpt.CONFIG):
         return gpt.open_trained(prefix)
+    if files.find(os.path.dirname(prefix), bilm.CONFIG):
+        return bilm.open_trained(prefix)
     return google_bert.open_checkpoint(prefix)
 
 
 def _open_file(path: str) -> Checkpoint:
     with tf.io.gfile.GFile(path, "rb") as reader:
         head = reader.read(9)
+    if head.startswith(bilm.MAGIC):
+        return bilm.open_checkpoint(path)
     if head[:1] == b"[":  # a JSON list
         return openai_gpt.open_checkpoint(path)
     if head[:1] == b"{" or head[8:] == b"{":  # JSON; its length, then JSON
@@ -109,7 +118,8 @@ def _refuse(path: str, got: str) -> NoReturn:
     raise CheckpointError(
         f"{path}: got {got}; wanted a TensorFlow checkpoint (prefix, or folder with "
         f"*.index), Hugging Face weights ({safetensors_files.WEIGHTS}, "
-        f"{safetensors_files.INDEX}) or OpenAI's GPT ({openai_gpt.SHAPES})"
+        f"{safetensors_files.INDEX}), OpenAI's GPT ({openai_gpt.SHAPES}) or bilm-tf's "
+        f"ELMo ({bilm.WEIGHTS})"
     )
 
 
@@ -127,6 +137,9 @@ def check_sizes(checkpoint: Checkpoint) -> None:
     elif isinstance(config, GptConfig):
         name, wanted = gpt.EMBEDDINGS, (config.num_rows, config.n_embd)
         keys = "n_vocab + n_special + n_ctx and n_embd"
+    elif isinstance(config, ElmoConfig) and config.char_cnn:
+        name, wanted = bilm.CHARACTERS, (NUM_CHARACTERS, config.char_cnn.embedding_dim)
+        keys = "the characters and char_cnn's embedding"
     else:
         return
     found = checkpoint.shapes.get(name)
@@ -139,12 +152,12 @@ def check_sizes(checkpoint: Checkpoint) -> None:
         gpt.check_vocab(checkpoint.path, config, checkpoint.vocab_file)
 
 
-def read_config(path: str) -> BertConfig | GptConfig:
-    """Reads a config: Google's, Hugging Face's, or GPT's with train.py's names.
+def read_config(path: str) -> Config:
+    """Reads a config: Google's, Hugging Face's, GPT's with train.py's names, bilm-tf's.
 
     Args:
-      path: bert_config.json, gpt_config.json, or a config.json of Hugging Face, which
-        has `model_type`, `architectures` or `transformers_version`.
+      path: bert_config.json, gpt_config.json, options.json, or a config.json of Hugging
+        Face, which has `model_type`, `architectures` or `transformers_version`.
 
     Returns:
       The config; BERT's `gelu` is the tanh form in Google's, the erf form in Hugging
@@ -154,6 +167,8 @@ def read_config(path: str) -> BertConfig | GptConfig:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
     values = files.read_json(path)
+    if "lstm" in values:
+        return ElmoConfig.from_dict(values, source=path)
     if "n_vocab" in values or values.get("model_type") == "gpt":
         return GptConfig.from_dict(values, source=path)
     if "n_embd" in values:
@@ -165,7 +180,7 @@ def read_config(path: str) -> BertConfig | GptConfig:
 
 def save_beside(
     folder: str,
-    config: BertConfig | GptConfig,
+    config: Config,
     vocab_file: str | None,
     do_lower_case: bool | None,
 ) -> None:
@@ -177,8 +192,8 @@ def save_beside(
       vocab_file: to copy, GPT's with its merges; None for none.
       do_lower_case: what the tokenizer must do; None if not known.
     """
-    module = gpt if isinstance(config, GptConfig) else google_bert
-    module.save_beside(folder, config, vocab_file, do_lower_case)
+    modules = {BertConfig: google_bert, ElmoConfig: bilm, GptConfig: gpt}
+    modules[type(config)].save_beside(folder, config, vocab_file, do_lower_case)
 
 
 def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:

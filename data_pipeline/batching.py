@@ -113,7 +113,7 @@ def train_batches(
     pool_batches = max(1, min(pool_batches, available // batch_size))
     pool_records = pool_batches * batch_size
     first_pool, first_batch = divmod(start_step, pool_batches)
-    stream = _record_stream(
+    stream = record_stream(
         files, seed, first_pool * pool_records, shuffle, shuffle_records
     )
     pools = stream.batch(pool_records, drop_remainder=True).enumerate(first_pool)
@@ -133,7 +133,7 @@ def train_batches(
 
     # Of a stream that might end, tf.distribute forgets the number of rows.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return _finish(pools.flat_map(to_batches).apply(endless))
+    return finish(pools.flat_map(to_batches).apply(endless))
 
 
 def eval_batches(
@@ -190,15 +190,25 @@ def eval_batches(
             spec, columns, lengths, order, batches, buckets, slices, missing
         )
 
-    return _finish(pools.flat_map(to_batches))
+    return finish(pools.flat_map(to_batches))
 
 
-def _record_stream(
+def record_stream(
     files: Sequence[str], seed: int, skip: int, shuffle: bool, block_records: int
 ) -> tf.data.Dataset:
     """Infinite stream of serialised records of epoch after epoch, from `skip` on.
 
     What is skipped is never parsed, and whole epochs are not even read.
+
+    Args:
+      files: TFRecord files.
+      seed: of every epoch's order.
+      skip: records to leave out.
+      shuffle: False keeps the files' order.
+      block_records: records shuffled at once, see `train_batches`.
+
+    Returns:
+      Dataset of string [].
     """
     # Where the first epoch ends is of interest only to who skips beyond it.
     num_records = tfrecord.count(files, skip + 1)
@@ -322,7 +332,7 @@ def _read(files: list[str] | tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(files, buffer_size=1 << 20)
 
 
-def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Keeps the order under every optimisation, and one step ahead of the model."""
     options = tf.data.Options()
     options.deterministic = True

@@ -7,31 +7,23 @@ the original, the softmax runs over all rows of the embedding matrix: special to
 positions too, which training soon makes improbable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from data_pipeline.feature_spec import Feature, FeatureSpec
-from metrics.ngram import KneserNey
 from modeling import GptLanguageModel
-from tasks.pretraining import PretrainingTask
+from tasks.pretraining import NextTokenTask
 from tasks.system import System
-from tasks.task import Batch, Records
+from tasks.task import Batch
 
 LOSS = "lm_loss"
-_PARSED_RECORDS = 1024
 
 
-class CausalLanguageModelTask(PretrainingTask):
-    """Learns what comes next.
-
-    `main_metric` is `log_likelihood`, the loss with its sign changed, for more of it is
-    better. Accuracy still grows where a model overfits and its perplexity does, too.
-    """
-
-    main_metric = "log_likelihood"
+class CausalLanguageModelTask(NextTokenTask):
+    """Learns what comes next; `main_metric` is `log_likelihood`."""
 
     def __init__(
         self, system: System, max_seq_length: int, *, static_shapes: bool = False
@@ -39,25 +31,11 @@ class CausalLanguageModelTask(PretrainingTask):
         """Declares the one feature; the arguments are PretrainingTask's."""
         spec = FeatureSpec([Feature("input_ids", tf.int32, (None,))])
         super().__init__(system, spec, max_seq_length, static_shapes=static_shapes)
-        self._baselines: dict[str, float] = {}
 
-    def compare_with_ngrams(
-        self, order: int, train_files: Sequence[str], dev: Records
-    ) -> None:
-        """Lets `metrics` show how well n-grams predict the same tokens.
-
-        They see what the model sees: in training the records of `train_files`, all of
-        them in memory, and of `dev` the record up to the token.
-
-        Args:
-          order: tokens of the longest n-gram.
-          train_files: the records to count.
-          dev: the records that are evaluated.
-        """
-        vocab_size = self.system.config.n_vocab
-        ngrams = KneserNey(*self._tokens(train_files), vocab_size, order)
-        found = ngrams.perplexity(*self._tokens(dev.files, dev.num_examples))
-        self._baselines = {"ngram_perplexity": found}
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the vocabulary, without special tokens and positions."""
+        return self.system.config.n_vocab
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the decoder, whose embeddings are its softmax."""
@@ -129,15 +107,5 @@ class CausalLanguageModelTask(PretrainingTask):
             "lm_accuracy": sums["lm_right"] / tokens,
             "log_likelihood": -loss,
             "perplexity": float(np.exp(loss)),
-            **self._baselines,
+            **self.baselines,
         }
-
-    def _tokens(self, files, num_records=None):
-        """The tokens of all records, and how many each has."""
-        records = tf.data.TFRecordDataset(list(files)).take(num_records or -1)
-        ids, lengths = [], []
-        for serialized in records.batch(_PARSED_RECORDS):
-            columns, found = self.feature_spec.parse(serialized)
-            ids.append(columns["input_ids"].values.numpy())
-            lengths.append(found.numpy())
-        return np.concatenate(ids), np.concatenate(lengths)

@@ -1,17 +1,21 @@
 """What pre-training tasks share: files of records as they are, and a whole system."""
 
+import abc
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from data_pipeline import batching, tfrecord
 from data_pipeline.feature_spec import FeatureSpec
+from metrics.ngram import KneserNey
 from optimization import OptimizerConfig, ParameterGroup
 from tasks.system import System
 from tasks.task import Records, Task
 
 # Records looked at, at the start of every file, before anything is computed.
 _CHECKED_RECORDS = 16
+_PARSED_RECORDS = 1024
 
 
 class PretrainingTask(Task):
@@ -77,7 +81,7 @@ class PretrainingTask(Task):
 
         The rest as `train_records`.
         """
-        found = self.train_records(files)
+        found = PretrainingTask.train_records(self, files)
         return Records(found.files, tfrecord.count(files, max_examples))
 
     def limits(
@@ -124,3 +128,55 @@ class PretrainingTask(Task):
     def describe_examples(self, rows: Sequence[int]) -> list[str]:
         """Says what is known of a record: its number, where the record has one."""
         return [f"record {row}" if row >= 0 else "an unnumbered record" for row in rows]
+
+
+class NextTokenTask(PretrainingTask):
+    """A task that predicts what comes next, beside n-grams if asked for.
+
+    `main_metric` is `log_likelihood`, the loss with its sign changed, for more of it is
+    better. Accuracy still grows where a model overfits and its perplexity does, too.
+
+    Attributes:
+      baselines: name -> what `compare_with_ngrams` found, for `metrics` to show.
+    """
+
+    main_metric = "log_likelihood"
+
+    def __init__(self, *args, **kwargs):
+        """Begins without a baseline; the arguments are PretrainingTask's."""
+        super().__init__(*args, **kwargs)
+        self.baselines: dict[str, float] = {}
+
+    @property
+    @abc.abstractmethod
+    def vocab_size(self) -> int:
+        """Ids are below it."""
+
+    def compare_with_ngrams(
+        self, order: int, train_files: Sequence[str], dev: Records
+    ) -> None:
+        """Lets `metrics` show how well n-grams predict the same tokens.
+
+        They see what the model sees: in training the records of `train_files`, all of
+        them in memory, and of `dev` the record up to the token.
+
+        Args:
+          order: tokens of the longest n-gram.
+          train_files: the records to count.
+          dev: the records that are evaluated.
+        """
+        ngrams = KneserNey(*self.tokens(train_files), self.vocab_size, order)
+        found = ngrams.perplexity(*self.tokens(dev.files, dev.num_examples))
+        self.baselines = {"ngram_perplexity": found}
+
+    def tokens(
+        self, files: Sequence[str], num_records: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the tokens of records, the first so many, and how many each has."""
+        records = tf.data.TFRecordDataset(list(files)).take(num_records or -1)
+        ids, lengths = [], []
+        for serialized in records.batch(_PARSED_RECORDS):
+            columns, found = self.feature_spec.parse(serialized)
+            ids.append(columns["input_ids"].values.numpy())
+            lengths.append(found.numpy())
+        return np.concatenate(ids), np.concatenate(lengths)

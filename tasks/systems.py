@@ -2,12 +2,17 @@
 
 from typing import Any
 
-from modeling import BertConfig, GptConfig
+from modeling import BertConfig, ElmoConfig, GptConfig
 from tasks.bert import BertSystem
+from tasks.elmo import ElmoSystem
 from tasks.gpt import GptSystem
 from tasks.system import System
 
-_OF_CONFIG = {BertConfig: BertSystem, GptConfig: GptSystem}
+_OF_CONFIG = {
+    BertConfig: BertSystem,
+    ElmoConfig: ElmoSystem,
+    GptConfig: GptSystem,
+}
 SYSTEMS = {system.model_type: system for system in _OF_CONFIG.values()}
 
 

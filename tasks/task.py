@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline import batching
 from data_pipeline.feature_spec import FeatureSpec
 from optimization import OptimizerConfig, ParameterGroup
 
@@ -66,6 +67,56 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """Says how each variable is trained."""
+
+    def train_batches(
+        self, records: Records, *, batch_size: int, seed: int, **kwargs
+    ) -> tf.data.Dataset:
+        """Makes the endless stream of training batches.
+
+        Args:
+          records: training examples.
+          batch_size: rows of a global batch.
+          seed: of the order.
+          **kwargs: `start_step` and a replica's share, see batching.train_batches.
+        """
+        return batching.train_batches(
+            list(records.files),
+            self.feature_spec,
+            batch_size=batch_size,
+            seed=seed,
+            buckets=self.buckets,
+            shuffle_records=self.shuffle_records,
+            **kwargs,
+        )
+
+    def eval_batches(
+        self, records: Records, *, batch_size: int, **kwargs
+    ) -> tf.data.Dataset:
+        """Makes batches with every record once; arguments as of `train_batches`."""
+        return batching.eval_batches(
+            list(records.files),
+            self.feature_spec,
+            batch_size=batch_size,
+            buckets=self.buckets,
+            num_records=records.num_examples,
+            **kwargs,
+        )
+
+    def carried_states(
+        self, model: keras.layers.Layer, rows: int
+    ) -> dict[str, tf.Tensor]:
+        """What a row of a training batch passes on to the same row of the next.
+
+        Args:
+          model: what `build_model` made.
+          rows: of a global batch.
+
+        Returns:
+          name -> [rows, ...], as it is before the first batch. `loss_sums` finds its
+          rows in the batch, and returns under the same names what they become.
+        """
+        del model, rows
+        return {}
 
     @abc.abstractmethod
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:

@@ -14,6 +14,7 @@ RANKS = (
         "tokenization_english",
         "vocabulary",
         "optimization",
+        "schedules",
         "metrics",
         "modeling",
     },
@@ -23,11 +24,12 @@ RANKS = (
     {"common_flags"},
 )
 SCRIPTS = len(RANKS)
-# One system in several files: tokenization_tf is the in-graph form of tokenization.
+# One thing in several files: tokenization_tf is the in-graph form of tokenization.
 TOGETHER = {
     ("tokenization_tf", "tokenization"),
     ("tokenization_bpe", "tokenization"),
     ("tokenization_bpe", "tokenization_english"),
+    ("optimization", "schedules"),
 }
 FLAGS_FROM = 4
 

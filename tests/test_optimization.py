@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import modeling
 import optimization
+import schedules
 from modeling import BertConfig, BertPreTrainingModel
 from modeling.layers import heads
 
@@ -38,7 +39,7 @@ def test_twelve_updates_follow_the_parents_trajectory(golden_dir):
     adam = golden["adam"]
     optimizer = optimization.AdamWeightDecayOptimizer(
         variables,
-        optimization.Schedule(
+        schedules.Schedule(
             golden["init_lr"], golden["num_train_steps"], golden["num_warmup_steps"]
         ),
         [
@@ -101,7 +102,7 @@ def test_adamw_follows_the_papers_algorithm():
     variable = tf.Variable(start)
     optimizer = optimization.AdamWeightDecayOptimizer(
         {"w": variable},
-        optimization.Schedule(0.1, 100, decay="constant"),
+        schedules.Schedule(0.1, 100, decay="constant"),
         one_group(weight_decay=0.3),
         epsilon=1e-3,
         bias_correction=True,
@@ -124,7 +125,7 @@ def test_openais_adam_follows_its_formulas():
     variable = tf.Variable(start)
     optimizer = optimization.OpenAIAdamOptimizer(
         {"w": variable},
-        optimization.Schedule(0.1, 100, decay="warmup_constant"),
+        schedules.Schedule(0.1, 100, decay="warmup_constant"),
         one_group(weight_decay=0.3),
         epsilon=1e-3,
     )
@@ -162,7 +163,7 @@ def test_an_unknown_optimizer_is_an_error_that_lists_the_known_ones():
 def test_disabled_update_changes_nothing():
     variable = tf.Variable([1.0, 2.0, 3.0])
     optimizer = optimization.AdamWeightDecayOptimizer(
-        {"w": variable}, optimization.Schedule(0.1, 10, decay="constant"), one_group()
+        {"w": variable}, schedules.Schedule(0.1, 10, decay="constant"), one_group()
     )
     apply = tf.function(optimizer.apply)
     apply([tf.ones(3)], tf.constant(0), tf.constant(False))
@@ -181,7 +182,7 @@ def test_disabled_update_changes_nothing():
     ],
 )
 def test_schedules_warm_up_then_decay_from_step_zero(decay, expected):
-    schedule = optimization.Schedule(2.0, 10, 2, decay)
+    schedule = schedules.Schedule(2.0, 10, 2, decay)
     rates = [float(schedule(tf.constant(step))) for step in (0, 1, 2, 5, 10, 13)]
     np.testing.assert_allclose(rates, expected, atol=1e-6)
 
@@ -190,7 +191,7 @@ def test_schedules_warm_up_then_decay_from_step_zero(decay, expected):
 @pytest.mark.parametrize(("warmup", "num_warmup_steps"), [("0.002", 2), ("0.1", 100)])
 def test_openais_schedules_give_their_values(decay, warmup, num_warmup_steps):
     golden = json.loads((GOLDEN / "schedules.json").read_text())
-    schedule = optimization.Schedule(1.0, 1000, num_warmup_steps, f"warmup_{decay}")
+    schedule = schedules.Schedule(1.0, 1000, num_warmup_steps, f"warmup_{decay}")
     rates = [float(schedule(tf.constant(round(1000 * x)))) for x in golden["x"]]
     np.testing.assert_allclose(rates, golden[f"warmup_{decay}"][warmup], atol=1e-6)
 
@@ -291,6 +292,6 @@ def test_everything_frozen_is_an_error():
     with pytest.raises(ValueError, match="nothing to train"):
         optimization.AdamWeightDecayOptimizer(
             {"w": tf.Variable([1.0])},
-            optimization.Schedule(0.1, 10),
+            schedules.Schedule(0.1, 10),
             one_group(trainable=False),
         )

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline import batching
 from tasks.task import Records, Task
 from training.strategy import num_workers
 
@@ -57,13 +56,8 @@ class Evaluator:
         rows: list[Mapping[str, np.ndarray]] = []
         for batch in distribute(
             self._strategy,
-            lambda **shard: batching.eval_batches(
-                list(records.files),
-                self._task.feature_spec,
-                batch_size=batch_size,
-                buckets=self._task.buckets,
-                num_records=records.num_examples,
-                **shard,
+            lambda **shard: self._task.eval_batches(
+                records, batch_size=batch_size, **shard
             ),
         ):
             rows.append({k: v.numpy() for k, v in self._predict_batch(batch).items()})

@@ -5,12 +5,13 @@ several workers and accumulated micro-batches all compute what one device would.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 
 import modeling
-from optimization import AdamWeightDecayOptimizer, backing_variable
+from optimization import Optimizer, backing_variable
 from tasks.task import Task
 
 _INITIAL_LOSS_SCALE = 2.0**15  # Micikevicius et al. 2018, section 3.2
@@ -48,8 +49,9 @@ class TrainStep:
         self,
         task: Task,
         model: keras.layers.Layer,
-        optimizer: AdamWeightDecayOptimizer,
+        optimizer: Optimizer,
         config: StepConfig,
+        carried: Mapping[str, tf.Tensor] | None = None,
     ):
         """Creates the counters.
 
@@ -58,6 +60,8 @@ class TrainStep:
           model: what `task.build_model` made.
           optimizer: over the model's variables.
           config: see StepConfig.
+          carried: what goes from batch to batch, as it is before the first one; see
+            Task.carried_states.
         """
         self.task, self.model, self.optimizer = task, model, optimizer
         self.config = config
@@ -69,6 +73,11 @@ class TrainStep:
         }
         self.state |= optimizer.slots
         self.state["global_step"] = self.global_step
+        self._carried = {
+            name: _counter(name, value, value.dtype)
+            for name, value in (carried or {}).items()
+        }
+        self.state |= {f"trainer/{name}": v for name, v in self._carried.items()}
         if config.scale_loss:
             self._loss_scale = _counter("loss_scale", _INITIAL_LOSS_SCALE, tf.float32)
             self._good_steps = _counter("good_steps", 0, tf.int64)
@@ -130,8 +139,9 @@ class TrainStep:
         )
         replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
         scale = self._loss_scale.read_value() if self.config.scale_loss else 1.0
-        loss, gradients = self._accumulate(
-            batch,
+        rows = next(iter(batch.values())).shape[0]
+        loss, gradients, after = self._accumulate(
+            batch | self._rows_of_carried(replica * rows, rows),
             denominators,
             [tf.cast(step, tf.int32), self.config.seed + replica],
             scale,
@@ -139,6 +149,7 @@ class TrainStep:
         loss, gradients = context.all_reduce(
             tf.distribute.ReduceOp.SUM, (loss, gradients)
         )
+        self._carry(after, replica * rows)
         if self.config.scale_loss:
             gradients = [gradient / scale for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
@@ -157,13 +168,17 @@ class TrainStep:
         return loss, norm, stopping
 
     def _accumulate(self, batch, denominators, seed, scale):
-        """Adds up the gradients of the micro-batches of one batch."""
+        """Adds up the gradients of the micro-batches of one batch.
+
+        Returns:
+          the loss, the gradients, and what the batch's rows carry to the next batch.
+        """
         pieces = self.config.gradient_accumulation_steps
         if pieces == 1:
             return self._forward_backward(batch, denominators, seed, scale)
         rows = next(iter(batch.values())).shape[0] // pieces
 
-        def body(piece, total, sums):
+        def body(piece, total, sums, carried):
             micro = {
                 name: value[piece * rows : (piece + 1) * rows]
                 for name, value in batch.items()
@@ -172,33 +187,61 @@ class TrainStep:
                 value.set_shape([rows, *value.shape[1:]])
             # Micro-batches of one step draw different masks.
             micro_seed = [seed[0] * pieces + piece, seed[1]]
-            loss, gradients = self._forward_backward(
+            loss, gradients, after = self._forward_backward(
                 micro, denominators, micro_seed, scale
             )
             sums = [a + b for a, b in zip(sums, gradients, strict=True)]
-            return piece + 1, total + loss, sums
+            places = piece * rows + tf.range(rows)[:, None]
+            carried = {
+                name: tf.tensor_scatter_nd_update(value, places, after[name])
+                for name, value in carried.items()
+            }
+            return piece + 1, total + loss, sums, carried
 
         zeros = [tf.zeros(v.shape) for v in self.optimizer.trainable.values()]
-        _, loss, gradients = tf.while_loop(
+        carried = {name: batch[name] for name in self._carried}
+        _, loss, gradients, carried = tf.while_loop(
             lambda piece, *_: piece < pieces,
             body,
-            (tf.constant(0), tf.zeros([]), zeros),
+            (tf.constant(0), tf.zeros([]), zeros, carried),
             parallel_iterations=1,
         )
-        return loss, gradients
+        return loss, gradients, carried
 
     def _forward_backward_eager(self, batch, denominators, seed, scale):
         variables = list(self.optimizer.trainable.values())
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            sums = self.task.loss_sums(self.model, batch, tf.stack(seed))
+            sums = dict(self.task.loss_sums(self.model, batch, tf.stack(seed)))
+            after = {name: sums.pop(name) for name in self._carried}
             loss = self.task.total_loss(sums, denominators)
             scaled = loss * scale
         gradients = tape.gradient(
             scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         # Embedding gradients are sparse; Adam needs duplicate ids added up.
-        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return loss, gradients, after
+
+    def _rows_of_carried(self, first, rows):
+        """Returns this replica's rows of what the batch before left."""
+        return {
+            name: tf.ensure_shape(
+                variable.read_value()[first : first + rows], [rows, *variable.shape[1:]]
+            )
+            for name, variable in self._carried.items()
+        }
+
+    def _carry(self, after, first):
+        """Keeps what the rows carry, from `first` on, of every replica on each."""
+        context = tf.distribute.get_replica_context()
+        for name, variable in self._carried.items():
+            rows = after[name].shape[0]
+            mine = tf.scatter_nd(
+                first + tf.range(rows)[:, None], after[name], variable.shape
+            )
+            whole = context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+            variable.assign(whole)
 
     def _adapt_loss_scale(self, finite):
         """Halves the scale after an overflow, doubles it after many good steps."""

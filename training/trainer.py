@@ -14,7 +14,6 @@ from absl import logging
 
 import modeling
 from checkpoints.files import write_text
-from data_pipeline import batching
 from optimization import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
@@ -225,11 +224,13 @@ class Trainer:
         )
         step_config = StepConfig(
             seed=config.seed,
+            max_grad_norm=config.optimizer.max_grad_norm,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             scale_loss=config.mixed_precision == "float16",
             jit_compile=config.jit_compile,
         )
-        return TrainStep(self._task, self.model, optimizer, step_config)
+        carried = self._task.carried_states(self.model, config.train_batch_size)
+        return TrainStep(self._task, self.model, optimizer, step_config, carried)
 
     def _batches(self, train, start_step):
         return distribute(
@@ -238,14 +239,11 @@ class Trainer:
         )
 
     def _train_batches(self, train, start_step, **shard):
-        return batching.train_batches(
-            list(train.files),
-            self._task.feature_spec,
+        return self._task.train_batches(
+            train,
             batch_size=self._config.train_batch_size,
             seed=self._config.seed,
             start_step=start_step,
-            buckets=self._task.buckets,
-            shuffle_records=self._task.shuffle_records,
             **shard,
         )
 

@@ -1,0 +1,68 @@
+"""Learning rates as functions of the step: the parent's shapes and OpenAI's."""
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+DECAYS = (
+    *("linear", "cosine", "constant"),
+    *("warmup_linear", "warmup_cosine", "warmup_constant"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a function of the step: warm-up, then decay to zero.
+
+    As in the parent, the decay counts from step 0 and not from the end of the
+    warm-up, so the rate drops a little where the warm-up ends. OpenAI's schedules of
+    the same shapes differ in two things: the last step of the warm-up, at the full
+    rate, is step `num_warmup_steps` itself, and "warmup_linear" decays during the
+    warm-up too, so that it has no drop.
+
+    Attributes:
+      init_lr: the peak learning rate, without unit.
+      num_train_steps: the step at which the rate reaches zero.
+      num_warmup_steps: steps of linear warm-up; 0 for none.
+      decay: "linear", "cosine" (half a period) or "constant"; OpenAI's are
+        "warmup_linear", "warmup_cosine" and "warmup_constant".
+    """
+
+    init_lr: float
+    num_train_steps: int
+    num_warmup_steps: int = 0
+    decay: str = "linear"
+
+    def __post_init__(self):
+        """Raises ValueError on an unknown decay or an impossible number of steps."""
+        if self.decay not in DECAYS:
+            raise ValueError(f"decay is {self.decay!r}; it must be one of {DECAYS}")
+        if self.num_train_steps < 1:
+            raise ValueError(f"num_train_steps is {self.num_train_steps}; at least 1")
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the rate of the update number `step`.
+
+        Args:
+          step: integer [], counted from 0 before the update.
+
+        Returns:
+          float32 [].
+        """
+        step = tf.cast(step, tf.float32)
+        progress = tf.minimum(step / self.num_train_steps, 1.0)
+        if self.decay.endswith("linear"):
+            rate = self.init_lr * (1.0 - progress)
+        elif self.decay.endswith("cosine"):
+            rate = self.init_lr * 0.5 * (1.0 + tf.cos(math.pi * progress))
+        else:
+            rate = self.init_lr * tf.ones_like(progress)
+        if not self.num_warmup_steps:
+            return rate
+        warmup = self.init_lr * step / self.num_warmup_steps
+        if not self.decay.startswith("warmup_"):
+            return tf.where(step < self.num_warmup_steps, warmup, rate)
+        if self.decay == "warmup_linear":
+            warmup *= 1.0 - progress
+        return tf.where(step <= self.num_warmup_steps, warmup, rate)
