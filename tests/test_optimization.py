@@ -141,7 +141,7 @@ def test_openais_adam_follows_its_formulas():
 
 @pytest.mark.parametrize("kind", optimization.OPTIMIZERS)
 def test_a_config_builds_the_optimizer_that_it_names(kind):
-    # At the first update the three differ most: g / (sqrt(v) + epsilon) by constants.
+    # At the first update they differ most: g / (sqrt(v) + epsilon) by constants.
     config = optimization.OptimizerConfig(kind, 0.1, decay="constant")
     variable = tf.Variable([1.0])
     optimizer = config.build({"w": variable}, 10, one_group(weight_decay=0.5))
@@ -151,6 +151,7 @@ def test_a_config_builds_the_optimizer_that_it_names(kind):
         "adam_weight_decay": 1 - 0.1 * (m / v**0.5 + 0.5),
         "adamw": 1 - 0.1 * (1 + 0.5),
         "openai_adam": 1 - 0.1 * corrected * (m / v**0.5 + 0.5),
+        "adagrad": 1 - 0.1 * 2 / (1 + 4) ** 0.5,  # no decay
     }
     np.testing.assert_allclose(variable.numpy(), [expected[kind]], rtol=1e-4)
 
