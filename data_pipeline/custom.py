@@ -75,6 +75,13 @@ class CustomProcessor(DataProcessor):
                 f"label_kind is {label_kind!r} with ending columns "
                 f"{list(ending_columns)}; multiple_choice wants two or more, else none"
             )
+        if text_b_column and ending_columns:
+            raise ValueError(
+                f"text_b_column is {text_b_column!r} with ending columns "
+                f"{list(ending_columns)}; wanted one of the two"
+            )
+        if symmetric and not text_b_column:
+            raise ValueError("symmetric is of pairs of texts: it wants a text_b_column")
         if ending_columns:
             labels = ending_columns
         unknown = set(files or {}) - {"train", "dev", "test"}

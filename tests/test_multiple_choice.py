@@ -83,3 +83,16 @@ def test_own_choices_name_the_right_ending_or_its_number(tmp_path):
 def test_endings_and_multiple_choice_belong_together(kind, endings):
     with pytest.raises(ValueError, match="multiple_choice wants two or more"):
         CustomProcessor("a", "y", label_kind=kind, ending_columns=endings)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "it wants a text_b_column"),
+        ({"text_b_column": "b", "ending_columns": ["c", "d"]}, "'b' with .*'c', 'd'"),
+    ],
+)
+def test_only_pairs_of_texts_have_two_orders(given, message):
+    kind = "multiple_choice" if "ending_columns" in given else "regression"
+    with pytest.raises(ValueError, match=message):
+        CustomProcessor("a", "y", label_kind=kind, symmetric=True, **given)
