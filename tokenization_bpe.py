@@ -23,6 +23,7 @@ import tokenization
 import tokenization_english
 
 UNK_TOKEN, NEWLINE_TOKEN, END_OF_WORD = "<unk>", "\n</w>", "</w>"
+UNKNOWN_ID = 0  # of <unk>
 VOCAB, MERGES = "vocab.json", "merges.txt"
 # What OpenAI's release, its folders and Hugging Face's call the pair of files.
 _FILE_NAMES = (
@@ -179,12 +180,8 @@ class TextEncoder:
         return [piece for word in words for piece in self._pieces(word)]
 
     def encode(self, texts: Iterable[str | bytes]) -> list[list[int]]:
-        """Returns each text's ids; a piece outside the vocabulary is 0, <unk>."""
+        """Returns each text's ids; a piece outside the vocabulary is <unk>."""
         return [list(self._ids(text)) for text in texts]
-
-    def words_to_ids(self, words: Iterable[str | bytes]) -> list[list[int]]:
-        """Returns the ids of each word of a text that is split already."""
-        return self.encode(words)
 
     def ids(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Encodes many texts, as `tokenization_tf.FastTokenizer.ids`.
@@ -229,7 +226,9 @@ class TextEncoder:
         return itertools.chain.from_iterable(map(self._word_ids.__getitem__, words))
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
-        return tuple(self.encoder.get(piece, 0) for piece in self._pieces(word))
+        return tuple(
+            self.encoder.get(piece, UNKNOWN_ID) for piece in self._pieces(word)
+        )
 
     def _pieces(self, word: str) -> list[str]:
         return " ".join(map(self.bpe, word_tokens(word))).split(" ")
@@ -251,6 +250,11 @@ def merges_beside(vocab_file: str) -> str:
             return os.path.join(folder, name.removesuffix(vocab) + merges)
     names = " or ".join(vocab for vocab, _ in _FILE_NAMES)
     raise ValueError(f"{vocab_file}: a byte pair vocabulary must be named {names}")
+
+
+def load(vocab_file: str) -> TextEncoder:
+    """Returns the encoder of a vocabulary and the merges beside it."""
+    return TextEncoder(vocab_file, merges_beside(vocab_file))
 
 
 def _read_encoder(path: str) -> dict[str, int]:

@@ -21,7 +21,6 @@ from data_pipeline.blocks import Permutation
 from data_pipeline.pretraining_report import Report
 from data_pipeline.streaming import write_shards
 
-_UNKNOWN_ID = 0
 _BLOCK_RECORDS = 1024
 
 
@@ -55,12 +54,6 @@ class StreamConfig:
         return token_store.storage_dtype(self.vocab_size)
 
 
-def load_tokenizer(vocab_file: str) -> tokenization_bpe.TextEncoder:
-    """GPT's tokenizer, from its vocabulary and the merges beside it."""
-    merges = tokenization_bpe.merges_beside(vocab_file)
-    return tokenization_bpe.TextEncoder(vocab_file, merges)
-
-
 def stream_config(
     vocab_file: str, *, max_seq_length: int, random_seed: int
 ) -> StreamConfig:
@@ -69,7 +62,7 @@ def stream_config(
     Raises:
       ValueError: the vocabulary has no boundary, or a setting is impossible.
     """
-    vocab = load_tokenizer(vocab_file).vocab
+    vocab = tokenization_bpe.load(vocab_file).vocab
     # No line of text contains it.
     boundary = tokenization_bpe.NEWLINE_TOKEN
     if boundary not in vocab:
@@ -173,7 +166,7 @@ def _tokenize(
             stream.add(ids, lengths)
             report.sentences += int((lengths > 0).sum())
             report.tokens += ids.size
-            report.unknown += int((ids == _UNKNOWN_ID).sum())
+            report.unknown += int((ids == tokenization_bpe.UNKNOWN_ID).sum())
     report.documents = stream.num_documents
     return report
 
@@ -206,7 +199,7 @@ _work: dict[str, tokenization_bpe.TextEncoder] = {}
 
 
 def _start(vocab_file: str) -> None:
-    _work["tokenizer"] = load_tokenizer(vocab_file)
+    _work["tokenizer"] = tokenization_bpe.load(vocab_file)
 
 
 def _tokenize_lines(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -67,8 +67,7 @@ class GptSystem(System):
 
     def tokenizer(self) -> tokenization_bpe.TextEncoder:
         """See System."""
-        merges = tokenization_bpe.merges_beside(self.vocab_file)
-        return tokenization_bpe.TextEncoder(self.vocab_file, merges)
+        return tokenization_bpe.load(self.vocab_file)
 
     def squad_tokenizer(self) -> BytePairs:
         """See System."""
@@ -87,8 +86,9 @@ class GptSystem(System):
 
     def special_ids(self, tokenizer: tokenization_bpe.TextEncoder) -> SpecialIds:
         """See System."""
+        del tokenizer
         special = self.special_tokens()
-        return SpecialIds(special.start, special.classify, _unknown(tokenizer))
+        return SpecialIds(special.start, special.classify, tokenization_bpe.UNKNOWN_ID)
 
     def special_tokens(self) -> gpt_features.SpecialTokens:
         """Returns the ids of what stands around texts.
@@ -146,7 +146,8 @@ class GptSystem(System):
 
     def sentence_layout(self, tokenizer: tokenization_bpe.TextEncoder) -> Layout:
         """See System: nothing, as in pre-training; of no text at all, <unk>."""
-        return Layout(empty=(_unknown(tokenizer),))
+        del tokenizer
+        return Layout(empty=(tokenization_bpe.UNKNOWN_ID,))
 
     def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
         """See System."""
@@ -167,7 +168,3 @@ class GptSystem(System):
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """No decay of vectors; see optimization.gpt_groups."""
         return gpt_groups(self.config.n_layer, config)
-
-
-def _unknown(tokenizer: tokenization_bpe.TextEncoder) -> int:
-    return tokenizer.vocab.get(tokenization_bpe.UNK_TOKEN, 0)

@@ -18,7 +18,7 @@ CONFIG = StreamConfig(len(tiny_streams.VOCAB), tiny_streams.BOUNDARY, 11, 5)
 
 def stream_of(texts, vocab_file):
     """The stream that documents should become, each tokenized as one text."""
-    encoder = token_streams.load_tokenizer(vocab_file)
+    encoder = tokenization_bpe.load(vocab_file)
     found = []
     for ids in encoder.encode(texts):
         found += [tiny_streams.BOUNDARY, *ids]

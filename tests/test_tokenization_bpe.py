@@ -124,13 +124,6 @@ def test_a_copy_in_another_process_gives_the_same_ids(encoder):
     assert copy.encode(TEXTS) == encoder.encode(TEXTS)
 
 
-def test_words_split_already_give_one_list_each(encoder):
-    words = ["can't", "", "well-known", "\n"]
-    pieces = [["ca</w>", "n't</w>"], [], ["well</w>", "-</w>", "known</w>"], []]
-    ids = [[encoder.vocab[piece] for piece in word] for word in pieces]
-    assert encoder.words_to_ids(words) == ids
-
-
 def test_text_that_cannot_be_broken_is_repaired_as_ftfy_does():
     rng = random.Random(0)
     kinds = ["\t\n ab.<>;#\\~'\"%" + "“”‘’–—…", "“”‘’–—… \n", "aâ€™Ã© &amp;\r\x1b[1mﬁ“"]
