@@ -115,7 +115,10 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "layer_decay", 1.0, "Factor on the learning rate from layer to layer.", 0.0, 1.0
     )
     flags.DEFINE_bool(
-        "finetune_encoder", True, "False: the encoder is frozen, the head is trained."
+        "finetune_encoder",
+        True,
+        "False: the encoder is frozen, the head is trained; so it is by default where "
+        "run_classifier.py has ELMo.",
     )
     flags.DEFINE_bool(
         "resize_vocab",
@@ -344,16 +347,8 @@ def system(*, vocab_required: bool = True) -> System:
     if FLAGS.bert_config_file:
         config = checkpoints.read_config(FLAGS.bert_config_file)
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
-    wanted = {"bert_config_file": config}
-    if vocab_required:
-        wanted["vocab_file"] = vocab_file
-    for flag, value in wanted.items():
-        if value is None:
-            raise ValueError(
-                f"--{flag} is not given, and there is no such file beside "
-                f"--init_checkpoint={init}"
-                + (f" or in --output_dir={output_dir}" if output_dir else "")
-            )
+    if config is None:
+        raise _not_given("bert_config_file", output_dir)
     do_lower_case = _do_lower_case(source) if vocab_file else None
     found = make_system(
         config,
@@ -368,7 +363,19 @@ def system(*, vocab_required: bool = True) -> System:
             f"--model_type={FLAGS.model_type}, but the architecture is that of "
             f"{found.model_type}"
         )
-    return found.match_vocabulary() if vocab_file else found
+    if vocab_file:
+        return found.match_vocabulary()
+    if vocab_required and found.needs_vocabulary:
+        raise _not_given("vocab_file", output_dir)
+    return found
+
+
+def _not_given(flag, output_dir):
+    return ValueError(
+        f"--{flag} is not given, and there is no such file beside "
+        f"--init_checkpoint={FLAGS.init_checkpoint}"
+        + (f" or in --output_dir={output_dir}" if output_dir else "")
+    )
 
 
 def _do_lower_case(source):

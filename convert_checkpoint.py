@@ -4,9 +4,10 @@
         --output_path=bert_base_hf --output_format=huggingface
 
 Input may be a TensorFlow checkpoint (prefix or folder), a training folder (the
-optimizer's state stays behind), a Hugging Face folder, a .safetensors file or OpenAI's
-folder of GPT. The output is a folder with weights, config and vocabulary. BERT is
-written as google_bert or huggingface, GPT as openai_gpt or huggingface.
+optimizer's state stays behind), a Hugging Face folder, a .safetensors file, OpenAI's
+folder of GPT or bilm-tf's HDF5 file. The output is a folder with weights, config and
+vocabulary. BERT is written as google_bert or huggingface, GPT as openai_gpt or
+huggingface, ELMo as bilm.
 """
 
 import dataclasses

@@ -1,7 +1,11 @@
 """Writes the feature vectors of a text file's lines, or of all their pieces.
 
+ELMo reads words, which white space separates, and writes vectors of words.
+
 python extract_features.py --input_file=input.txt --output_file=vectors.npy \
     --init_checkpoint=all-MiniLM-L6-v2 --pooling=mean --normalize
+python extract_features.py --input_file=tokenized.txt --output_file=vectors.hdf5 \
+    --init_checkpoint=elmo_folder
 """
 
 import re
@@ -11,8 +15,11 @@ from absl import app, flags
 import common_flags
 from data_pipeline import vector_files
 from modeling.layers import pooling
+from tasks.elmo import ElmoSystem
+from tasks.system import System
 from training import extraction
 from training.strategy import make_strategy
+from training.word_extraction import WordExtractionConfig, WordExtractor
 
 FLAGS = flags.FLAGS
 
@@ -24,7 +31,8 @@ flags.DEFINE_string("output_file", None, "File to write; replaced when complete.
 flags.DEFINE_list(
     "layers",
     None,
-    "The encoder's layers; -1 is the last. Default: -1,-2,-3,-4; with --pooling, -1.",
+    "The encoder's layers; -1 is the last. Default: -1,-2,-3,-4; with --pooling, -1; "
+    "ELMo's: all, 0 being the words without context.",
 )
 flags.register_validator(
     "layers",
@@ -58,18 +66,57 @@ flags.DEFINE_enum(
 flags.DEFINE_bool(
     "mask_cls_sep", False, "Whether to leave out [CLS] and [SEP]; GPT has none."
 )
+flags.DEFINE_bool(
+    "stateful",
+    False,
+    "ELMo's: a sentence begins in the states in which the one before ended, as in "
+    "bilm-tf; else the same sentence always has the same vectors.",
+)
 flags.DEFINE_bool("normalize", False, "Whether to scale every vector to length 1.")
 flags.DEFINE_enum(
     "output_format",
     None,
     sorted(vector_files.WRITERS),
-    "Default: by --output_file's ending (.npy, .tfrecord), else jsonl.",
+    "Default: by --output_file's ending (.npy, .tfrecord, .hdf5), else jsonl.",
 )
 flags.mark_flags_as_required(["input_file", "output_file", "init_checkpoint"])
 
 
-def main(_) -> None:
-    """Reads the flags, loads the model and writes the vectors."""
+_NOT_ELMO = ("pooling", "long", "mask_cls_sep", "distribution_strategy", "use_tpu")
+
+
+def make_word_extractor(system: ElmoSystem) -> WordExtractor:
+    """Reads the flags, those that ELMo has, and loads the model.
+
+    Raises:
+      ValueError: one that it does not have is given.
+    """
+    for name in _NOT_ELMO:
+        if FLAGS[name].present:
+            raise ValueError(
+                f"--{name}={FLAGS[name].value} is not for ELMo, whose vectors are of "
+                "whole words, computed on one device"
+            )
+    config = WordExtractionConfig(
+        layers=FLAGS.layers and tuple(map(int, FLAGS.layers)),
+        layer_combination=FLAGS.layer_combination or "separate",
+        normalize=FLAGS.normalize,
+        max_seq_length=FLAGS.max_seq_length,
+        batch_size=FLAGS.batch_size,
+        stateful=FLAGS.stateful,
+        mixed_precision=FLAGS.mixed_precision,
+    )
+    return WordExtractor(config, system)
+
+
+def make_extractor(system: System) -> extraction.FeatureExtractor:
+    """Reads the flags and loads the model.
+
+    Raises:
+      ValueError: --stateful, which is ELMo's.
+    """
+    if FLAGS.stateful:
+        raise ValueError(f"--stateful is ELMo's; the model is {system.model_type}")
     strategy = make_strategy(common_flags.distribution_config())
     config = extraction.ExtractionConfig(
         pooling=FLAGS.pooling,
@@ -83,9 +130,14 @@ def main(_) -> None:
         mixed_precision=FLAGS.mixed_precision,
         static_shapes=common_flags.static_shapes(),
     )
-    extractor = extraction.FeatureExtractor(
-        config, common_flags.system(), strategy=strategy
-    )
+    return extraction.FeatureExtractor(config, system, strategy=strategy)
+
+
+def main(_) -> None:
+    """Reads the flags, loads the model and writes the vectors."""
+    system = common_flags.system()
+    make = make_word_extractor if system.model_type == "elmo" else make_extractor
+    extractor = make(system)
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)
     extraction.extract_file(extractor, FLAGS.input_file, FLAGS.output_file, form)
 

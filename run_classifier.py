@@ -116,6 +116,7 @@ def main(_):
     system = common_flags.system()
     if FLAGS["lm_coef"].present and not system.has_lm_losses:
         raise ValueError(f"--lm_coef is of no use to {system.model_type}; leave it out")
+    FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     trained = find_trained()
     processor = make_processor(trained)
     examples = read_examples(processor)

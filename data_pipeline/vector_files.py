@@ -1,18 +1,27 @@
-"""Files of feature vectors: JSON lines, NumPy arrays, TFRecords; written row by row.
+"""Files of feature vectors: JSON lines, NumPy, TFRecords, HDF5; written row by row.
 
 A file appears under its name when it is complete.
 """
 
 import dataclasses
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 
+import h5py
 import numpy as np
 import tensorflow as tf
 
 from data_pipeline.tfrecord import atomic_path, write
 
-_ENDINGS = {".npy": "npy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord"}
+_ENDINGS = {
+    ".npy": "npy",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".hdf5": "hdf5",
+    ".h5": "hdf5",
+}
 _DECIMALS = 6  # in JSON, as the parent rounds
 
 
@@ -109,6 +118,26 @@ def write_tfrecord(path: str, rows: Iterable[Vectors], table: Table) -> None:
     write(path, map(_example, rows))
 
 
+def write_hdf5(path: str, rows: Iterable[Vectors], table: Table) -> None:
+    """Writes a dataset a line, named after its number, as bilm-tf's dump has it.
+
+    Layers that are an axis come first: float32 [layers, tokens, width]. HDF5 is not
+    written in one go: the file is made here and then copied to where it belongs.
+    """
+    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, "vectors.hdf5")
+        with h5py.File(local, "w") as file:
+            for row in rows:
+                values = row.values
+                if row.tokens is not None and table.layers is not None:
+                    values = values.transpose(1, 0, 2)
+                # No time stamps: the same vectors are the same bytes.
+                file.create_dataset(
+                    str(row.line), data=values.astype(np.float32), track_times=False
+                )
+        tf.io.gfile.copy(local, temporary, overwrite=True)
+
+
 def _example(row: Vectors) -> bytes:
     features = {
         "linex_index": _int64_list([row.line]),
@@ -134,4 +163,5 @@ WRITERS: dict[str, Callable[[str, Iterable[Vectors], Table], None]] = {
     "jsonl": write_jsonl,
     "npy": write_npy,
     "tfrecord": write_tfrecord,
+    "hdf5": write_hdf5,
 }

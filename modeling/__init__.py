@@ -1,8 +1,9 @@
 """The models, in the order in which the field found them, one file a system.
 
-`elmo` (Peters et al. 2018) joins a recurrent language model a direction; `gpt` (Radford
-et al. 2018) decodes from left to right; `bert` (Devlin et al. 2018) sees both sides.
-What several systems share is in `layers`.
+`elmo` (Peters et al. 2018) joins a recurrent language model a direction, and
+`elmo_classifier` uses its vectors; `gpt` (Radford et al. 2018) decodes from left to
+right; `bert` (Devlin et al. 2018) sees both sides. What several systems share is in
+`layers`.
 """
 
 from modeling.bert import (
@@ -13,6 +14,7 @@ from modeling.bert import (
     BertSpanExtractor,
 )
 from modeling.elmo import ElmoLanguageModel, ElmoModel
+from modeling.elmo_classifier import ElmoClassifier
 from modeling.elmo_config import ElmoConfig
 from modeling.gpt import (
     GptClassifier,
@@ -30,6 +32,7 @@ __all__ = [
     "BertModel",
     "BertPreTrainingModel",
     "BertSpanExtractor",
+    "ElmoClassifier",
     "ElmoConfig",
     "ElmoLanguageModel",
     "ElmoModel",

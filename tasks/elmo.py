@@ -8,13 +8,13 @@ import keras
 import tensorflow as tf
 
 import vocabulary
-from data_pipeline import tfrecord
+from data_pipeline import elmo_features, tfrecord
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
-from modeling import ElmoModel
+from modeling import ElmoClassifier, ElmoModel
 from optimization import OptimizerConfig, ParameterGroup, elmo_groups
 from tasks.classification_config import ClassificationConfig
-from tasks.system import CLASSIFIER, PRE_TRAINING, TAGGER, Columns, System
+from tasks.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
 from tasks.task import Batch
 
 
@@ -28,6 +28,8 @@ class ElmoSystem(System):
         TAGGER: r"tagger/.*",
     }
 
+    finetunes_by_default = False
+
     @property
     def max_length(self) -> NoReturn:
         """There is none: LSTMs have no table of positions."""
@@ -35,6 +37,11 @@ class ElmoSystem(System):
 
     def check_length(self, max_seq_length: int) -> None:
         """See System; every length will do."""
+
+    @property
+    def needs_vocabulary(self) -> bool:
+        """See System; not where words are read by their characters."""
+        return self.config.char_cnn is None
 
     @property
     def num_layers(self) -> int:
@@ -90,26 +97,51 @@ class ElmoSystem(System):
         self._refuse("this way to extract features")
 
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """See System; not for ELMo."""
-        self._refuse("run_classifier.py")
+        """See System; of the kinds of task BERT has here."""
+        if config.output_kind == "multiple_choice":
+            raise ValueError(
+                f"--task_name={config.task_name} is a multiple choice, which ELMo does "
+                "not do here: wanted a GPT checkpoint"
+            )
+        cnn = self.config.char_cnn
+        return elmo_features.classification_spec(
+            config.output_kind,
+            len(config.labels),
+            cnn and cnn.max_characters_per_token,
+        )
 
     def classification_columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
-    ) -> Columns:
-        """See System; not for ELMo."""
-        self._refuse("run_classifier.py")
+    ) -> elmo_features.ElmoColumns:
+        """See System; words are what white space separates."""
+        cnn = self.config.char_cnn
+        known = self.tokenizer() if self.vocab_file else None
+        if cnn:
+            characters = cnn.max_characters_per_token
+            spell = vocabulary.CharacterEncoder(characters, known).encode
+        else:
+            spell = known.ids
+        return elmo_features.classification_columns(
+            examples,
+            lambda words: spell(words) + 1,  # 0 is padding
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+        )
 
     def build_classifier(
         self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
-    ) -> keras.layers.Layer:
-        """See System; not for ELMo."""
-        self._refuse("run_classifier.py")
+    ) -> ElmoClassifier:
+        """See System."""
+        return ElmoClassifier(
+            self.config, config.num_outputs, frozen_encoder=frozen_encoder, **kwargs
+        )
 
     def classify(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        """See System; not for ELMo."""
-        self._refuse("run_classifier.py")
+        """See System."""
+        return model(batch["input_ids"], dropout_seed=dropout_seed)
 
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
         """See System."""

@@ -67,6 +67,8 @@ class System(abc.ABC):
       heads: kind of head -> regular expression over the names of its variables.
       tokenizes_in_graph: whether a SavedModel can read texts.
       has_lm_losses: whether its classifier predicts the tokens of its inputs as well.
+      finetunes_by_default: whether a classifier's training changes the encoder unless
+        it is told not to.
     """
 
     config: Any
@@ -80,11 +82,17 @@ class System(abc.ABC):
     heads: ClassVar[Mapping[str, str]]
     tokenizes_in_graph: ClassVar[bool] = False
     has_lm_losses: ClassVar[bool] = False
+    finetunes_by_default: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
     def max_length(self) -> tuple[str, int]:
         """The longest sequence, after the name that the config has for it."""
+
+    @property
+    def needs_vocabulary(self) -> bool:
+        """Whether texts cannot be read without `vocab_file`."""
+        return True
 
     @property
     @abc.abstractmethod

@@ -159,3 +159,20 @@ def test_a_tf1_checkpoint_of_bilm_tf_loads_into_the_language_model(tmp_path):
     checkpoints.initialize(variables, checkpoint, new={}, unused={})
     for name, variable in variables.items():
         np.testing.assert_array_equal(variable, tensors[name])
+
+
+def test_a_folder_is_known_by_its_hdf5_and_options_by_their_lstm(folder):
+    found = checkpoints.open_checkpoint(str(folder))
+    assert found.format == "bilm"
+    assert found.config == checkpoints.read_config(str(folder / bilm.CONFIG))
+    shutil.copyfile(WEIGHTS, folder / "other_weights.hdf5")
+    with pytest.raises(CheckpointError, match=r"lm_weights.hdf5, other_weights.hdf5;"):
+        checkpoints.open_checkpoint(str(folder))
+
+
+def test_weights_and_options_of_two_models_are_told_apart(folder):
+    options = json.loads((folder / bilm.CONFIG).read_text())
+    options["char_cnn"]["embedding"]["dim"] = 4
+    (folder / bilm.CONFIG).write_text(json.dumps(options))
+    with pytest.raises(CheckpointError, match=r"char_embed is \[261, 5\].*\[261, 4\]"):
+        checkpoints.open_checkpoint(str(folder))

@@ -87,9 +87,7 @@ class Evaluator:
 
     def _predict_replica(self, batch):
         outputs = dict(self._task.predict(self._model, batch))
-        scalars = [
-            f.name for f in self._task.feature_spec.features if f.shape != (None,)
-        ]
+        scalars = [f.name for f in self._task.feature_spec.features if not f.varies]
         for name in ("example_index", "is_real_example", *scalars):
             outputs[name] = batch[name]
         return outputs

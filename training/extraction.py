@@ -20,6 +20,7 @@ from modeling.layers import pooling
 from tasks.system import System
 from training.progress import Progress
 from training.strategy import num_workers
+from training.word_extraction import WordExtractor
 
 COMBINATIONS = ("separate", "mean", "concat")
 LONG = ("truncate", "window")
@@ -145,6 +146,7 @@ class FeatureExtractor:
         config.check(system)
         self.config = config
         self.row_shape = config.row_shape(system.hidden_size)
+        self.layer_axis = config.layer_axis
         self._strategy = strategy or tf.distribute.get_strategy()
         if num_workers(self._strategy) > 1:
             raise ValueError(
@@ -343,7 +345,10 @@ def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def extract_file(
-    extractor: FeatureExtractor, input_file: str, output_file: str, output_format: str
+    extractor: FeatureExtractor | WordExtractor,
+    input_file: str,
+    output_file: str,
+    output_format: str,
 ) -> None:
     """Writes the vectors of every line of a file; the output appears when complete.
 
@@ -351,7 +356,7 @@ def extract_file(
       extractor: what computes them.
       input_file: UTF-8, one text a line, or a pair as `a ||| b`.
       output_file: is replaced if it exists.
-      output_format: "jsonl", "npy" or "tfrecord", see `vector_files`.
+      output_format: "jsonl", "npy", "tfrecord" or "hdf5", see `vector_files`.
 
     Raises:
       FileNotFoundError: there is no such input file.
@@ -367,7 +372,7 @@ def extract_file(
             "line, but --long=window gives all; wanted jsonl, tfrecord or a pooling"
         )
     number = sentences.count_lines(input_file)
-    table = Table(number, extractor.row_shape, config.layer_axis)
+    table = Table(number, extractor.row_shape, extractor.layer_axis)
     started = time.monotonic()
     with Progress(0, number, unit="line") as progress:
         done = 0.0

@@ -1,0 +1,112 @@
+"""Classification examples as ELMo reads them: words, character by character.
+
+`<S> words </S>`, of a pair `<S> words </S> <S> words </S>`: as the language model met
+sentence after sentence in training.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from data_pipeline.examples import InputExample
+from data_pipeline.feature_spec import Feature, FeatureSpec
+from data_pipeline.features import label_feature, label_ids, truncated_lengths
+from vocabulary import BOS, EOS
+
+# Marks around a text, and around two.
+_NUM_MARKS = (2, 4)
+_SHORTEST = 6  # a word of each text, and their marks
+
+
+def classification_spec(
+    output_kind: str, num_labels: int, max_characters: int | None
+) -> FeatureSpec:
+    """Features of a classifier's records.
+
+    Args:
+      output_kind: "single_label", "multi_label" or "regression".
+      num_labels: number of labels L.
+      max_characters: C; None for a model whose words have no characters.
+
+    Returns:
+      input_ids int32 [S, C] or [S]; label_ids int32 [], int32 [L] or float32 [].
+    """
+    shape = (None, max_characters) if max_characters else (None,)
+    ids = Feature("input_ids", tf.int32, shape)
+    return FeatureSpec([ids, label_feature(output_kind, num_labels)])
+
+
+@dataclasses.dataclass(frozen=True)
+class ElmoColumns:
+    """A data set of sequences of words; see tasks.system.Columns.
+
+    Attributes:
+      sentences: the words of each example, marks included.
+      label_ids: see features.label_ids.
+      encode: words -> the model's ids, int32 [words, C] or [words].
+      truncated_examples: how many examples were too long.
+      dropped_tokens: how many words they lost together.
+    """
+
+    sentences: Sequence[Sequence[str]]
+    label_ids: np.ndarray
+    encode: Callable[[Sequence[str]], np.ndarray]
+    truncated_examples: int
+    dropped_tokens: int
+
+    def records(self, spec: FeatureSpec) -> Iterator[bytes]:
+        """Yields the examples serialised as `spec` says, numbered from 0."""
+        for i, words in enumerate(self.sentences):
+            values = {"input_ids": self.encode(words), "label_ids": self.label_ids[i]}
+            yield spec.to_example(values, example_index=i)
+
+
+def classification_columns(
+    examples: Sequence[InputExample],
+    encode: Callable[[Sequence[str]], np.ndarray],
+    max_seq_length: int,
+    labels: Sequence[str],
+    output_kind: str,
+) -> ElmoColumns:
+    """Splits texts at white space, truncates, and puts marks around them.
+
+    Args:
+      examples: the examples.
+      encode: see ElmoColumns.
+      max_seq_length: most words of an example, marks included; the longer text of a
+        pair is cut first, as in BERT.
+      labels: the labels in the order of their ids; unused for regression.
+      output_kind: see `classification_spec`.
+
+    Returns:
+      The columns. An example without a label gets 0.
+
+    Raises:
+      ValueError: an unknown label, or a `max_seq_length` below 6.
+    """
+    if max_seq_length < _SHORTEST:
+        raise ValueError(
+            f"--max_seq_length={max_seq_length}; wanted at least {_SHORTEST}"
+        )
+    first, second = ([t.split() for t in texts] for texts in _texts(examples))
+    sizes = [np.array([len(words) for words in side], int) for side in (first, second)]
+    kept = truncated_lengths(*sizes, max_seq_length, _NUM_MARKS)
+    dropped = sum(sizes) - sum(kept)
+    sentences = []
+    for a, b, size_a, size_b in zip(first, second, *kept, strict=True):
+        sentence = [BOS, *a[:size_a], EOS]
+        sentences.append([*sentence, BOS, *b[:size_b], EOS] if size_b else sentence)
+    return ElmoColumns(
+        sentences=sentences,
+        label_ids=label_ids(examples, labels, output_kind),
+        encode=encode,
+        truncated_examples=int(np.count_nonzero(dropped)),
+        dropped_tokens=int(dropped.sum()),
+    )
+
+
+def _texts(examples):
+    """The first texts of all examples, and the second ones."""
+    return [e.text_a for e in examples], [e.text_b or "" for e in examples]
