@@ -145,7 +145,7 @@ def main(_):
         ),
         settings={
             "task": dataclasses.asdict(task.config),
-            "model": system.describe(),
+            "model": task.system.describe(),
             "train_records": train and os.path.basename(train.files[0]),
         },
         use_checkpoint=FLAGS.use_checkpoint,

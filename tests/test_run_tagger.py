@@ -3,6 +3,7 @@
 import pytest
 import scripts
 import tiny
+import tiny_gpt
 import tiny_tagging
 from test_training import tensors
 
@@ -80,6 +81,18 @@ def test_a_frozen_encoder_does_not_move_and_the_best_checkpoint_is_kept(tmp_path
     assert "tagger/crf/transitions" in moved
     best = tiny.read_results(output / "best/eval_results.txt")
     assert tiny.read_results(output / "eval_results.txt") == best
+
+
+def test_a_gpts_training_goes_on_from_its_folder_alone(tmp_path):
+    output = tmp_path / "out"
+    flags = tiny_tagging.flags(tmp_path, output)
+    model = ("--vocab_file", "--bert_config_file")
+    flags = [flag for flag in flags if not flag.startswith(model)]
+    flags += ["--do_train", "--num_train_epochs=1"]
+    vocab, config = tiny_gpt.write_model(tmp_path)
+    run(*flags, f"--vocab_file={vocab}", f"--config_file={config}")
+    run(*flags, "--do_eval")  # the same training, which has ended
+    assert "eval_f1" in tiny.read_results(output / "eval_results.txt")
 
 
 def test_tsv_files_and_samples_train_several_seeds(tmp_path):
