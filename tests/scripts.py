@@ -11,6 +11,7 @@ from tiny import ROOT
 def load(name: str) -> ModuleType:
     """Imports a script anew, after forgetting the flags of all others."""
     ours = {path.stem for path in ROOT.glob("*.py")} | {sys.argv[0]}
+    ours |= {f"benchmarks.{path.stem}" for path in ROOT.glob("benchmarks/*.py")}
     for module, found in list(flags.FLAGS.flags_by_module_dict().items()):
         if module in ours:
             for flag in list(found):
