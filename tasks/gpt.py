@@ -66,7 +66,15 @@ class GptSystem(System):
         )
 
     def tokenizer(self) -> tokenization_bpe.TextEncoder:
-        """See System."""
+        """See System.
+
+        Raises:
+          ValueError: upper case is to be kept.
+        """
+        if self.do_lower_case is False:
+            raise ValueError(
+                "--do_lower_case=False, but GPT's byte pairs are of lower-cased text"
+            )
         return tokenization_bpe.load(self.vocab_file)
 
     def squad_tokenizer(self) -> BytePairs:
