@@ -62,12 +62,16 @@ def _encode(tokenizer: TextEncoder, prompts: list[str]) -> list[list[int]]:
     start = tokenizer.encoder.get(NEWLINE_TOKEN)
     encoded = tokenizer.encode(prompts)
     if start is None and not all(encoded):
-        number = encoded.index([]) + 1
         raise ValueError(
-            f"prompt {number} has no token, and the vocabulary has no newline to start "
-            "a document with"
+            f"the prompt {prompts[encoded.index([])]!r} has no token, and "
+            f"{FLAGS.init_checkpoint}'s vocabulary no newline to start a document with"
         )
     return [ids or [start] for ids in encoded]
+
+
+def _before(prompt: str) -> str:
+    """What is shown before a text."""
+    return prompt and f"{prompt} "
 
 
 def _stream(generator: Generator, tokenizer: TextEncoder, ids: list[int]) -> None:
@@ -106,13 +110,13 @@ def main(_) -> None:
     system.initialize(modeling.named_variables(model), None)
 
     if FLAGS.stream or (FLAGS.stream is None and one and sys.stdout.isatty()):
-        print(prompts[0], end=" ", flush=True)
+        print(_before(prompts[0]), end="", flush=True)
         _stream(generator, tokenizer, encoded[0])
         return
     texts = map(tokenizer.decode, generator.generate(encoded))
     if not FLAGS.output_file:
         for prompt, text in zip(prompts, texts, strict=True):
-            print(f"{prompt} {text}", flush=True)
+            print(_before(prompt) + text, flush=True)
         return
     with (
         tfrecord.atomic_path(FLAGS.output_file) as path,

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from checkpoints import files, gpt
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
@@ -96,7 +97,7 @@ def open_checkpoint(path: str) -> Checkpoint:
         return np.concatenate(values).reshape(shapes[name])
 
     beside = gpt.beside(os.path.dirname(path))
-    beside["config"] = beside["config"] or _config(shapes)
+    beside["config"] = beside["config"] or _config(shapes, path)
     return gpt.join(
         Checkpoint(
             format="openai_gpt",
@@ -117,10 +118,12 @@ def _read_shapes(path: str) -> dict[str, tuple[int, ...]]:
         data = reader.read()
     try:
         found = [tuple(map(int, shape)) for shape in json.loads(data)]
-        (_, width), *_ = found
-        wanted = _layout(found[0][0], found[1][0], width, (len(found) - 2) // 12)
-    except (ValueError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{path}: not a list of shapes: {error}") from None
+        (positions, width), (tokens, _), *_ = found
+        wanted = _layout(positions, tokens, width, (len(found) - 2) // 12)
+    except (ValueError, TypeError):
+        raise CheckpointError(
+            f"{path}: got {data[:40]!r}, wanted a list of shapes, 2 tables first"
+        ) from None
     if len(found) != len(wanted):
         raise CheckpointError(
             f"{path}: got {len(found)} shapes, wanted 2 tables and 12 a block"
@@ -145,9 +148,17 @@ def _layout(
     return {gpt.POSITIONS: (positions, width), gpt.TOKENS: (tokens, width), **blocks}
 
 
-def _config(shapes: Mapping[str, Sequence[int]]) -> GptConfig | None:
+def _config(shapes: Mapping[str, Sequence[int]], path: str) -> GptConfig | None:
     n_ctx, width = shapes[gpt.POSITIONS]
     if width % _HEAD_SIZE:
+        logging.warning(
+            "%s: no %s beside it, and a width of %d is no multiple of the release's %d "
+            "for a head: how many heads there are is not known",
+            path,
+            gpt.CONFIG,
+            width,
+            _HEAD_SIZE,
+        )
         return None
     return GptConfig(
         n_vocab=shapes[gpt.TOKENS][0],

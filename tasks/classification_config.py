@@ -5,6 +5,8 @@ import json
 
 import tensorflow as tf
 
+from checkpoints import files
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationConfig:
@@ -48,14 +50,14 @@ class ClassificationConfig:
         """Reads what `to_json_string` wrote.
 
         Raises:
-          ValueError: the file is missing, or keys are missing or unknown.
+          ValueError: the file is missing or no JSON object, or keys are missing or
+            unknown.
         """
         if not tf.io.gfile.exists(path):
             raise ValueError(
                 f"{path} does not exist; it is written by run_classifier.py --do_train"
             )
-        with tf.io.gfile.GFile(path) as file:
-            values = json.load(file)
+        values = files.read_json(path)
         fields = dataclasses.fields(cls)
         required = {f.name for f in fields if f.default is dataclasses.MISSING}
         wrong = (required - values.keys()) | (values.keys() - {f.name for f in fields})

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -137,9 +138,10 @@ def test_a_folder_of_openais_comes_back_with_config_and_vocabulary(released, voc
     assert again.shapes == found.shapes
 
 
-def test_heads_without_a_config_are_64_wide_or_unknown(released, tmp_path):
+def test_heads_without_a_config_are_64_wide_or_unknown(released, tmp_path, caplog):
     (released / "gpt_config.json").unlink()
     assert checkpoints.open_checkpoint(released).config is None
+    assert re.search(rf"no gpt_config.json .* width of {CONFIG.n_embd}", caplog.text)
     wide = dataclasses.replace(CONFIG, n_embd=128, n_head=2)
     openai_gpt.save(str(tmp_path / "wide"), draw(wide), wide, None, None)
     (tmp_path / "wide/gpt_config.json").unlink()
@@ -192,8 +194,8 @@ def test_a_damaged_array_is_named(released):
             lambda shapes: [*shapes[:3], [17], *shapes[4:]],
             r"3 is \[17\], wanted \[18\]",
         ),
-        (lambda shapes: [shapes[0]], "not a list of shapes"),
-        (lambda shapes: [7, *shapes[1:]], "not a list of shapes"),
+        (lambda shapes: [shapes[0]], "got .*, wanted a list of shapes, 2 tables"),
+        (lambda shapes: [7, *shapes[1:]], r"got b'\[7, .*, wanted a list of shapes"),
     ],
 )
 def test_shapes_that_are_not_of_a_gpt_are_refused(released, change, message):

@@ -5,6 +5,7 @@ import tensorflow as tf
 from test_export import SINGLE, VOCAB, make_model_dir
 
 import export
+from tasks.classification_config import ClassificationConfig
 
 
 @pytest.fixture
@@ -37,11 +38,24 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path, name):
     assert not (tmp_path / "export").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not JSON"), ("[]", "got a JSON list"), ("{}", "keys .*'labels'.* missing")],
+)
+def test_a_broken_task_file_is_named(tmp_path, text, message):
+    path = tmp_path / "task.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path}: {message}"):
+        ClassificationConfig.from_json_file(str(path))
+
+
 def test_a_vocabulary_of_another_size_is_refused(tmp_path):
     _, output = make_model_dir(tmp_path / "model", SINGLE)
     with (output / "vocab.txt").open("a") as file:
         file.write("more\n")
-    with pytest.raises(ValueError, match=f"{len(VOCAB) + 1} rows.*vocab_size={len(VOCAB)}"):
+    with pytest.raises(
+        ValueError, match=f"{len(VOCAB) + 1} rows.*vocab_size={len(VOCAB)}"
+    ):
         export.export_model(str(output), str(tmp_path / "export"))
 
 

@@ -195,6 +195,8 @@ def test_a_prompts_text_is_printed_behind_it(checkpoint, capsys):
     assert whole == f"ab c {tokenizer.decode(text)}\n"
     scripts.run("generate", *FLAGS, "--prompt=ab c", "--nostop_at_newline", "--stream")
     assert capsys.readouterr().out == whole
+    scripts.run("generate", *FLAGS, "--prompt=", "--nostop_at_newline")
+    assert not capsys.readouterr().out.startswith(" ")  # nothing stands before it
 
 
 def test_a_files_prompts_become_json_lines(checkpoint, tmp_path):
