@@ -127,8 +127,10 @@ class PythonPredictor:
         folder = os.path.join(export_dir, BESIDE)
         beside = gpt.beside(folder)
         self._task = read_task(folder, beside["config"], beside["vocab_file"])
+        config = self._task.config
         self._is_span = isinstance(self._task, SpanTask)
-        self.text_pair = self._is_span or self._task.config.text_pair
+        self._is_choice = not self._is_span and config.output_kind == "multiple_choice"
+        self.text_pair = self._is_span or config.text_pair
         self.labels = _labels(self._model)
 
     def predict(
@@ -164,9 +166,7 @@ class PythonPredictor:
         )
 
     def _check(self, i, text):
-        number = 2 if self.text_pair else 1
-        if not self._is_span and self._task.config.output_kind == "multiple_choice":
-            number = 1 + len(self.labels)
+        number = 1 + (len(self.labels) if self._is_choice else self.text_pair)
         right = isinstance(text, str)
         if number > 1:
             right = isinstance(text, tuple | list) and len(text) == number
@@ -178,7 +178,7 @@ class PythonPredictor:
         if isinstance(text, str):
             return InputExample(guid, text)
         first, *others = text
-        if self._task.config.output_kind == "multiple_choice":
+        if self._is_choice:
             return MultipleChoiceExample(guid, first, endings=tuple(others))
         return InputExample(guid, first, *others)
 
