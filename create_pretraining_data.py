@@ -1,11 +1,15 @@
-"""Makes records for pre-training from plain text: BERT's pairs, or GPT's streams.
+"""Makes records for pre-training from text: BERT's pairs, GPT's streams, or sentences.
 
     python create_pretraining_data.py --input_file='text/*.txt' \
         --output_file=examples.tfrecord --vocab_file=vocab.txt
     python create_pretraining_data.py --model_type=gpt --vocab_file=vocab.json \
         --input_file='text/*.txt' --output_file=examples.tfrecord --max_seq_length=512
+    python create_pretraining_data.py --model_type=elmo --vocab_file=vocab.txt \
+        --input_file='tokenized/*.txt' --output_file=examples.tfrecord
 
-Text files hold one sentence a line and a blank line between documents.
+Text files hold one sentence a line and a blank line between documents. ELMo's hold
+tokenized sentences, what white space separates being the words; blank lines mean
+nothing there.
 """
 
 import os
@@ -18,8 +22,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
     "model_type",
     "bert",
-    ("bert", "gpt"),
-    "bert: masked pairs of sentences; gpt: the documents joined and cut.",
+    ("bert", "gpt", "elmo"),
+    "bert: masked pairs of sentences; gpt: the documents joined and cut; elmo: "
+    "sentences of words.",
 )
 flags.DEFINE_string("input_file", None, "Text files: names and globs, by commas.")
 flags.DEFINE_string("output_file", None, "TFRecord files to write, by commas.")
@@ -62,13 +67,17 @@ _PAIR_FLAGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
 _PAIR_FLAGS += ("do_whole_word_mask", "dupe_factor")
 _BERT_ONLY = (*_PAIR_FLAGS, "do_lower_case", "compatible", "segmenter", "pipeline")
 _BERT_ONLY += ("beam_args",)
+_NOT_ELMO = ("random_seed",)
 
 
 def check_combination() -> None:
     """Refuses flags that exclude one another."""
-    for flag in _BERT_ONLY:
-        if FLAGS.model_type != "bert" and FLAGS[flag].present:
-            raise ValueError(f"--{flag} is BERT's; --model_type={FLAGS.model_type}")
+    useless = _BERT_ONLY if FLAGS.model_type != "bert" else ()
+    if FLAGS.model_type == "elmo":
+        useless += _NOT_ELMO
+    for flag in useless:
+        if FLAGS[flag].present:
+            raise ValueError(f"--{flag} is not for --model_type={FLAGS.model_type}")
     if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
         raise ValueError(f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask")
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
@@ -113,6 +122,14 @@ def make_streams(files: list[str], output_files: list[str]):
     return token_streams.create(*shared, FLAGS.num_workers)
 
 
+def make_sentences(files: list[str], output_files: list[str]):
+    """ELMo's records: sentences of words; returns the report."""
+    from data_pipeline import sentence_streams
+
+    shared = files, FLAGS.vocab_file, FLAGS.max_seq_length, output_files
+    return sentence_streams.create(*shared, FLAGS.num_workers)
+
+
 def main(_):
     """Reads the flags, makes the records of the model asked for, and reports."""
     start = time.perf_counter()
@@ -121,8 +138,8 @@ def main(_):
     from data_pipeline import corpus, streaming
 
     output_files = streaming.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
-    make = {"bert": make_pairs, "gpt": make_streams}[FLAGS.model_type]
-    report = make(corpus.find_files(FLAGS.input_file), output_files)
+    makers = {"bert": make_pairs, "gpt": make_streams, "elmo": make_sentences}
+    report = makers[FLAGS.model_type](corpus.find_files(FLAGS.input_file), output_files)
     seconds = time.perf_counter() - start
     print("\n".join(report.lines(FLAGS.max_seq_length, seconds)))
 

@@ -1,25 +1,35 @@
-r"""Learns a vocabulary from text files: BERT's word pieces or GPT's byte pairs.
+r"""Learns a vocabulary from text: BERT's word pieces, GPT's byte pairs, ELMo's words.
 
 python create_vocab.py --input_file='text/*.txt' --output_file=vocab.txt \
     --vocab_size=30522
 python create_vocab.py --model_type=gpt --input_file='text/*.txt' \
     --output_file=gpt/vocab.json --vocab_size=40478
+python create_vocab.py --model_type=elmo --input_file='tokenized/*.txt' \
+    --output_file=vocab.txt --vocab_size=50000
 
-GPT's merges come to lie beside its vocabulary, as merges.txt.
+GPT's merges come to lie beside its vocabulary, as merges.txt. ELMo's text is tokenized:
+its words are what white space separates, and the file has the most frequent ones first.
 """
 
+import collections
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 
 import tensorflow as tf
 from absl import app, flags, logging
 
 import tokenization_bpe
+import vocabulary
 from data_pipeline import bpe_learner, corpus, tfrecord, wordpiece_learner
 
 FLAGS = flags.FLAGS
-_OUTPUT_FILES = {"bert": "vocab.txt", "gpt": tokenization_bpe.VOCAB}
+_OUTPUT_FILES = {
+    "bert": "vocab.txt",
+    "gpt": tokenization_bpe.VOCAB,
+    "elmo": "vocab.txt",
+}
 
 flags.DEFINE_enum("model_type", "bert", list(_OUTPUT_FILES), "Whose vocabulary.")
 flags.DEFINE_string("input_file", None, "Text files: names and globs, by commas.")
@@ -29,9 +39,14 @@ flags.DEFINE_string(
     "The vocabulary to write; default: vocab.txt, GPT's vocab.json.",
 )
 flags.DEFINE_integer("vocab_size", 30522, "The most pieces, special tokens included.")
-flags.DEFINE_bool("do_lower_case", True, "True for an uncased vocabulary; GPT's is.")
+flags.DEFINE_bool(
+    "do_lower_case", True, "True for an uncased vocabulary; GPT's is, ELMo's never."
+)
 flags.DEFINE_integer(
-    "min_frequency", 2, "Occurrences of the pair that a new piece is made from.", 1
+    "min_frequency",
+    2,
+    "Occurrences of the pair that a new piece is made from, or of a word of ELMo's.",
+    1,
 )
 flags.DEFINE_integer(
     "num_unused",
@@ -45,20 +60,21 @@ flags.DEFINE_integer(
 def main(_):
     """Counts words, learns, writes, and tells how the text fares."""
     start = time.perf_counter()
-    gpt = FLAGS.model_type == "gpt"
     output = FLAGS.output_file or _OUTPUT_FILES[FLAGS.model_type]
-    if gpt:
+    if FLAGS.model_type == "gpt":
         _check_gpt_flags(output)
+    count, learn = {
+        "bert": (_count_words, _word_pieces),
+        "gpt": (bpe_learner.count_words, _byte_pairs),
+        "elmo": (vocabulary.count_words, _whole_words),
+    }[FLAGS.model_type]
     files = corpus.find_files(FLAGS.input_file)
     lines = (line for path in files for _, some in corpus.chunks(path) for line in some)
-    if gpt:
-        words = bpe_learner.count_words(lines)
-    else:
-        words = wordpiece_learner.count_words(lines, FLAGS.do_lower_case)
+    words = count(lines)
     logging.info("%d words, %d distinct", sum(words.values()), len(words))
     if not words:
         raise ValueError(f"--input_file={FLAGS.input_file}: no word in {files}")
-    vocabulary, texts, note = (_byte_pairs if gpt else _word_pieces)(words, output)
+    learnt, texts, note = learn(words, output)
     with contextlib.ExitStack() as stack:  # all files or none
         for path, text in texts.items():
             aside = stack.enter_context(tfrecord.atomic_path(path))
@@ -66,37 +82,53 @@ def main(_):
                 file.write(text)
     print(f"words = {sum(words.values())}")
     print(f"distinct_words = {len(words)}")
-    print(f"pieces = {len(vocabulary.pieces)}")
+    print(f"pieces = {len(learnt.pieces)}")
     print(note)
-    print(f"tokens = {vocabulary.tokens}")
-    print(f"unk_rate = {vocabulary.unknown / vocabulary.tokens:.6f}")
+    print(f"tokens = {learnt.tokens}")
+    print(f"unk_rate = {learnt.unknown / learnt.tokens:.6f}")
     print(f"seconds = {time.perf_counter() - start:.1f}")
+
+
+def _count_words(lines: Iterable[str]) -> Mapping[str, int]:
+    """Counts words as BERT's tokenizer makes them."""
+    return wordpiece_learner.count_words(lines, FLAGS.do_lower_case)
 
 
 def _word_pieces(
     words: Mapping[str, int], output: str
 ) -> tuple[wordpiece_learner.Vocabulary, dict[str, str], str]:
     """Returns BERT's vocabulary, what to write where, and a line to print."""
-    vocabulary = wordpiece_learner.learn(
+    learnt = wordpiece_learner.learn(
         words,
         FLAGS.vocab_size,
         FLAGS.min_frequency,
         FLAGS.do_lower_case,
         FLAGS.num_unused,
     )
-    text = "".join(f"{piece}\n" for piece in vocabulary.pieces)
-    return vocabulary, {output: text}, f"dropped_pieces = {len(vocabulary.dropped)}"
+    text = "".join(f"{piece}\n" for piece in learnt.pieces)
+    return learnt, {output: text}, f"dropped_pieces = {len(learnt.dropped)}"
 
 
 def _byte_pairs(
     words: Mapping[str, int], output: str
 ) -> tuple[bpe_learner.Vocabulary, dict[str, str], str]:
     """Returns GPT's vocabulary, what to write where, and a line to print."""
-    vocabulary = bpe_learner.learn(words, FLAGS.vocab_size, FLAGS.min_frequency)
+    learnt = bpe_learner.learn(words, FLAGS.vocab_size, FLAGS.min_frequency)
     names = (output, tokenization_bpe.merges_beside(output))
-    texts = tokenization_bpe.file_texts(vocabulary.pieces, vocabulary.merges)
-    note = f"merges = {len(vocabulary.merges)}"
-    return vocabulary, dict(zip(names, texts, strict=True)), note
+    texts = tokenization_bpe.file_texts(learnt.pieces, learnt.merges)
+    note = f"merges = {len(learnt.merges)}"
+    return learnt, dict(zip(names, texts, strict=True)), note
+
+
+def _whole_words(
+    words: collections.Counter[str], output: str
+) -> tuple[SimpleNamespace, dict[str, str], str]:
+    """Returns ELMo's vocabulary, what to write where, and a line to print."""
+    kept = vocabulary.most_frequent(words, FLAGS.vocab_size, FLAGS.min_frequency)
+    tokens, known = words.total(), sum(words[word] for word in kept)
+    learnt = SimpleNamespace(pieces=kept, tokens=tokens, unknown=tokens - known)
+    text = "".join(f"{word}\n" for word in kept)
+    return learnt, {output: text}, f"rarest_count = {words[kept[-1]]}"
 
 
 def _check_gpt_flags(output: str) -> None:

@@ -1,4 +1,4 @@
-"""Pre-trains BERT (masked words, sentence order) or GPT (what comes next)."""
+"""Pre-trains BERT (masked words, sentence order), GPT or ELMo (what comes next)."""
 
 import os
 
@@ -6,6 +6,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 import common_flags
+from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.pretraining import PretrainingTask
@@ -30,10 +31,11 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "ngram_baseline",
     0,
-    "GPT's: scores Kneser-Ney n-grams of this length on the same tokens, as "
-    "ngram_perplexity; 3 is usual.",
+    "GPT's and ELMo's: scores Kneser-Ney n-grams of this length on the same tokens, "
+    "as ngram_perplexity; 3 is usual.",
     0,
 )
+flags.DEFINE_integer("unroll_steps", 20, "ELMo's: words of a training window.", 1)
 flags.DEFINE_integer("num_train_steps", 100000, "Updates in the whole run.", 1)
 flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of linear warm-up.", 0)
 flags.DEFINE_integer(
@@ -68,6 +70,10 @@ def make_task() -> PretrainingTask:
     if system.model_type == "gpt":
         return CausalLanguageModelTask(
             system, FLAGS.max_seq_length, static_shapes=static
+        )
+    if system.model_type == "elmo":
+        return BidirectionalLanguageModelTask(
+            system, FLAGS.max_seq_length, FLAGS.unroll_steps, static_shapes=static
         )
     if FLAGS.ngram_baseline:
         raise ValueError(
@@ -117,6 +123,7 @@ def main(_):
         settings={
             "max_seq_length": FLAGS.max_seq_length,
             "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
+            "unroll_steps": FLAGS.unroll_steps,
             "model": task.system.describe(),
             "input_files": [os.path.basename(file) for file in files],
         },
