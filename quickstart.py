@@ -41,6 +41,7 @@ PRE_TRAINING = [
     "--optimizer=adamw",
     "--learning_rate=2e-4",
     "--num_train_steps=300",
+    "--eval_steps=100",
     "--num_warmup_steps=30",
     "--mixed_precision=bfloat16",
 ]

@@ -42,6 +42,7 @@ flags.DEFINE_integer("n_best_size", 20, "Starts and ends looked at.")
 flags.DEFINE_integer("max_answer_length", 30, "Tokens of the longest answer.")
 flags.DEFINE_integer("max_train_examples", None, "The first questions; else all.")
 flags.DEFINE_integer("seeds", 1, "Runs, seeded 0, 1, ...", lower_bound=1)
+flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "bfloat16: autocast.")
 flags.mark_flags_as_required(["train_file", "predict_file", "model"])
 
 
@@ -128,11 +129,13 @@ def train(model, tokenizer, examples: list[dict], steps: int, seed: int) -> None
         if len(queue) < size:
             queue += torch.randperm(len(examples), generator=generator).tolist()
         picked, queue = [examples[i] for i in queue[:size]], queue[size:]
-        model(
-            **encode(tokenizer, picked),
-            start_positions=torch.tensor([e["start"] for e in picked]),
-            end_positions=torch.tensor([e["end"] for e in picked]),
-        ).loss.backward()
+        with torch.autocast("cpu", torch.bfloat16, FLAGS.dtype == "bfloat16"):
+            loss = model(
+                **encode(tokenizer, picked),
+                start_positions=torch.tensor([e["start"] for e in picked]),
+                end_positions=torch.tensor([e["end"] for e in picked]),
+            ).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -146,13 +149,14 @@ def evaluate(model, tokenizer, examples: list, questions: list) -> dict[str, flo
     best = {}
     for first in range(0, len(examples), 32):
         batch = examples[first : first + 32]
-        outputs = model(**encode(tokenizer, batch))
+        with torch.autocast("cpu", torch.bfloat16, FLAGS.dtype == "bfloat16"):
+            outputs = model(**encode(tokenizer, batch))
         for i, example in enumerate(batch):
             score, text = best_answer(
                 example,
                 questions[example["question"]]["context"],
-                outputs.start_logits[i].numpy(),
-                outputs.end_logits[i].numpy(),
+                outputs.start_logits[i].float().numpy(),
+                outputs.end_logits[i].float().numpy(),
             )
             key = questions[example["question"]]["id"]
             if key not in best or score > best[key][0]:
