@@ -60,7 +60,7 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
 
     Args:
       trained: what is said of the model that is to be used, if there is one; its
-        labels are taken, so that no training set is needed.
+        kind and labels are taken, so that no training set is needed.
     """
     name = FLAGS.task_name.lower()
     if name not in (CUSTOM, *PROCESSORS):
@@ -71,11 +71,12 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     for flag in ("text_a_column", "label_column"):
         if not FLAGS[flag].value:
             raise ValueError(f"--task_name={CUSTOM} needs --{flag}")
+    known_kind = trained and not FLAGS["label_kind"].present
     return custom.CustomProcessor(
         FLAGS.text_a_column,
         FLAGS.label_column,
         FLAGS.text_b_column,
-        label_kind=FLAGS.label_kind,
+        label_kind=trained.output_kind if known_kind else FLAGS.label_kind,
         labels=FLAGS.labels or (trained and trained.labels or None),
         ending_columns=FLAGS.ending_columns or (),
         symmetric=FLAGS.symmetric,
@@ -88,6 +89,16 @@ def find_trained() -> ClassificationConfig | None:
     if FLAGS.do_train or path is None:
         return None
     return ClassificationConfig.from_json_file(path)
+
+
+def check_trained(trained: ClassificationConfig | None, **found) -> None:
+    """Refuses data that are not of the kind that the model was trained on."""
+    for name, value in found.items():
+        if trained and getattr(trained, name) != value:
+            raise ValueError(
+                f"--task_name={FLAGS.task_name} has {name} {value!r}, but the model "
+                f"was trained for {getattr(trained, name)!r}"
+            )
 
 
 def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
@@ -119,11 +130,14 @@ def main(_):
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     trained = find_trained()
     processor = make_processor(trained)
+    check_trained(trained, output_kind=processor.output_kind)
     examples = read_examples(processor)
+    labels = tuple(processor.get_labels())
+    check_trained(trained, labels=labels)
     config = ClassificationConfig(
         task_name=FLAGS.task_name.lower(),
         output_kind=processor.output_kind,
-        labels=tuple(processor.get_labels()),
+        labels=labels,
         metrics=tuple(processor.metrics),
         main_metric=processor.main_metric,
         max_seq_length=(

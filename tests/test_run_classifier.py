@@ -206,6 +206,27 @@ def test_custom_pairs_with_numbers_or_several_labels(
     assert score in tiny.read_results(tmp_path / "out" / "eval_results.txt")
     results = np.loadtxt(tmp_path / "out" / "test_results.tsv", ndmin=2)
     assert results.shape == (40, columns)
+    # Afterwards the folder knows the kind, and is used for no other.
+    command = tiny.classifier_command(
+        tmp_path, tmp_path / "out", *flags, "--nodo_train"
+    )
+    command = [flag for flag in command if not flag.startswith("--label_kind")]
+    (tmp_path / "out" / "eval_results.txt").unlink()
+    run_here(command)
+    assert score in tiny.read_results(tmp_path / "out" / "eval_results.txt")
+    message = f"output_kind 'single_label', but .* trained for '{kind}'"
+    with pytest.raises(ValueError, match=message):
+        run_here([*command, "--label_kind=single_label"])
+
+
+def test_a_trained_model_is_not_scored_on_other_labels(tmp_path):
+    flags = ("--do_train", "--num_train_epochs=1")
+    run_here(tiny.classifier_command(tmp_path, tmp_path / "out", *flags))
+    flags = ("--do_predict", "--labels=good,bad")
+    command = tiny.classifier_command(tmp_path, tmp_path / "out", *flags)
+    message = r"labels \('good', 'bad'\), but .* trained for \('bad', 'good'\)"
+    with pytest.raises(ValueError, match=message):
+        run_here(command)
 
 
 def test_progress_bar_is_shown_on_a_terminal_only(tmp_path):
