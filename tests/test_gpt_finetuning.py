@@ -220,6 +220,25 @@ def test_the_exported_model_answers_as_the_script(trained, tmp_path):
         predictor.predict(["good", ("good", "bad")])
 
 
+def test_pairs_of_all_lengths_are_scored_in_both_orders(tmp_path):
+    rows = ["a\tb\ty", "good\tbad\t1", f"{'good ' * 12}\t{'bad ' * 12}\t0"]
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+    scripts.run(
+        "run_classifier",
+        "--task_name=custom",
+        f"--data_dir={tmp_path}",
+        *("--text_a_column=a", "--text_b_column=b", "--label_column=y", "--symmetric"),
+        f"--output_dir={tmp_path / 'out'}",
+        *tiny_gpt.model_flags(tmp_path),
+        *ALL_STEPS,
+        "--train_batch_size=1",
+        "--num_train_epochs=1",
+    )
+    assert np.loadtxt(tmp_path / "out/test_results.tsv").shape == (2, 2)
+    assert "eval_accuracy" in tiny.read_results(tmp_path / "out/eval_results.txt")
+
+
 def test_stories_are_trained_on_predicted_and_exported(tmp_path):
     output, exported = tmp_path / "out", str(tmp_path / "export")
     flags = [
