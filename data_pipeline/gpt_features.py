@@ -63,13 +63,6 @@ class GptColumns:
             yield spec.to_example(values, example_index=i)
 
 
-def num_sequences(output_kind: str, symmetric: bool, num_labels: int) -> int:
-    """Returns R: the endings to choose from, both orders of a pair, or 1."""
-    if output_kind == "multiple_choice":
-        return num_labels
-    return 2 if symmetric else 1
-
-
 def classification_spec(
     output_kind: str, symmetric: bool, num_labels: int
 ) -> FeatureSpec:
@@ -83,7 +76,9 @@ def classification_spec(
     Returns:
       input_ids int32 [S] or [S, R]; label_ids int32 [], int32 [L] or float32 [].
     """
-    sequences = num_sequences(output_kind, symmetric, num_labels)
+    sequences = 2 if symmetric else 1
+    if output_kind == "multiple_choice":
+        sequences = num_labels
     shape = (None,) if sequences == 1 else (None, sequences)
     ids = Feature("input_ids", tf.int32, shape)
     return FeatureSpec([ids, label_feature(output_kind, num_labels)])
