@@ -1,21 +1,27 @@
-"""Fine-tunes a pre-trained encoder to tag words, as in named entity recognition."""
+"""Trains a tagger of words, as for named entities: a pre-trained encoder, or TagLM."""
 
 import dataclasses
 import os
 
 from absl import app, flags, logging
 
+import checkpoints
 import common_flags
+from checkpoints import word_vectors
 from data_pipeline import conll
 from data_pipeline.conll import TaggedText
+from modeling import TaglmConfig
+from tasks import taglm
 from tasks.encoder import find_task_file
 from tasks.system import System
 from tasks.tagging import TaggingConfig, TaggingTask
+from training import state
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
+TAGLM = taglm.TaglmSystem.model_type
 
 common_flags.define_model_flags()
 common_flags.define_training_flags()
@@ -38,6 +44,17 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_enum("output_scheme", "BIO", conll.SCHEMES, "What the model learns.")
 flags.DEFINE_bool("crf", False, "Whether a CRF chooses a sentence's tags together.")
+flags.DEFINE_string(
+    "word_vectors",
+    None,
+    "--model_type=taglm: word vectors to start from, as text of word2vec or GloVe. "
+    "Default: random ones for the words of --train_file.",
+)
+flags.DEFINE_string(
+    "lm_checkpoint",
+    None,
+    "--model_type=taglm: ELMo's language model, whose states the tagger reads.",
+)
 
 
 def trained_config() -> TaggingConfig | None:
@@ -78,6 +95,31 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
     return texts
 
 
+def make_system(texts: dict[str, TaggedText]) -> System:
+    """Returns the encoder's system; a new TagLM is made for the training text.
+
+    Raises:
+      ValueError: a flag of TagLM's without it; or see common_flags.system.
+    """
+    if FLAGS.model_type != TAGLM:
+        for flag in ("word_vectors", "lm_checkpoint"):
+            if FLAGS[flag].value:
+                raise ValueError(f"--{flag} needs --model_type={TAGLM}")
+    trained = FLAGS.init_checkpoint or state.latest(FLAGS.output_dir)
+    if FLAGS.model_type != TAGLM or trained or "train" not in texts:
+        return common_flags.system()
+    config = TaglmConfig(vocab_size=1, do_lower_case=FLAGS.do_lower_case)
+    if FLAGS.bert_config_file:
+        config = checkpoints.read_config(FLAGS.bert_config_file)
+    vectors = FLAGS.word_vectors and word_vectors.read(FLAGS.word_vectors)
+    return taglm.new_system(
+        config,
+        texts["train"].words,
+        word_vectors=vectors or None,
+        lm_checkpoint=FLAGS.lm_checkpoint,
+    )
+
+
 def make_task(
     system: System, texts: dict[str, TaggedText], trained: TaggingConfig | None
 ) -> TaggingTask:
@@ -112,9 +154,9 @@ def main(_):
     """Reads flags and files, then trains, scores and tags."""
     strategy = make_strategy(common_flags.distribution_config())
     common_flags.check_finetuning_flags()
-    system = common_flags.system()
     trained = trained_config()
     texts = read_texts(setting("tag_scheme", trained))
+    system = make_system(texts)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir()
     records = {

@@ -15,15 +15,17 @@ from checkpoints import (
     huggingface_gpt,
     openai_gpt,
     safetensors_files,
+    taglm,
     tensorflow_files,
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert import BertConfig
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 from modeling.gpt_config import GptConfig
+from modeling.taglm import TaglmConfig
 
 FORMATS = ("google_bert", "huggingface", "openai_gpt", "bilm")
-Config = BertConfig | ElmoConfig | GptConfig
+Config = BertConfig | ElmoConfig | GptConfig | TaglmConfig
 _WORDS = "bert/embeddings/word_embeddings"
 _SAVERS = {
     (BertConfig, "google_bert"): google_bert.save_folder,
@@ -95,6 +97,8 @@ def _open_tensorflow(prefix: str) -> Checkpoint:
         return gpt.open_trained(prefix)
     if files.find(os.path.dirname(prefix), bilm.CONFIG):
         return bilm.open_trained(prefix)
+    if files.find(os.path.dirname(prefix), taglm.CONFIG):
+        return taglm.open_trained(prefix)
     return google_bert.open_checkpoint(prefix)
 
 
@@ -153,11 +157,12 @@ def check_sizes(checkpoint: Checkpoint) -> None:
 
 
 def read_config(path: str) -> Config:
-    """Reads a config: Google's, Hugging Face's, GPT's with train.py's names, bilm-tf's.
+    """Reads a config: Google's, Hugging Face's, train.py's of GPT, bilm-tf's, TagLM's.
 
     Args:
-      path: bert_config.json, gpt_config.json, options.json, or a config.json of Hugging
-        Face, which has `model_type`, `architectures` or `transformers_version`.
+      path: bert_config.json, gpt_config.json, options.json, taglm_config.json, or a
+        config.json of Hugging Face, which has `architectures`, `transformers_version`
+        or its `model_type`.
 
     Returns:
       The config; BERT's `gelu` is the tanh form in Google's, the erf form in Hugging
@@ -167,6 +172,8 @@ def read_config(path: str) -> Config:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
     values = files.read_json(path)
+    if values.get("model_type") == "taglm":
+        return TaglmConfig.from_dict(values, source=path)
     if "lstm" in values:
         return ElmoConfig.from_dict(values, source=path)
     if "n_vocab" in values or values.get("model_type") == "gpt":

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+import vocabulary
 from data_pipeline.conll import TaggedText
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import Tokenizer
@@ -26,6 +27,13 @@ TAGGING_SPEC = FeatureSpec(
         Feature("sentence_index", tf.int32, (), is_input=False),
     ]
 )
+
+
+def word_spec(max_characters: int) -> FeatureSpec:
+    """Features of a model that reads words: each is one piece, with its spelling."""
+    # As vocabulary.CharacterEncoder.batch spells words: moved up by one, 0 = padding.
+    spelling = Feature("characters", tf.int32, (None, max_characters))
+    return FeatureSpec([*TAGGING_SPEC.features, spelling])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +64,8 @@ class TaggingColumns:
       sentence_index: int64 [R], the sentence that a row is (a part) of.
       split_sentences: how many sentences have several rows.
       truncated_words: how many words have more pieces than a row, and lost some.
+      characters: int32 [pieces of all rows, C], where each word is one piece: its
+        spelling; None where words are not spelled.
     """
 
     input_ids: np.ndarray
@@ -66,9 +76,10 @@ class TaggingColumns:
     sentence_index: np.ndarray
     split_sentences: int
     truncated_words: int
+    characters: np.ndarray | None = None
 
-    def records(self) -> Iterator[bytes]:
-        """Yields the rows serialised as `TAGGING_SPEC` says, numbered from 0."""
+    def records(self, spec: FeatureSpec = TAGGING_SPEC) -> Iterator[bytes]:
+        """Yields the rows serialised as `spec` says, numbered from 0."""
         pieces, words = self.offsets.tolist(), self.word_offsets.tolist()
         for i, sentence in enumerate(self.sentence_index.tolist()):
             values = {
@@ -77,7 +88,29 @@ class TaggingColumns:
                 "tag_ids": self.tag_ids[words[i] : words[i + 1]],
                 "sentence_index": sentence,
             }
-            yield TAGGING_SPEC.to_example(values, example_index=i)
+            if self.characters is not None:
+                values["characters"] = self.characters[pieces[i] : pieces[i + 1]]
+            yield spec.to_example(values, example_index=i)
+
+
+def with_characters(
+    columns: TaggingColumns, text: TaggedText, max_characters: int
+) -> TaggingColumns:
+    """Spells the words of rows in which each is one piece, between `<S>` and `</S>`.
+
+    Args:
+      columns: of the text.
+      text: the sentences.
+      max_characters: ids a word.
+    """
+    encoder = vocabulary.CharacterEncoder(max_characters)
+    first, last = encoder.encode([vocabulary.BOS, vocabulary.EOS]) + 1
+    characters = np.tile(last, [len(columns.input_ids), 1])
+    starts = columns.offsets[:-1]
+    characters[starts] = first
+    places = np.repeat(starts, np.diff(columns.word_offsets)) + columns.word_positions
+    characters[places] = encoder.encode(text.words.tolist()) + 1
+    return dataclasses.replace(columns, characters=characters)
 
 
 def tagging_columns(

@@ -1,9 +1,9 @@
 """The models, in the order in which the field found them, one file a system.
 
-`elmo` (Peters et al. 2018) joins a recurrent language model a direction, and
-`elmo_classifier` uses its vectors; `gpt` (Radford et al. 2018) decodes from left to
-right; `bert` (Devlin et al. 2018) sees both sides. What several systems share is in
-`layers`.
+`taglm` (Peters et al. 2017) tags with the states of a language model a direction;
+`elmo` (Peters et al. 2018) makes that model from characters and uses all its layers, as
+`elmo_classifier` does; `gpt` (Radford et al. 2018) decodes from left to right; `bert`
+(Devlin et al. 2018) sees both sides. What several systems share is in `layers`.
 """
 
 from modeling.bert import (
@@ -25,6 +25,7 @@ from modeling.gpt import (
 from modeling.gpt_config import GptConfig
 from modeling.layers.base import named_variables
 from modeling.layers.heads import masked_lm_loss, next_sentence_loss
+from modeling.taglm import TaglmConfig, TaglmModel
 
 __all__ = [
     "BertClassifier",
@@ -41,6 +42,8 @@ __all__ = [
     "GptLanguageModel",
     "GptModel",
     "GptSpanExtractor",
+    "TaglmConfig",
+    "TaglmModel",
     "masked_lm_loss",
     "named_variables",
     "next_sentence_loss",

@@ -16,7 +16,15 @@ import keras
 import tensorflow as tf
 
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
-from modeling.layers import base, char_cnn, dropout, initial, recurrent, softmax
+from modeling.layers import (
+    base,
+    char_cnn,
+    dropout,
+    embeddings,
+    initial,
+    recurrent,
+    softmax,
+)
 
 # TF1 checkpoints of bilm-tf begin every name with it.
 SCOPE = "lm"
@@ -135,11 +143,13 @@ class ElmoModel(_Model):
           float32 [B, T, P].
         """
         if self.config.char_cnn is None:
-            return _look_up(self.embedding, ids)
+            return embeddings.look_up(self.embedding, ids)
         characters = self.config.char_cnn.max_characters_per_token
         ids = tf.ensure_shape(ids, [None, None, characters])
         shape = base.shape_list(ids)
-        x = self.filters(_look_up(self.char_embed, tf.reshape(ids, [-1, characters])))
+        x = self.filters(
+            embeddings.look_up(self.char_embed, tf.reshape(ids, [-1, characters]))
+        )
         for layer in self.highways:
             x = layer(x)
         if self.projection is not None:
@@ -292,9 +302,3 @@ class ElmoLanguageModel(_Model):
             sample,
         )
         return tf.reshape(flat, tf.shape(next_ids))
-
-
-def _look_up(table: keras.Variable, ids: tf.Tensor) -> tf.Tensor:
-    """Returns row id - 1 of the table for each id, and zeros for id 0."""
-    rows = tf.gather(tf.convert_to_tensor(table), tf.maximum(ids - 1, 0))
-    return rows * tf.cast(ids > 0, rows.dtype)[..., None]

@@ -5,6 +5,8 @@ together, by a conditional random field over the words, as in TagLM (Peters et a
 section 2.1); pieces that start no word are no part of its chain.
 """
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
@@ -20,13 +22,20 @@ class TaggingHead(base.Layer):
       hidden_size: int, H.
       num_tags: int, K.
       use_crf: bool; False decides word by word.
+      dropout_rate: float in [0, 1), on what represents a word.
       **kwargs: see `base.Layer`.
     """
 
-    _DROPOUT_RATE = 0.1
-
-    def __init__(self, hidden_size: int, num_tags: int, use_crf: bool, **kwargs):
+    def __init__(
+        self,
+        hidden_size: int,
+        num_tags: int,
+        use_crf: bool,
+        dropout_rate: float = 0.1,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.dropout_rate = dropout_rate
         self.hidden_size = hidden_size
         self.emissions = heads.OutputProjection(num_tags, **self.inherit("emissions"))
         self.crf = crf.LinearChain(num_tags, **self.inherit("crf")) if use_crf else None
@@ -56,7 +65,7 @@ class TaggingHead(base.Layer):
         """
         batch, words = base.shape_list(word_positions)
         x = tf.gather(sequence_output, word_positions, batch_dims=1)  # [B, W, H]
-        x = dropout.dropout(x, self._DROPOUT_RATE, dropout_seed, self.site)
+        x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
         scores = self.emissions(tf.reshape(x, [-1, self.hidden_size]))
         return tf.reshape(scores, [batch, words, self.emissions.num_outputs])
 
@@ -98,11 +107,12 @@ class Tagger(base.Layer):
     """An encoder with the head `tagger`.
 
     Args:
-      encoder: called with input_ids, input_mask and dropout_seed; returns a dict with
+      encoder: called with its inputs by name, and dropout_seed; returns a dict with
         `sequence_output` [B, S, H].
       hidden_size: int, H.
       num_tags: int, K.
       use_crf: bool; see `TaggingHead`.
+      dropout_rate: float, likewise.
       frozen_encoder: bool; True uses the encoder for features only: no dropout in it.
       name: str; the root's own name is no part of released names.
       **kwargs: see `base.Layer`.
@@ -115,6 +125,7 @@ class Tagger(base.Layer):
         num_tags: int,
         *,
         use_crf: bool,
+        dropout_rate: float = 0.1,
         frozen_encoder: bool = False,
         name: str = base.ROOT_NAME,
         **kwargs,
@@ -123,7 +134,7 @@ class Tagger(base.Layer):
         self.encoder = encoder
         self.frozen_encoder = frozen_encoder
         self.tagger = TaggingHead(
-            hidden_size, num_tags, use_crf, **self.inherit("tagger")
+            hidden_size, num_tags, use_crf, dropout_rate, **self.inherit("tagger")
         )
         self.build()
 
@@ -133,16 +144,15 @@ class Tagger(base.Layer):
 
     def call(
         self,
-        input_ids: tf.Tensor,
-        input_mask: tf.Tensor,
+        inputs: Mapping[str, tf.Tensor],
         word_positions: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Scores the tags of words.
 
         Args:
-          input_ids: int [B, S].
-          input_mask: int [B, S], 1 = real.
+          inputs: what the encoder reads: input_ids and input_mask, int [B, S], 1 =
+            real, and others.
           word_positions: int [B, W], each word's first piece; 0 = padding.
           dropout_seed: int32 [2]; None = inference.
 
@@ -150,8 +160,6 @@ class Tagger(base.Layer):
           float32 [B, W, K]; `tagger` turns them into losses and tags.
         """
         outputs = self.encoder(
-            input_ids,
-            input_mask,
-            dropout_seed=None if self.frozen_encoder else dropout_seed,
+            **inputs, dropout_seed=None if self.frozen_encoder else dropout_seed
         )
         return self.tagger(outputs["sequence_output"], word_positions, dropout_seed)

@@ -12,11 +12,17 @@ from absl import logging
 
 import checkpoints
 from data_pipeline import tfrecord
+from data_pipeline.conll import TaggedText
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.sentences import Layout
 from data_pipeline.squad_pieces import SquadTokenizer
-from data_pipeline.tagging_features import SpecialIds
+from data_pipeline.tagging_features import (
+    TAGGING_SPEC,
+    SpecialIds,
+    TaggingColumns,
+    tagging_columns,
+)
 from optimization import OptimizerConfig, ParameterGroup
 from tasks.classification_config import ClassificationConfig
 from tasks.task import Batch
@@ -66,6 +72,7 @@ class System(abc.ABC):
       model_type: the system's name, as --model_type takes it.
       heads: kind of head -> regular expression over the names of its variables.
       tokenizes_in_graph: whether a SavedModel can read texts.
+      tagger_dropout: on what a tagger's head reads of a word.
       has_lm_losses: whether its classifier predicts the tokens of its inputs as well.
       finetunes_by_default: whether a classifier's training changes the encoder unless
         it is told not to.
@@ -81,6 +88,7 @@ class System(abc.ABC):
     model_type: ClassVar[str]
     heads: ClassVar[Mapping[str, str]]
     tokenizes_in_graph: ClassVar[bool] = False
+    tagger_dropout: ClassVar[float] = 0.1
     has_lm_losses: ClassVar[bool] = False
     finetunes_by_default: ClassVar[bool] = True
 
@@ -123,6 +131,19 @@ class System(abc.ABC):
     @abc.abstractmethod
     def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
         """Returns what stands around a sentence of words, and for unknown words."""
+
+    @property
+    def tagging_spec(self) -> FeatureSpec:
+        """What a record of a tagging task has: `word_positions` and the inputs."""
+        return TAGGING_SPEC
+
+    def tagging_columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """Tokenizes words, cuts long sentences and lays out a data set."""
+        tokenizer = self.tokenizer()
+        special = self.special_ids(tokenizer)
+        return tagging_columns(text, tag_ids, tokenizer, special, max_seq_length)
 
     def with_special_tokens(self) -> "System":
         """Returns the system with rows for the tokens that tasks put around texts."""

@@ -2,16 +2,18 @@
 
 from typing import Any
 
-from modeling import BertConfig, ElmoConfig, GptConfig
+from modeling import BertConfig, ElmoConfig, GptConfig, TaglmConfig
 from tasks.bert import BertSystem
 from tasks.elmo import ElmoSystem
 from tasks.gpt import GptSystem
 from tasks.system import System
+from tasks.taglm import TaglmSystem
 
 _OF_CONFIG = {
     BertConfig: BertSystem,
     ElmoConfig: ElmoSystem,
     GptConfig: GptSystem,
+    TaglmConfig: TaglmSystem,
 }
 SYSTEMS = {system.model_type: system for system in _OF_CONFIG.values()}
 

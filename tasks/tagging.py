@@ -13,7 +13,7 @@ from absl import logging
 
 import metrics
 from checkpoints import files
-from data_pipeline import conll, tagging_features, tfrecord
+from data_pipeline import conll, tfrecord
 from data_pipeline.conll import TaggedText
 from modeling.tagger import Tagger
 from tasks.encoder import EncoderTask
@@ -69,7 +69,6 @@ class TaggingTask(EncoderTask):
 
     head = TAGGER
     main_metric = "eval_f1"
-    feature_spec = tagging_features.TAGGING_SPEC
 
     def __init__(
         self,
@@ -91,6 +90,7 @@ class TaggingTask(EncoderTask):
           ValueError: `max_seq_length` is beyond the position table.
         """
         super().__init__(config, system, static_shapes=static_shapes)
+        self.feature_spec = system.tagging_spec
         self._frozen_encoder = frozen_encoder
         self._train: tuple[TaggedText, str] | None = None
 
@@ -145,19 +145,12 @@ class TaggingTask(EncoderTask):
         return Records((cached.path,), cached.num_records)
 
     def _convert(self, text, tag_ids):
-        tokenizer = self.system.tokenizer()
-        columns = tagging_features.tagging_columns(
-            text,
-            tag_ids,
-            tokenizer,
-            self.system.special_ids(tokenizer),
-            self.config.max_seq_length,
-        )
+        columns = self.system.tagging_columns(text, tag_ids, self.config.max_seq_length)
         info = {
             "split_sentences": columns.split_sentences,
             "truncated_words": columns.truncated_words,
         }
-        return columns.records(), info
+        return columns.records(self.feature_spec), info
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
@@ -167,6 +160,7 @@ class TaggingTask(EncoderTask):
             self.system.hidden_size,
             len(self.config.labels),
             use_crf=self.config.crf,
+            dropout_rate=self.system.tagger_dropout,
             frozen_encoder=self._frozen_encoder,
             **kwargs,
         )
@@ -232,12 +226,9 @@ class TaggingTask(EncoderTask):
         return found
 
     def _scores(self, model, batch, dropout_seed):
-        return model(
-            batch["input_ids"],
-            batch["input_mask"],
-            batch["word_positions"],
-            dropout_seed=dropout_seed,
-        )
+        inputs = {name: batch[name] for name in self.feature_spec.signature()}
+        positions = inputs.pop("word_positions")
+        return model(inputs, positions, dropout_seed=dropout_seed)
 
     def _widen(self, tags):
         """Pads [B, W] with -1 to one width for all batches."""

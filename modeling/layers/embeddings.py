@@ -97,3 +97,17 @@ class Embeddings(base.Layer):
             x = self.norm(words + types + positions)
             x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
         return tf.reshape(x, [-1, self.hidden_size])
+
+
+def look_up(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """Looks up ids that were moved up by one, so that 0 is padding.
+
+    Args:
+      table: float [V, E].
+      ids: int, any shape, at most V.
+
+    Returns:
+      float [..., E]: row id - 1 of the table, and zeros for id 0.
+    """
+    rows = tf.gather(tf.convert_to_tensor(table), tf.maximum(ids - 1, 0))
+    return rows * tf.cast(ids > 0, rows.dtype)[..., None]

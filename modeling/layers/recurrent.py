@@ -172,6 +172,46 @@ class LstmStack(base.Layer):
         return outputs, after
 
 
+class Bidirectional(base.Layer):
+    """One LSTM in each direction, side by side.
+
+    Args:
+      units: int, D, of each direction.
+      dropout_rate: float, on what each direction reads.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(self, units: int, dropout_rate: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.forward, self.backward = (
+            LstmStack(1, units, units, dropout_rate=dropout_rate, **self.inherit(name))
+            for name in ("forward", "backward")
+        )
+
+    def build(self, input_shape):
+        """Makes the variables of `forward` and `backward`."""
+        self.forward.build(input_shape)
+        self.backward.build(input_shape)
+
+    def call(
+        self, x: tf.Tensor, lengths: tf.Tensor, dropout_seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Reads rows both ways.
+
+        Args:
+          x: float [B, T, I].
+          lengths: int32 [B], real steps a row, which come first.
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          float32 [B, T, 2D], forward then backward, zero after a row's length.
+        """
+        [ahead], _ = self.forward(x, lengths, dropout_seed=dropout_seed)
+        x = tf.reverse_sequence(x, lengths, seq_axis=1)
+        [back], _ = self.backward(x, lengths, dropout_seed=dropout_seed)
+        return tf.concat([ahead, tf.reverse_sequence(back, lengths, seq_axis=1)], -1)
+
+
 def _last(steps: State, before: State, lengths: tf.Tensor | None) -> State:
     """Picks each row's state after its last real step, from those of all steps."""
     if lengths is None:

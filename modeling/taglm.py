@@ -1,0 +1,244 @@
+"""TagLM (Peters et al. 2017): a sequence tagger that reads a language model's states.
+
+    a word        its characters, by a CNN, beside its vector          section 2.1
+    BiRNN-1       both directions, side by side
+    + biLM        the top layers of a frozen language model of each direction, beside
+                  what BiRNN-1 made of the word                        section 2.4
+    BiRNN-2       both directions; then a score for each tag, and a CRF (`tagger`)
+
+Without a biLM it is the paper's baseline, after Ma and Hovy (2016). The paper has two
+sets of sizes, and the defaults are those for chunking, CNN and LSTMs; for CoNLL-2003 it
+used GRUs in both places, of 300 units.
+"""
+
+# B batch, T words, S = T + 2 with <S> and </S>, C characters, D units.
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from modeling import config_files
+from modeling.elmo import ElmoModel
+from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
+from modeling.layers import base, char_cnn, dropout, embeddings, initial, recurrent
+
+
+@dataclasses.dataclass(frozen=True)
+class TaglmConfig:
+    """The architecture, read from and written to taglm_config.json.
+
+    Attributes:
+      vocab_size: int, words that have a vector, `<S>`, `</S>` and `<UNK>` among them.
+      word_dim: int, width of a word's vector.
+      char_dim: int, width of a character.
+      char_filters: int, convolutions over a word's characters.
+      char_filter_width: int, characters that one of them sees.
+      max_characters_per_token: int, begin and end of the word included; with `lm`,
+        its own.
+      rnn_units: int, D, of each direction.
+      dropout: float in [0, 1), on characters, on the input of each LSTM and on the
+        last one's output.
+      do_lower_case: bool, whether words are lower-cased to find their vectors.
+      lm: the language model's options; None = without one.
+
+    Raises:
+      ValueError: a value is impossible; the message names the key.
+    """
+
+    vocab_size: int
+    word_dim: int = 100
+    char_dim: int = 30
+    char_filters: int = 30
+    char_filter_width: int = 3
+    max_characters_per_token: int = 30
+    rnn_units: int = 200
+    dropout: float = 0.5
+    do_lower_case: bool = True
+    lm: ElmoConfig | None = None
+
+    def __post_init__(self):
+        config_files.check_value("dropout", self.dropout, config_files.SHARE)
+        if not isinstance(self.do_lower_case, bool):
+            raise ValueError(f"do_lower_case is {self.do_lower_case!r}, wanted a bool")
+        for field in dataclasses.fields(self):
+            if field.type is int:
+                value = getattr(self, field.name)
+                config_files.check_value(field.name, value, config_files.COUNT)
+        longest = self.max_characters_per_token
+        if self.char_filter_width > longest:
+            raise ValueError(
+                f"char_filter_width {self.char_filter_width} is more than "
+                f"max_characters_per_token {longest}"
+            )
+        if self.lm is None:
+            return
+        if self.lm.char_cnn is None:
+            raise ValueError("lm reads words by a table; wanted one with char_cnn")
+        if self.lm.char_cnn.max_characters_per_token != longest:
+            raise ValueError(
+                f"max_characters_per_token is {longest}, but lm's is "
+                f"{self.lm.char_cnn.max_characters_per_token}"
+            )
+
+    def with_lm(self, lm: ElmoConfig) -> "TaglmConfig":
+        """Returns the same with a language model, which decides how words are spelled.
+
+        Raises:
+          ValueError: the language model reads no characters.
+        """
+        characters = self.max_characters_per_token
+        if lm.char_cnn is not None:
+            characters = lm.char_cnn.max_characters_per_token
+        return dataclasses.replace(self, lm=lm, max_characters_per_token=characters)
+
+    @classmethod
+    def from_dict(
+        cls, json_object: Mapping[str, Any], source: str = "TaglmConfig.from_dict"
+    ) -> "TaglmConfig":
+        """Builds a config from all its keys; `lm` is left out, or ELMo's options.
+
+        Args:
+          json_object: the keys and `model_type`, which must be "taglm".
+          source: where the keys come from, for error messages.
+
+        Raises:
+          ValueError: an unknown or missing key or an impossible value; the message
+            names `source` and the key.
+        """
+        names = {field.name for field in dataclasses.fields(cls)} - {"lm"}
+        config_files.check_keys(json_object, names | {"model_type"}, ["lm"], source)
+        values = dict(json_object)
+        model_type = values.pop("model_type")
+        if model_type != "taglm":
+            raise ValueError(f"{source}: model_type is {model_type!r}, wanted 'taglm'")
+        if "lm" in values:
+            values["lm"] = ElmoConfig.from_dict(values["lm"], f"{source}: lm")
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+
+    @classmethod
+    def from_json_file(cls, json_file: str) -> "TaglmConfig":
+        """Reads a taglm_config.json, local or remote (`gs://`); see `from_dict`."""
+        json_object = config_files.read_json_object(json_file, "TagLM's")
+        return cls.from_dict(json_object, source=str(json_file))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the keys of the file."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del values["lm"]
+        if self.lm is not None:
+            values["lm"] = self.lm.to_dict()
+        return {"model_type": "taglm", **values}
+
+    def to_json_string(self) -> str:
+        """Returns `to_dict` as the text of a file."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+class TaglmModel(base.Layer):
+    """The tagger below its scores: the scope `taglm`, and `lm` for the language model.
+
+    Args:
+      config: the architecture.
+      dtype: a Keras dtype policy, see `ElmoModel`.
+      seed: int, of the initial weights.
+      fused: bool, see `base.Layer`.
+      name: str.
+    """
+
+    def __init__(
+        self,
+        config: TaglmConfig,
+        *,
+        dtype: str | None = None,
+        seed: int = 0,
+        fused: bool = False,
+        name: str = "taglm",
+    ):
+        super().__init__(seed=seed, fused=fused, dtype=dtype, name=name)
+        self.config = config
+        self.filters = char_cnn.Filters(
+            [(config.char_filter_width, config.char_filters)],
+            "tanh",
+            **self.inherit("CNN"),
+        )
+        self.rnn_1, self.rnn_2 = (
+            recurrent.Bidirectional(
+                config.rnn_units, config.dropout, **self.inherit(f"rnn_{i}")
+            )
+            for i in (1, 2)
+        )
+        self.lm = None
+        if config.lm is not None:
+            self.lm = ElmoModel(
+                config.lm, dtype=self.dtype_policy, seed=seed, fused=fused
+            )
+        self.build()
+        self.site = dropout.site_id(self.char_embed.path)
+
+    def build(self, input_shape=None):
+        """Makes `char_embed` [261, E], `word_embeddings` [V, W] and the layers'."""
+        config = self.config
+        # Both tables as Ma and Hovy (2016), section 3.1.
+        self.char_embed = self.add_normal(
+            "char_embed",
+            [NUM_CHARACTERS, config.char_dim],
+            initial.uniform((3 / config.char_dim) ** 0.5),
+        )
+        self.word_embeddings = self.add_normal(
+            "word_embeddings",
+            [config.vocab_size, config.word_dim],
+            initial.uniform((3 / config.word_dim) ** 0.5),
+        )
+        self.filters.build([None, None, config.char_dim])
+        self.rnn_1.build([None, None, config.char_filters + config.word_dim])
+        width = 2 * config.rnn_units
+        if config.lm is not None:
+            width += 2 * config.lm.lstm.projection_dim
+        self.rnn_2.build([None, None, width])
+
+    def call(
+        self,
+        input_ids: tf.Tensor,
+        characters: tf.Tensor,
+        input_mask: tf.Tensor,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Reads sentences.
+
+        Args:
+          input_ids: int [B, S] of words: `<S>`, the words, `</S>`, and padding.
+          characters: int [B, S, C], their spellings; 0 = padding.
+          input_mask: int [B, S], 1 = real.
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          `sequence_output` float32 [B, S, 2D], zero at `<S>`, `</S>` and padding.
+        """
+        lengths = tf.maximum(tf.reduce_sum(input_mask, axis=1) - 2, 0)
+        vectors = tf.gather(
+            tf.convert_to_tensor(self.word_embeddings), input_ids[:, 1:-1]
+        )
+        spelled = self._spell(characters[:, 1:-1], dropout_seed)
+        x = tf.concat([spelled, vectors], axis=-1)
+        x = self.rnn_1(x, lengths, dropout_seed)  # [B, T, 2D]
+        if self.lm is not None:
+            # Never trained, and so without dropout and without a gradient.
+            top = self.lm(characters)["lm_embeddings"][:, -1]
+            x = tf.concat([x, tf.stop_gradient(top)], axis=-1)
+        x = self.rnn_2(x, lengths, dropout_seed)
+        return {"sequence_output": tf.pad(x, [[0, 0], [1, 1], [0, 0]])}
+
+    def _spell(self, characters, dropout_seed):
+        """Reads words by their characters: int [B, T, C] -> float32 [B, T, filters]."""
+        rows, words, length = base.shape_list(characters)
+        x = embeddings.look_up(
+            self.char_embed, tf.reshape(characters, [rows * words, length])
+        )
+        x = dropout.dropout(x, self.config.dropout, dropout_seed, self.site)
+        return tf.reshape(self.filters(x), [rows, words, self.config.char_filters])

@@ -1,0 +1,291 @@
+"""TagLM as tasks see it: a vocabulary of its own, word vectors, a frozen biLM."""
+
+import collections
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+import checkpoints
+import vocabulary
+from checkpoints import taglm
+from checkpoints.word_vectors import WordVectors
+from data_pipeline import tagging_features
+from data_pipeline.conll import TaggedText
+from data_pipeline.examples import InputExample
+from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.tagging_features import SpecialIds, TaggingColumns
+from modeling import ElmoConfig, TaglmConfig, TaglmModel
+from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup
+from tasks.classification_config import ClassificationConfig
+from tasks.system import TAGGER, System, Tokenizer
+from tasks.task import Batch
+
+_DIGIT = re.compile("[0-9]")
+# Words seen once are read as <UNK>, which would never be trained otherwise.
+_MIN_COUNT = 2
+_LM = r"^lm/"
+_LM_UNUSED = {r"lm/softmax/.*": "the language model predicts no words here"}
+
+
+def normalize(word: str, do_lower_case: bool) -> str:
+    """Returns a word as it is looked up: digits are 0, as in SENNA's vocabulary."""
+    word = _DIGIT.sub("0", word)
+    return word.lower() if do_lower_case else word
+
+
+def choose_words(
+    words: Iterable[str], vectors: WordVectors | None, do_lower_case: bool
+) -> list[str]:
+    """Chooses a vocabulary.
+
+    Args:
+      words: all words of the training text, one after the other.
+      vectors: pre-trained; all the words that a text could be looked up as are taken.
+      do_lower_case: whether words are lower-cased.
+
+    Returns:
+      The three marks, the words of the text by falling frequency, the others.
+    """
+    counts = collections.Counter(normalize(word, do_lower_case) for word in words)
+    chosen = vocabulary.most_frequent(counts, min_count=_MIN_COUNT)
+    if vectors is not None:
+        known = set(chosen)
+        chosen += [
+            word
+            for word in vectors.words
+            if word == normalize(word, do_lower_case).strip() and word not in known
+        ]
+    return chosen
+
+
+class WordTokenizer(Tokenizer):
+    """Every text is one word, and every word has one id.
+
+    A word that is not in the vocabulary is looked for in lower case.
+    """
+
+    def __init__(self, words: vocabulary.Vocabulary, do_lower_case: bool):
+        self.vocab = {word: i for i, word in enumerate(words.words)}
+        self._words, self._do_lower_case = words, do_lower_case
+
+    def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See Tokenizer."""
+        found = (normalize(text, self._do_lower_case) for text in texts)
+        flat = self._words.ids(w if w in self._words else w.lower() for w in found)
+        return flat, np.arange(len(flat) + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaglmSystem(System):
+    """Peters et al. 2017; its `config` is a TaglmConfig.
+
+    Attributes:
+      words: the vocabulary of a new model, which has no file yet.
+      word_vectors: of a new model.
+      lm_checkpoint: of a new model: the language model's weights.
+    """
+
+    words: tuple[str, ...] | None = None
+    word_vectors: WordVectors | None = None
+    lm_checkpoint: str | None = None
+
+    model_type = "taglm"
+    heads: ClassVar[Mapping[str, str]] = {TAGGER: r"tagger/.*"}
+
+    @property
+    def max_length(self) -> NoReturn:
+        """There is none: LSTMs have no table of positions."""
+        raise AttributeError("TagLM reads sentences of any length")
+
+    def check_length(self, max_seq_length: int) -> None:
+        """See System; every length will do."""
+
+    @property
+    def num_layers(self) -> int:
+        """See System."""
+        return 2
+
+    @property
+    def hidden_size(self) -> int:
+        """See System; of both directions together."""
+        return 2 * self.config.rnn_units
+
+    @property
+    def tagger_dropout(self) -> float:
+        """See System; what the paper has on the last LSTM's output."""
+        return self.config.dropout
+
+    def vocabulary(self) -> vocabulary.Vocabulary:
+        """Returns the words that have a vector."""
+        if self.words is not None:
+            return vocabulary.Vocabulary(self.words)
+        return vocabulary.Vocabulary.from_file(self.vocab_file)
+
+    def match_vocabulary(self) -> "TaglmSystem":
+        """See System."""
+        rows = len(self.vocabulary())
+        if rows != self.config.vocab_size:
+            raise ValueError(
+                f"{self.vocab_file} has {rows} words, but the model's configuration "
+                f"says vocab_size={self.config.vocab_size}: they do not belong together"
+            )
+        return self
+
+    def tokenizer(self) -> WordTokenizer:
+        """See System."""
+        return WordTokenizer(self.vocabulary(), self.config.do_lower_case)
+
+    def fingerprint(self) -> Any:
+        """See System; of the words, which may have no file."""
+        words = "\n".join(self.vocabulary().words)
+        return hashlib.sha256(words.encode()).hexdigest()
+
+    def special_ids(self, tokenizer: WordTokenizer) -> SpecialIds:
+        """See System."""
+        marks = (vocabulary.BOS, vocabulary.EOS, vocabulary.UNK)
+        return SpecialIds(*(tokenizer.vocab[mark] for mark in marks))
+
+    @property
+    def tagging_spec(self) -> FeatureSpec:
+        """See System."""
+        return tagging_features.word_spec(self.config.max_characters_per_token)
+
+    def tagging_columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """See System; a row has the spelling of each word, too."""
+        columns = super().tagging_columns(text, tag_ids, max_seq_length)
+        characters = self.config.max_characters_per_token
+        return tagging_features.with_characters(columns, text, characters)
+
+    def build_encoder(self, **kwargs) -> TaglmModel:
+        """See System."""
+        return TaglmModel(self.config, **kwargs)
+
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """The language model is frozen; vectors do not decay."""
+        groups = []
+        if self.config.lm is not None:
+            groups.append(ParameterGroup(_LM, trainable=False))
+        for pattern, trainable in ((r"^taglm/", config.finetune_encoder), ("", True)):
+            groups += [
+                ParameterGroup(pattern + decay, weight_decay, trainable=trainable)
+                for decay, weight_decay in (
+                    (rf".*({NO_DECAY_ELMO}|_bias$)", 0.0),
+                    ("", config.weight_decay),
+                )
+            ]
+        return groups
+
+    def initialize(
+        self, variables: Mapping[str, keras.Variable], head: str | None
+    ) -> None:
+        """See System; a new model takes word vectors and language model, if any."""
+        if self.init_checkpoint is not None:
+            super().initialize(variables, head)
+            return
+        if self.lm_checkpoint is not None:
+            frozen = {k: v for k, v in variables.items() if re.match(_LM, k)}
+            checkpoint = checkpoints.open_checkpoint(self.lm_checkpoint)
+            checkpoints.initialize(frozen, checkpoint, new={}, unused=_LM_UNUSED)
+        if self.word_vectors is not None:
+            self._set_vectors(variables[taglm.WORDS])
+
+    def _set_vectors(self, table: keras.Variable) -> None:
+        places = {word: i for i, word in enumerate(self.word_vectors.words)}
+        words = self.vocabulary().words
+        rows = np.array([places.get(w, places.get(w.lower(), -1)) for w in words])
+        logging.info(
+            "%d of %d words have a pre-trained vector", (rows >= 0).sum(), len(rows)
+        )
+        found = self.word_vectors.vectors[rows]
+        table.assign(np.where(rows[:, None] >= 0, found, table.numpy()))
+
+    def save_beside(self, folder: str) -> None:
+        """See System."""
+        taglm.save_beside(folder, self.config, self.vocabulary().words)
+
+    def _refuse(self) -> NoReturn:
+        raise ValueError("TagLM is a tagger: only run_tagger.py takes it")
+
+    def squad_tokenizer(self) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+    def build_span_extractor(self, **kwargs) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+    def sentence_layout(self, tokenizer: WordTokenizer) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+    def classification_spec(self, config: ClassificationConfig) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+    def classification_columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+    def build_classifier(
+        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
+    ) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+    def classify(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> NoReturn:
+        """See System; not for TagLM."""
+        self._refuse()
+
+
+def new_system(
+    config: TaglmConfig,
+    words: Iterable[str],
+    *,
+    word_vectors: WordVectors | None = None,
+    lm_checkpoint: str | None = None,
+) -> TaglmSystem:
+    """Makes a system to train, whose sizes its text decides.
+
+    Args:
+      config: the architecture; `vocab_size` is found, and so are `word_dim` with word
+        vectors, and `lm` and `max_characters_per_token` with a language model.
+      words: all words of the training text.
+      word_vectors: pre-trained; None = random ones.
+      lm_checkpoint: of ELMo's model, in any format that `checkpoints` reads.
+
+    Raises:
+      ValueError: what the checkpoint holds is no ELMo, or one without characters.
+    """
+    chosen = tuple(choose_words(words, word_vectors, config.do_lower_case))
+    config = dataclasses.replace(config, vocab_size=len(chosen))
+    if word_vectors is not None:
+        width = word_vectors.vectors.shape[1]
+        config = dataclasses.replace(config, word_dim=width)
+    if lm_checkpoint is not None:
+        found = checkpoints.open_checkpoint(lm_checkpoint).config
+        if not isinstance(found, ElmoConfig):
+            raise ValueError(
+                f"--lm_checkpoint={lm_checkpoint} is of {type(found).__name__}; wanted "
+                "ELMo's weights, with options.json beside them"
+            )
+        config = config.with_lm(found)
+    return TaglmSystem(
+        config,
+        do_lower_case=config.do_lower_case,
+        words=chosen,
+        word_vectors=word_vectors,
+        lm_checkpoint=lm_checkpoint,
+    )
