@@ -39,7 +39,8 @@ def define_model_flags() -> None:
     flags.DEFINE_string(
         "vocab_file",
         None,
-        "The vocabulary, one piece a line. Default: as for --bert_config_file.",
+        "The vocabulary, one piece a line (GPT: vocab.json, merges.txt beside it). "
+        "Default: as for --bert_config_file.",
     )
     flags.DEFINE_string(
         "init_checkpoint",
