@@ -257,6 +257,7 @@ def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path):
     # A second stage, at a lower rate, goes on from the first one's weights.
     again = [flag for flag in flags if not flag.startswith(("--config", "--learning"))]
     again += [f"--init_checkpoint={moved}", f"--output_dir={out}", "--do_train"]
+    again += ["--output_scheme=IOBES"]
     run(*again, "--do_eval", "--learning_rate=1e-9", "--num_train_epochs=0.1")
     assert tiny.read_results(out / "eval_results.txt")["eval_f1"] == 1
 
