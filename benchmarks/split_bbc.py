@@ -7,7 +7,6 @@ documents. Every tenth distinct article, in a seeded order, is held out.
 """
 
 import pathlib
-import random
 
 from absl import app, flags
 
@@ -18,15 +17,11 @@ flags.DEFINE_string("corpus", None, "The folder of <class>/*.txt.", required=Tru
 flags.DEFINE_string("output", None, "The folder to write to.", required=True)
 flags.DEFINE_integer("seed", 2225, "Of the articles' order.")
 
-HELD_OUT_EVERY = 10
-
 
 def main(_):
     """Reads all articles, drops repeated ones, splits and writes."""
     articles = bbc_news.read_articles(pathlib.Path(FLAGS.corpus))
-    random.Random(FLAGS.seed).shuffle(articles)
-    held_out = articles[::HELD_OUT_EVERY]
-    train = [a for i, a in enumerate(articles) if i % HELD_OUT_EVERY]
+    train, held_out = bbc_news.hold_out(articles, FLAGS.seed)
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", train), ("heldout", held_out)):

@@ -2,8 +2,9 @@
 
 import dataclasses
 import pathlib
+import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # After a full stop, where the next sentence begins with a capital, a digit or a quote.
 _SENTENCE_END = re.compile(r"(?<=[.!?][\"'\s])\s*(?=[\"'(]?[A-Z0-9\u00a3])")
@@ -61,6 +62,15 @@ def read_articles(folder: pathlib.Path) -> list[Article]:
     if not articles:
         raise ValueError(f"{folder}: wanted <class>/*.txt, found no such file")
     return list(articles.values())
+
+
+def hold_out(
+    articles: Sequence[Article], seed: int, every: int = 10
+) -> tuple[list[Article], list[Article]]:
+    """Splits articles, in a seeded order: most of them, and every tenth."""
+    drawn = list(articles)
+    random.Random(seed).shuffle(drawn)
+    return [a for i, a in enumerate(drawn) if i % every], drawn[::every]
 
 
 def to_text(articles: Iterable[Article]) -> str:
