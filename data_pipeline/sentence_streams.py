@@ -26,6 +26,7 @@ SPEC = FeatureSpec(
     [Feature("input_ids", tf.int32, (None,)), Feature("words", tf.string, (None,))]
 )
 BACKWARD = "_reverse"  # ends the names of what the backward model reads
+STARTS = "starts_sentence"  # whether a row's window begins where a sentence does
 DIRECTIONS = ("", BACKWARD)
 _NAMES = ("inputs", "words", "targets")
 _PARSED_RECORDS = 1024
@@ -179,8 +180,8 @@ def window_batches(
       local_replicas: this worker's number of replicas.
 
     Returns:
-      Dataset of dicts as `shifted` makes them, a replica's rows each; `example_index`
-      is the row's number in the global batch.
+      Dataset of dicts as `shifted` makes them, a replica's rows each, and STARTS, int32
+      [B]; `example_index` is the row's number in the global batch.
     """
     stream = batching.record_stream(files, seed, 0, shuffle, shuffle_records)
     stream = stream.batch(_PARSED_RECORDS).map(_parse).prefetch(1)
@@ -199,7 +200,9 @@ def window_batches(
     streams = zip(_NAMES, (ids, words, ids), strict=True)
     signature = {name + end: kind for name, kind in streams for end in DIRECTIONS}
     signature |= {"input_mask": ids}
-    signature |= {name: tf.TensorSpec([rows], tf.int32) for name in (INDEX, REAL)}
+    signature |= {
+        name: tf.TensorSpec([rows], tf.int32) for name in (INDEX, REAL, STARTS)
+    }
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
     return batching.finish(batches.apply(endless))
@@ -288,4 +291,6 @@ def _window(
     batch = {k: np.concatenate(v).reshape(shape) for k, v in parts.items()}
     index = np.arange(first_row, first_row + len(rows), dtype=np.int32)
     ones = np.ones(shape, np.int32)
-    return batch | {"input_mask": ones, INDEX: index, REAL: ones[:, 0]}
+    starts = np.array([pieces[0][1] == 0 for pieces in rows], np.int32)
+    marks = {"input_mask": ones, INDEX: index, REAL: ones[:, 0], STARTS: starts}
+    return batch | marks

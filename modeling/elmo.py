@@ -147,13 +147,15 @@ class ElmoModel(_Model):
         characters = self.config.char_cnn.max_characters_per_token
         ids = tf.ensure_shape(ids, [None, None, characters])
         shape = base.shape_list(ids)
-        x = self.filters(
-            embeddings.look_up(self.char_embed, tf.reshape(ids, [-1, characters]))
-        )
+        # Most words are there several times, and padding is: each is read once.
+        ids, places = tf.raw_ops.UniqueV2(x=tf.reshape(ids, [-1, characters]), axis=[0])
+        ids = tf.ensure_shape(ids, [None, characters])
+        x = self.filters(embeddings.look_up(self.char_embed, ids))
         for layer in self.highways:
             x = layer(x)
         if self.projection is not None:
             x = self.projection(x)
+        x = tf.gather(x, places)
         return tf.reshape(x, [*shape[:2], self.config.lstm.projection_dim])
 
     def call(
@@ -259,9 +261,10 @@ class ElmoLanguageModel(_Model):
         """
         states = states or (None, None)
         tops, after = [], []
-        for i, stream in enumerate((ids, ids_reverse)):
+        streams = tf.split(self.lm.embed(tf.concat([ids, ids_reverse], 0)), 2)
+        for i, stream in enumerate(streams):
             outputs, state = self.lm.directions[i](
-                self.lm.embed(stream), None, states[i], dropout_seed
+                stream, None, states[i], dropout_seed
             )
             rate, site = self.config.dropout, self.sites[i]
             tops.append(dropout.dropout(outputs[-1], rate, dropout_seed, site))

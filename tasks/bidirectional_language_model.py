@@ -3,7 +3,9 @@
     sum_k log p(t_k | t_1 ... t_k-1) + log p(t_k | t_k+1 ... t_N)
 
 Training reads endless streams, a row of the batch each, in windows of so many steps,
-and both directions go on from the states in which the window before left them.
+and both directions go on from the states in which the window before left them. Only a
+window that happens to begin where a sentence does begins with zeros: bilm-tf goes on
+there as well, which leaves a model that is worth little without a text before.
 Evaluation reads sentences, each from zero states, as the vectors of a sentence are
 made: every one on its own, whatever the batch.
 """
@@ -16,7 +18,7 @@ import tensorflow as tf
 
 import vocabulary
 from data_pipeline import sentence_streams
-from data_pipeline.sentence_streams import BACKWARD, DIRECTIONS
+from data_pipeline.sentence_streams import BACKWARD, DIRECTIONS, STARTS
 from modeling import ElmoLanguageModel
 from modeling.elmo import States
 from modeling.layers.lstm import State
@@ -207,11 +209,15 @@ def _by_name(states: States) -> dict[str, tf.Tensor]:
 
 
 def _nested(batch: Batch, num_layers: int) -> States | None:
-    """Returns the states that are in a batch, as the model takes them."""
+    """Returns the states that a batch begins with, as the model takes them."""
     names = [
         [f"states/{name}_{layer}/" for layer in range(num_layers)]
         for name in _NAMES.values()
     ]
     if f"{names[0][0]}c" not in batch:
         return None
-    return [[State(batch[f"{n}c"], batch[f"{n}h"]) for n in row] for row in names]
+    goes_on = tf.cast(1 - batch[STARTS], tf.float32)[:, None]
+    return [
+        [State(*(batch[f"{name}{part}"] * goes_on for part in "ch")) for name in row]
+        for row in names
+    ]
