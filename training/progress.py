@@ -42,6 +42,7 @@ class Progress:
         self._writer = tf.summary.create_file_writer(events_dir) if events_dir else None
         self._started = self._last_line = time.monotonic()
         self._bar = self._bar_task = None
+        self._step = first_step
 
     def __enter__(self) -> "Progress":
         """Shows the bar, on a terminal."""
@@ -51,11 +52,14 @@ class Progress:
         return self
 
     def __exit__(self, *_):
-        """Takes the bar down and flushes the events."""
+        """Takes the bar down, flushes the events, and tells how long it took."""
         if self._bar:
             self._bar.stop()
         if self._writer:
             self._writer.close()
+        minutes = (time.monotonic() - self._started) / 60
+        done = self._step - self._first
+        logging.info("%d %ss in %.1f minutes", done, self._unit, minutes)
 
     def steps(self, step: int, scalars: Mapping[str, float]) -> None:
         """Reports updates.
@@ -65,6 +69,7 @@ class Progress:
           scalars: what is known of the last ones; "loss", if there is one, and
             "examples_per_second" are shown, all are written as events.
         """
+        self._step = step
         self.events(step, scalars)
         shown = f"{scalars['examples_per_second']:.1f} examples/s"
         if "loss" in scalars:
