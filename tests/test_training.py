@@ -262,6 +262,51 @@ def test_best_checkpoint_is_kept_and_patience_ends_the_run(run):
     assert state.latest(output).endswith("model.ckpt-4")
 
 
+def test_patience_lowers_the_rate_and_goes_on_from_the_best_model(run, monkeypatch):
+    def train(name, drop):
+        monkeypatch.setattr("training.best._DROP", drop)
+        scores = iter([0.5, 0.7, 0.6, 0.7, 0.8, 0.1])
+        trainer = run.trainer(
+            name,
+            eval_steps=1,
+            save_checkpoints_steps=1,
+            keep_checkpoint_max=0,
+            early_stopping_patience=2,
+            learning_rate_drops=1,
+        )
+        trainer.evaluate = lambda records: {"eval_accuracy": next(scores)}
+        trainer.train(run.train, run.dev, {})
+        output = str(run.folder / name)
+        checkpoints = [f"{output}/model.ckpt-{step}" for step in (2, 4, 5, 6)]
+        return trainer, [load(path, trainer) for path in checkpoints]
+
+    def load(path, trainer):
+        reader = tf.train.load_checkpoint(path)
+        return {name: reader.get_tensor(name) for name in weights_of(trainer)}
+
+    trainer, (best, returned, after, last) = train("drop", 0.1)
+    assert_close(returned, best, atol=0)
+    _, (_, _, control, _) = train("control", 1.0)
+    for name, value in best.items():
+        full, small = control[name] - value, after[name] - value
+        np.testing.assert_allclose(10 * small, full, atol=1e-6, err_msg=name)
+    # A run that goes on after the fall knows of it.
+    output = str(run.folder / "drop")
+    state._write_listed(output, f"{output}/model.ckpt-4", [f"{output}/model.ckpt-4"])
+    monkeypatch.setattr("training.best._DROP", 0.1)
+    again = run.trainer(
+        "drop", early_stopping_patience=2, learning_rate_drops=1, eval_steps=0
+    )
+    again.train(run.train, None, {})
+    assert_close(weights_of(again), last, atol=0)
+
+
+def test_drops_of_the_rate_without_patience_are_refused(run):
+    trainer = run.trainer("drops", learning_rate_drops=1)
+    with pytest.raises(ValueError, match=r"--learning_rate_drops=1 needs an --early"):
+        trainer.train(run.train, None, {})
+
+
 def test_only_the_newest_checkpoints_are_kept(run):
     run.weights("few", save_checkpoints_steps=1, keep_checkpoint_max=2)
     found = sorted(path.name for path in (run.folder / "few").glob("*.index"))

@@ -17,6 +17,7 @@ from checkpoints.files import write_text
 from optimization import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
+from training.best import Best
 from training.evaluation import Evaluator, distribute
 from training.progress import Progress, write_results
 from training.step import StepConfig, TrainStep
@@ -48,6 +49,8 @@ class TrainingConfig:
       keep_checkpoint_max: newest checkpoints kept; 0 keeps all.
       early_stopping_patience: evaluations without a better score before the run
         ends; 0 never ends early.
+      learning_rate_drops: how often the run then goes on instead, from its best
+        checkpoint and at a tenth of the rate.
       mixed_precision: "off", "bfloat16" or "float16" (with dynamic loss scaling).
       jit_compile: compiles forward and backward pass with XLA as a whole; otherwise
         XLA compiles only the elementwise work between matrix products.
@@ -67,6 +70,7 @@ class TrainingConfig:
     eval_steps: int = 1000
     keep_checkpoint_max: int = 5
     early_stopping_patience: int = 0
+    learning_rate_drops: int = 0
     mixed_precision: str = "off"
     jit_compile: bool = False
     seed: int = 0
@@ -154,7 +158,9 @@ class Trainer:
             self._task.save_beside(config.output_dir)
             write_text(os.path.join(config.output_dir, "flags.txt"), config.flags)
         with self._strategy.scope():
-            updates, best = self._make_updates(), _Best(config.early_stopping_patience)
+            best = Best(config.early_stopping_patience, config.learning_rate_drops)
+            updates = self._make_updates()
+        updates.optimizer.schedule = best.schedule(updates.optimizer.schedule)
         variables = updates.state | best.state
         newest = state.latest(config.output_dir)
         if newest:
@@ -171,13 +177,13 @@ class Trainer:
         with Progress(first, config.num_train_steps, events_dir) as progress:
             # A run that ended between saving and evaluating evaluates first.
             if dev and first and self._due(first, config.eval_steps):
-                self._follow(first, dev, best, progress)
+                self._follow(first, dev, best, progress, variables)
             for step, stopping in self._run(updates, batches, first, train, progress):
                 if self._due(step, config.save_checkpoints_steps):
                     self._save(variables)
                 scores = None
                 if dev and self._due(step, config.eval_steps):
-                    scores = self._follow(step, dev, best, progress)
+                    scores = self._follow(step, dev, best, progress, variables)
                 if stopping or best.exhausted:
                     self._save(variables)
                 if stopping:
@@ -204,7 +210,7 @@ class Trainer:
         """Predicts for every example, in order; see Evaluator.predict."""
         return self._evaluator.predict(records, batch_size)
 
-    def _follow(self, step, dev, best, progress):
+    def _follow(self, step, dev, best, progress, variables):
         """Evaluates while training, once a step, and keeps the best checkpoint."""
         if best.is_known(step):
             return None
@@ -213,7 +219,12 @@ class Trainer:
         logging.info("step %d: %s", step, scores)
         if best.update(step, scores[self._task.main_metric]):
             self._save_best(step, scores)
-        return scores
+        if not best.exhausted or not best.drop():
+            return scores
+        logging.info("step %d: no better score since; the learning rate falls", step)
+        self.restore(state.latest(os.path.join(self._config.output_dir, BEST)))
+        self._save(variables)
+        return None
 
     def _make_updates(self):
         config = self._config
@@ -320,39 +331,6 @@ class Trainer:
             f"{norms[step - first_step]}; the last checkpoint is kept. The batch was:\n"
             + "\n".join(f"  {example}" for example in examples)
         )
-
-
-class _Best:
-    """The best score so far, and how long ago; saved, so that a resumed run knows."""
-
-    def __init__(self, patience):
-        self._patience = patience
-        self._score = tf.Variable(-np.inf, dtype=tf.float64, trainable=False)
-        self._since = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.state = {
-            "trainer/best_score": self._score,
-            "trainer/evaluations_since_best": self._since,
-            "trainer/evaluated_step": self._step,
-        }
-
-    def is_known(self, step):
-        """Whether the score of that step was taken in before."""
-        return self._step.numpy() >= step
-
-    def update(self, step, score):
-        """Takes in a score; returns whether it is the best."""
-        better = score > self._score.numpy()
-        if better:
-            self._score.assign(score)
-        self._since.assign(0 if better else self._since.numpy() + 1)
-        self._step.assign(step)
-        return better
-
-    @property
-    def exhausted(self):
-        """Whether patience has run out."""
-        return 0 < self._patience <= self._since.numpy()
 
 
 class _StopSignal:
