@@ -2,8 +2,9 @@
 
 `taglm` (Peters et al. 2017) tags with the states of a language model a direction;
 `elmo` (Peters et al. 2018) makes that model from characters and uses all its layers, as
-`elmo_classifier` does; `gpt` (Radford et al. 2018) decodes from left to right; `bert`
-(Devlin et al. 2018) sees both sides. What several systems share is in `layers`.
+do `elmo_reader`, which is under a tagger, and `elmo_classifier`; `gpt` (Radford et al.
+2018) decodes from left to right; `bert` (Devlin et al. 2018) sees both sides. What
+several systems share is in `layers`, and `tagger` puts tags on any of them.
 """
 
 from modeling.bert import (
