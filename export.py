@@ -24,9 +24,19 @@ import modeling
 import tokenization
 from checkpoints import files, tensorflow_files
 from data_pipeline.squad_graph import SquadGraph
+from modeling import ElmoConfig
 from tasks.classification import ClassificationTask
-from tasks.serving import BESIDE, TEXTS, TOKENS, Predictor, load, read_task
+from tasks.serving import (
+    BESIDE,
+    TEXTS,
+    TOKENS,
+    Predictor,
+    load,
+    read_task,
+    read_task_name,
+)
 from tasks.span import SpanTask
+from tasks.tagging import TaggingConfig
 from tokenization_tf import InGraphTokenizer
 
 __all__ = ["CHECKPOINTS", "DTYPES", "Predictor", "export_model", "load"]
@@ -308,6 +318,7 @@ def _read_model_dir(
             + " (of several seeds, one of the folders seed_<n>)"
         )
     checkpoint = checkpoints.open_checkpoint(folder)
+    _check_exported(model_dir, folder, checkpoint.config)
     for name, found in (
         ("bert_config.json or gpt_config.json", checkpoint.config),
         ("vocab.txt or vocab.json", checkpoint.vocab_file),
@@ -316,6 +327,21 @@ def _read_model_dir(
             raise ValueError(f"--model_dir={model_dir}: there is no {name} in {folder}")
     task = read_task(folder, checkpoint.config, checkpoint.vocab_file)
     return task, checkpoint
+
+
+def _check_exported(model_dir, folder, config):
+    """Raises ValueError for what has no SavedModel yet."""
+    kind = None
+    if read_task_name(folder) == TaggingConfig.task_name:
+        kind = "a tagger"
+    elif isinstance(config, ElmoConfig):
+        kind = "ELMo"
+    if kind:
+        raise ValueError(
+            f"--model_dir={model_dir} holds {kind}, which has no export: the script "
+            "that trained it predicts with --do_predict. Wanted BERT or GPT, trained "
+            "by run_classifier.py or run_squad.py"
+        )
 
 
 @contextlib.contextmanager

@@ -24,6 +24,12 @@ TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
 BESIDE = "assets.extra"
 
 
+def read_task_name(folder: str) -> str | None:
+    """Returns the task that a folder's task.json names; None without one."""
+    path = os.path.join(folder, TASK_FILE)
+    return files.read_json(path).get("task_name") if tf.io.gfile.exists(path) else None
+
+
 def read_task(
     folder: str, model_config: object, vocab_file: str
 ) -> ClassificationTask | SpanTask:
@@ -39,8 +45,7 @@ def read_task(
         architecture do not belong together.
     """
     path = os.path.join(folder, TASK_FILE)
-    name = files.read_json(path).get("task_name") if tf.io.gfile.exists(path) else None
-    squad_task = name == SpanConfig.task_name
+    squad_task = read_task_name(folder) == SpanConfig.task_name
     config = (SpanConfig if squad_task else ClassificationConfig).from_json_file(path)
     system = make_system(
         model_config, vocab_file, config.do_lower_case

@@ -8,6 +8,7 @@ import tiny
 import tiny_elmo
 from test_training import tensors
 
+import export
 import modeling
 from checkpoints import bilm
 from data_pipeline.examples import InputExample
@@ -105,10 +106,16 @@ def classify(folder, init, output, *more):
     return tiny.read_results(output / "eval_results.txt")
 
 
-def test_features_are_the_default_and_the_folder_stands_alone(tmp_path):
+def write_bilm(folder):
+    """Writes a language model in bilm-tf's format; returns its tensors."""
     model = ElmoModel(tiny_elmo.CONFIG, seed=6)
     encoder = {n: v.numpy() for n, v in modeling.named_variables(model).items()}
-    bilm.save(str(tmp_path / "bilm"), encoder, tiny_elmo.CONFIG, None, None)
+    bilm.save(str(folder), encoder, tiny_elmo.CONFIG, None, None)
+    return encoder
+
+
+def test_features_are_the_default_and_the_folder_stands_alone(tmp_path):
+    encoder = write_bilm(tmp_path / "bilm")
     flags = ("--do_train", "--num_train_epochs=1", "--learning_rate=1e-2")
     out = tmp_path / "out"
     results = classify(tmp_path, tmp_path / "bilm", out, *flags)
@@ -118,3 +125,16 @@ def test_features_are_the_default_and_the_folder_stands_alone(tmp_path):
     assert trained["classifier/scalar_mix/ELMo_W"].any()  # it began as zeros
     again = classify(tmp_path, out, tmp_path / "again")
     assert again["eval_loss"] == pytest.approx(results["eval_loss"], rel=1e-5)
+    with pytest.raises(ValueError, match="out holds ELMo, which has no export"):
+        export.export_model(str(out), str(tmp_path / "export"))
+
+
+def test_a_fine_tuned_language_model_learns_as_a_whole(tmp_path):
+    encoder = write_bilm(tmp_path / "bilm")
+    flags = ["--do_train", "--learning_rate=2e-2", "--optimizer=adamw"]
+    flags += ["--finetune_encoder=true", "--num_train_epochs=6"]
+    out = tmp_path / "out"
+    results = classify(tmp_path, tmp_path / "bilm", out, *flags)
+    assert results["eval_accuracy"] > 0.8
+    trained = tensors(tf.train.latest_checkpoint(str(out)))
+    assert not {n for n, v in encoder.items() if np.array_equal(trained[n], v)}
