@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
 _NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
@@ -192,6 +193,15 @@ class CharacterEncoder:
         if marked:
             ids[marked] = self._mark_rows([self._marks[words[i]] for i in marked])
         return ids
+
+    def report_cuts(self) -> None:
+        """Warns of the words that were too long, if any were."""
+        if self.num_cut:
+            logging.warning(
+                "%d words were longer than the model's %d characters and were cut",
+                self.num_cut,
+                self.max_characters,
+            )
 
     def batch(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """Spells sentences for a model.

@@ -137,12 +137,8 @@ class WordExtractor:
                 number,
                 config.max_seq_length,
             )
-        if self._cnn and self._encoder.num_cut:
-            logging.warning(
-                "%d words were longer than the model's %d characters and were cut",
-                self._encoder.num_cut,
-                self._cnn.max_characters_per_token,
-            )
+        if self._cnn:
+            self._encoder.report_cuts()
 
     def _compute(self, pool, report):
         """Returns the values of every sentence; batches hold about one length."""
