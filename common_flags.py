@@ -125,8 +125,8 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_bool(
         "finetune_encoder",
         True,
-        "False: the encoder is frozen, the head is trained; so it is by default where "
-        "run_classifier.py has ELMo.",
+        "False: the encoder is frozen, the head is trained; so it is by default in "
+        "run_classifier.py and run_tagger.py where the encoder is ELMo.",
     )
     flags.DEFINE_bool(
         "resize_vocab",

@@ -157,6 +157,7 @@ def main(_):
     trained = trained_config()
     texts = read_texts(setting("tag_scheme", trained))
     system = make_system(texts)
+    FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir()
     records = {

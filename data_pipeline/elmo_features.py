@@ -1,23 +1,62 @@
-"""Classification examples as ELMo reads them: words, character by character.
+"""Examples as ELMo reads them: words, character by character or by a table.
 
 `<S> words </S>`, of a pair `<S> words </S> <S> words </S>`: as the language model met
 sentence after sentence in training.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline import tagging_features
+from data_pipeline.conll import TaggedText
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import label_feature, label_ids, truncated_lengths
-from vocabulary import BOS, EOS
+from data_pipeline.tagging_features import TAGGING_SPEC, SpecialIds, TaggingColumns
+from vocabulary import BOS, EOS, CharacterEncoder, Vocabulary
 
 # Marks around a text, and around two.
 _NUM_MARKS = (2, 4)
 _SHORTEST = 6  # a word of each text, and their marks
+
+
+class WordEncoder:
+    """Turns words into a model's ids, moved up by one: 0 is padding."""
+
+    def __init__(self, max_characters: int | None, vocabulary: Vocabulary | None):
+        """Chooses how.
+
+        Args:
+          max_characters: C; None for a model whose words have no characters.
+          vocabulary: of such a model; else of no use.
+
+        Raises:
+          ValueError: words have no characters, and the vocabulary lacks a mark.
+        """
+        self._characters = None
+        if max_characters is None:
+            vocabulary.require_marks()
+            self._ids = vocabulary.ids
+        else:
+            self._characters = CharacterEncoder(max_characters)
+            self._ids = self._characters.encode
+
+    def __call__(self, words: Sequence[str]) -> np.ndarray:
+        """Encodes N words; int32 [N, C] or [N]."""
+        return self._ids(words) + 1
+
+    def report(self) -> None:
+        """Warns of words that were too long."""
+        if self._characters is not None:
+            self._characters.report_cuts()
+
+
+def _input_ids(max_characters: int | None) -> Feature:
+    shape = (None, max_characters) if max_characters else (None,)
+    return Feature("input_ids", tf.int32, shape)
 
 
 def classification_spec(
@@ -33,9 +72,8 @@ def classification_spec(
     Returns:
       input_ids int32 [S, C] or [S]; label_ids int32 [], int32 [L] or float32 [].
     """
-    shape = (None, max_characters) if max_characters else (None,)
-    ids = Feature("input_ids", tf.int32, shape)
-    return FeatureSpec([ids, label_feature(output_kind, num_labels)])
+    label = label_feature(output_kind, num_labels)
+    return FeatureSpec([_input_ids(max_characters), label])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +83,14 @@ class ElmoColumns:
     Attributes:
       sentences: the words of each example, marks included.
       label_ids: see features.label_ids.
-      encode: words -> the model's ids, int32 [words, C] or [words].
+      encode: of the model.
       truncated_examples: how many examples were too long.
       dropped_tokens: how many words they lost together.
     """
 
     sentences: Sequence[Sequence[str]]
     label_ids: np.ndarray
-    encode: Callable[[Sequence[str]], np.ndarray]
+    encode: WordEncoder
     truncated_examples: int
     dropped_tokens: int
 
@@ -61,11 +99,12 @@ class ElmoColumns:
         for i, words in enumerate(self.sentences):
             values = {"input_ids": self.encode(words), "label_ids": self.label_ids[i]}
             yield spec.to_example(values, example_index=i)
+        self.encode.report()
 
 
 def classification_columns(
     examples: Sequence[InputExample],
-    encode: Callable[[Sequence[str]], np.ndarray],
+    encode: WordEncoder,
     max_seq_length: int,
     labels: Sequence[str],
     output_kind: str,
@@ -110,3 +149,45 @@ def classification_columns(
 def _texts(examples):
     """The first texts of all examples, and the second ones."""
     return [e.text_a for e in examples], [e.text_b or "" for e in examples]
+
+
+def tagging_spec(max_characters: int | None) -> FeatureSpec:
+    """Features of a tagger's records; a word is one piece.
+
+    Args:
+      max_characters: C; None for a model whose words have no characters.
+    """
+    _, *others = TAGGING_SPEC.features
+    return FeatureSpec([_input_ids(max_characters), *others])
+
+
+def tagging_columns(
+    text: TaggedText, tag_ids: np.ndarray, encode: WordEncoder, max_seq_length: int
+) -> TaggingColumns:
+    """Encodes words, cuts long sentences and lays out a data set.
+
+    Args:
+      text: the sentences.
+      tag_ids: int32 [words].
+      encode: of the model.
+      max_seq_length: most words of a row, marks included.
+
+    Raises:
+      ValueError: `max_seq_length` is below 3.
+    """
+    # Rows of the text's places first; the marks' places are after all words.
+    marks = SpecialIds(first=-2, last=-1, unknown=-1)
+    columns = tagging_features.tagging_columns(
+        text, tag_ids, _Places(), marks, max_seq_length
+    )
+    ids = encode([*text.words.tolist(), BOS, EOS])
+    encode.report()
+    return dataclasses.replace(columns, input_ids=ids[columns.input_ids])
+
+
+class _Places:
+    """A tokenizer that gives every word its place in the text as its only piece."""
+
+    def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See data_pipeline.features.Tokenizer."""
+        return np.arange(len(texts)), np.arange(len(texts) + 1)

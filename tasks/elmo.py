@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import vocabulary
 from data_pipeline import elmo_features, tfrecord
+from data_pipeline.conll import TaggedText
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.tagging_features import TaggingColumns
 from modeling import ElmoClassifier, ElmoModel
+from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
+from modeling.tagger import Tagger
 from optimization import OptimizerConfig, ParameterGroup, elmo_groups
 from tasks.classification_config import ClassificationConfig
 from tasks.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
@@ -29,6 +34,7 @@ class ElmoSystem(System):
     }
 
     finetunes_by_default = False
+    tagger_dropout = DROPOUT_RATE
 
     @property
     def max_length(self) -> NoReturn:
@@ -75,6 +81,15 @@ class ElmoSystem(System):
         """See System; characters need no file."""
         return tfrecord.fingerprint(self.vocab_file) if self.vocab_file else None
 
+    @property
+    def _max_characters(self) -> int | None:
+        cnn = self.config.char_cnn
+        return cnn and cnn.max_characters_per_token
+
+    def _encoder(self) -> elmo_features.WordEncoder:
+        known = self.tokenizer() if self.needs_vocabulary else None
+        return elmo_features.WordEncoder(self._max_characters, known)
+
     def _refuse(self, what: str) -> NoReturn:
         raise ValueError(
             f"{what} reads word pieces, but ELMo words: wanted a BERT or GPT checkpoint"
@@ -88,10 +103,6 @@ class ElmoSystem(System):
         """See System; not for ELMo."""
         self._refuse("run_squad.py")
 
-    def special_ids(self, tokenizer: vocabulary.Vocabulary) -> NoReturn:
-        """See System; not for ELMo."""
-        self._refuse("run_tagger.py")
-
     def sentence_layout(self, tokenizer: vocabulary.Vocabulary) -> NoReturn:
         """See System; not for ELMo."""
         self._refuse("this way to extract features")
@@ -103,27 +114,17 @@ class ElmoSystem(System):
                 f"--task_name={config.task_name} is a multiple choice, which ELMo does "
                 "not do here: wanted a GPT checkpoint"
             )
-        cnn = self.config.char_cnn
         return elmo_features.classification_spec(
-            config.output_kind,
-            len(config.labels),
-            cnn and cnn.max_characters_per_token,
+            config.output_kind, len(config.labels), self._max_characters
         )
 
     def classification_columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> elmo_features.ElmoColumns:
         """See System; words are what white space separates."""
-        cnn = self.config.char_cnn
-        known = self.tokenizer() if self.vocab_file else None
-        if cnn:
-            characters = cnn.max_characters_per_token
-            spell = vocabulary.CharacterEncoder(characters, known).encode
-        else:
-            spell = known.ids
         return elmo_features.classification_columns(
             examples,
-            lambda words: spell(words) + 1,  # 0 is padding
+            self._encoder(),
             config.max_seq_length,
             config.labels,
             config.output_kind,
@@ -142,6 +143,33 @@ class ElmoSystem(System):
     ) -> dict[str, tf.Tensor]:
         """See System."""
         return model(batch["input_ids"], dropout_seed=dropout_seed)
+
+    @property
+    def tagging_spec(self) -> FeatureSpec:
+        """See System; a word is one piece."""
+        return elmo_features.tagging_spec(self._max_characters)
+
+    def tagging_columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """See System; words are read as they are."""
+        return elmo_features.tagging_columns(
+            text, tag_ids, self._encoder(), max_seq_length
+        )
+
+    def build_tagger(
+        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
+    ) -> Tagger:
+        """See System; the weights of the layers are the tagger's own."""
+        reader = ElmoReader(self.config, frozen=frozen_encoder, name=TAGGER, **kwargs)
+        return Tagger(
+            reader,
+            reader.width,
+            num_tags,
+            use_crf=use_crf,
+            dropout_rate=self.tagger_dropout,
+            **kwargs,
+        )
 
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
         """See System."""

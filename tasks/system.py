@@ -23,6 +23,7 @@ from data_pipeline.tagging_features import (
     TaggingColumns,
     tagging_columns,
 )
+from modeling.tagger import Tagger
 from optimization import OptimizerConfig, ParameterGroup
 from tasks.classification_config import ClassificationConfig
 from tasks.task import Batch
@@ -74,8 +75,8 @@ class System(abc.ABC):
       tokenizes_in_graph: whether a SavedModel can read texts.
       tagger_dropout: on what a tagger's head reads of a word.
       has_lm_losses: whether its classifier predicts the tokens of its inputs as well.
-      finetunes_by_default: whether a classifier's training changes the encoder unless
-        it is told not to.
+      finetunes_by_default: whether a classifier's or a tagger's training changes the
+        encoder unless it is told not to.
     """
 
     config: Any
@@ -128,9 +129,12 @@ class System(abc.ABC):
     def squad_tokenizer(self) -> SquadTokenizer:
         """Loads the vocabulary, for questions and their contexts."""
 
-    @abc.abstractmethod
     def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
-        """Returns what stands around a sentence of words, and for unknown words."""
+        """Returns what stands around a sentence of words, and for unknown words.
+
+        A system that needs them in its `tagging_columns`, as the one here, has them.
+        """
+        raise NotImplementedError
 
     @property
     def tagging_spec(self) -> FeatureSpec:
@@ -204,6 +208,20 @@ class System(abc.ABC):
     @abc.abstractmethod
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
         """Makes the encoder alone; likewise."""
+
+    def build_tagger(
+        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool, **kwargs
+    ) -> Tagger:
+        """Makes the encoder with a tagger's head; likewise."""
+        return Tagger(
+            self.build_encoder(**kwargs),
+            self.hidden_size,
+            num_tags,
+            use_crf=use_crf,
+            dropout_rate=self.tagger_dropout,
+            frozen_encoder=frozen_encoder,
+            **kwargs,
+        )
 
     @abc.abstractmethod
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:

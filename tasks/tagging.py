@@ -15,7 +15,6 @@ import metrics
 from checkpoints import files
 from data_pipeline import conll, tfrecord
 from data_pipeline.conll import TaggedText
-from modeling.tagger import Tagger
 from tasks.encoder import EncoderTask
 from tasks.system import TAGGER, System
 from tasks.task import Batch, Records
@@ -154,15 +153,13 @@ class TaggingTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        kwargs = {"dtype": dtype, "fused": fused, "seed": seed}
-        return Tagger(
-            self.system.build_encoder(**kwargs),
-            self.system.hidden_size,
+        return self.system.build_tagger(
             len(self.config.labels),
             use_crf=self.config.crf,
-            dropout_rate=self.system.tagger_dropout,
             frozen_encoder=self._frozen_encoder,
-            **kwargs,
+            dtype=dtype,
+            fused=fused,
+            seed=seed,
         )
 
     def loss_denominators(self, batch: Batch) -> dict[str, tf.Tensor]:
