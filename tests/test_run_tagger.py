@@ -1,5 +1,8 @@
 """The script as its user runs it: files, scores, folders that stand alone, errors."""
 
+import dataclasses
+import re
+
 import pytest
 import scripts
 import tiny
@@ -93,6 +96,48 @@ def test_a_gpts_training_goes_on_from_its_folder_alone(tmp_path):
     run(*flags, f"--vocab_file={vocab}", f"--config_file={config}")
     run(*flags, "--do_eval")  # the same training, which has ended
     assert "eval_f1" in tiny.read_results(output / "eval_results.txt")
+
+
+@pytest.mark.parametrize("finetune", [False, True])
+def test_a_gpt_learns_to_tag_and_moves_only_when_told(tmp_path, finetune):
+    output = tmp_path / "out"
+    flags = tiny_tagging.flags(tmp_path, output)
+    model = ("--vocab_file", "--bert_config_file", "--max_seq_length")
+    flags = [flag for flag in flags if not flag.startswith(model)]
+    vocab, config = tiny_gpt.write_model(tmp_path)
+    flags += [f"--vocab_file={vocab}", f"--config_file={config}", "--model_type=gpt"]
+    flags += ["--max_seq_length=40", "--num_train_epochs=4", "--crf"]
+    flags += [f"--finetune_encoder={finetune}", "--save_checkpoints_steps=10"]
+    run(*flags, "--do_train", "--do_eval")
+    first, last = (tensors(output / f"model.ckpt-{n}") for n in (10, 40))
+    moved = {name for name in first if (first[name] != last[name]).any()}
+    decoder = {name for name in first if re.fullmatch(r"we|h\d/.*/[wgb]", name)}
+    assert decoder & moved == (decoder if finetune else set())
+    assert {"tagger/emissions/output_weights", "tagger/crf/end"} < moved
+    if finetune:
+        assert tiny.read_results(output / "eval_results.txt")["eval_f1"] > 0.9
+
+
+def test_every_chinese_character_gets_a_tag_of_its_own(tmp_path):
+    flags = tiny_tagging.flags(tmp_path, tmp_path / "out")
+    known = {"B-PER": "王", "I-PER": "明", "B-LOC": "京"}
+    pieces = [*tiny.VOCAB[:5], *known.values()]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+    config = dataclasses.replace(tiny.CONFIG, vocab_size=len(pieces))
+    (tmp_path / "bert_config.json").write_text(config.to_json_string())
+    spelled = known | {"O": "的"}  # an unknown character is a word, too
+    for seed, name in enumerate(("train", "test")):
+        rows = ["text_a\tlabel"]
+        for _, tags in tiny_tagging.sentences(60, seed):
+            characters = " ".join(spelled[tag] for tag in tags)
+            rows.append(f"{characters}\t{' '.join(tags)}")
+        (tmp_path / f"{name}.txt").write_text("\n".join(rows) + "\n", "utf-8")
+    run(*flags, "--data_format=tsv", "--do_train", "--do_predict")
+    right, predicted = read_predictions(tmp_path / "out/test_predictions.txt")
+    assert [len(tags) for tags in predicted] == [len(tags) for tags in right]
+    assert len(right) == 60
+    scores = tiny.read_results(tmp_path / "out/test_results.txt")
+    assert scores["test_f1"] > 0.9
 
 
 def test_tsv_files_and_samples_train_several_seeds(tmp_path):
