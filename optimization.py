@@ -20,7 +20,7 @@ from schedules import Schedule
 
 NO_DECAY = r"(LayerNorm|layer_norm|bias)"  # the parent's three exclusions
 NO_DECAY_GPT = r"/[gb]$"  # the vectors: gains and biases
-NO_DECAY_ELMO = r"/(bias|b|b_\w+|ELMo_\w+)$"  # the vectors
+NO_DECAY_ELMO = r"/(\w*bias|b|b_\w+|ELMo_\w+)$"  # the vectors
 OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad")
 
 

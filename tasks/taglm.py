@@ -178,7 +178,7 @@ class TaglmSystem(System):
             groups += [
                 ParameterGroup(pattern + decay, weight_decay, trainable=trainable)
                 for decay, weight_decay in (
-                    (rf".*({NO_DECAY_ELMO}|_bias$)", 0.0),
+                    (rf".*{NO_DECAY_ELMO}", 0.0),
                     ("", config.weight_decay),
                 )
             ]

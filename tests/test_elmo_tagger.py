@@ -112,7 +112,8 @@ def test_the_tagger_learns_and_the_language_model_when_told(finetune):
     encoder = {name for name in names if name.startswith("lm/")}
     assert frozen == (set() if finetune else encoder)
     assert {name.split("/")[0] for name in names} == {"lm", "tagger"}
-    assert groups["tagger/scalar_mix/ELMo_W"].weight_decay == 0
+    for name in ("scalar_mix/ELMo_W", "emissions/output_bias"):
+        assert groups[f"tagger/{name}"].weight_decay == 0
 
 
 def tag(folder, *more):
