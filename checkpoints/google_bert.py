@@ -14,7 +14,7 @@ from checkpoints import files, tensorflow_files
 from checkpoints.files import TASK
 from checkpoints.mapping import Checkpoint
 from checkpoints.tensorflow_files import find_prefix, prefix_of, save
-from modeling.bert import BertConfig
+from modeling.bert_config import BertConfig
 
 __all__ = [
     "CONFIG",

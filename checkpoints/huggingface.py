@@ -17,7 +17,7 @@ from checkpoints.mapping import (
     raise_problems,
     transpose,
 )
-from modeling.bert import BertConfig
+from modeling.bert_config import BertConfig
 
 CONFIG = "config.json"
 

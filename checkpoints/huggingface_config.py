@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from checkpoints.mapping import CheckpointError
-from modeling.bert import BertConfig
+from modeling.bert_config import BertConfig
 
 # Any of these tells Hugging Face's JSON from Google's.
 MARKS = frozenset({"architectures", "model_type", "transformers_version"})

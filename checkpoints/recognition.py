@@ -19,7 +19,7 @@ from checkpoints import (
     tensorflow_files,
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
-from modeling.bert import BertConfig
+from modeling.bert_config import BertConfig
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 from modeling.gpt_config import GptConfig
 from modeling.taglm import TaglmConfig

@@ -9,11 +9,11 @@ several systems share is in `layers`, and `tagger` puts tags on any of them.
 
 from modeling.bert import (
     BertClassifier,
-    BertConfig,
     BertModel,
     BertPreTrainingModel,
     BertSpanExtractor,
 )
+from modeling.bert_config import BertConfig
 from modeling.elmo import ElmoLanguageModel, ElmoModel
 from modeling.elmo_classifier import ElmoClassifier
 from modeling.elmo_config import ElmoConfig

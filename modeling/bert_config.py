@@ -1,0 +1,146 @@
+"""The architecture of a BERT model, in the names of Google's bert_config.json."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modeling import config_files
+
+_ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu", "tanh", "linear")
+# In Google's released Chinese and multilingual configs; nothing ever read them.
+_IGNORED_KEYS = frozenset(
+    ["directionality", "pooler_fc_size", "pooler_num_attention_heads"]
+    + ["pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"]
+)
+# Ours, for models that were not trained by Google's code.
+_EXTRA_KEYS = frozenset({"gelu_approximate", "layer_norm_eps"})
+
+
+@dataclasses.dataclass(frozen=True)
+class BertConfig:
+    """The architecture of a BERT model, read from and written to Google's JSON.
+
+    Attributes:
+      vocab_size: int, rows of the word embedding table.
+      hidden_size: int, width of the encoder and of the pooler.
+      num_hidden_layers: int, Transformer blocks.
+      num_attention_heads: int, a divisor of `hidden_size`.
+      intermediate_size: int, width of the feed-forward layer.
+      hidden_act: str, `gelu_tanh`, `gelu_erf`, `relu`, `tanh` or `linear`. Google's
+        name `gelu` means, and becomes, `gelu_tanh`.
+      hidden_dropout_prob: float in [0, 1), on embeddings and sublayer outputs.
+      attention_probs_dropout_prob: float in [0, 1), on attention probabilities.
+      max_position_embeddings: int, the longest sequence in tokens.
+      type_vocab_size: int, number of segment ids.
+      initializer_range: float, standard deviation of the truncated normal.
+      layer_norm_eps: float, added to the variance; 1e-12 in all of Google's models.
+
+    Raises:
+      ValueError: a value is impossible; the message names the key.
+    """
+
+    vocab_size: int
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 16
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check_value(field.name, getattr(self, field.name))
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        act = self.hidden_act.lower()
+        object.__setattr__(self, "hidden_act", "gelu_tanh" if act == "gelu" else act)
+
+    @classmethod
+    def from_dict(
+        cls, json_object: Mapping[str, Any], source: str = "BertConfig.from_dict"
+    ) -> "BertConfig":
+        """Builds a config from Google's keys, all of which must be there.
+
+        Args:
+          json_object: Google's eleven keys; optionally `layer_norm_eps`, and
+            `gelu_approximate` (bool), which tells the two forms of `gelu` apart.
+          source: where the keys come from, for error messages.
+
+        Returns:
+          The config.
+
+        Raises:
+          ValueError: an unknown or missing key or an impossible value; the message
+            names `source` and the key.
+        """
+        values = {k: v for k, v in json_object.items() if k not in _IGNORED_KEYS}
+        names = {field.name for field in dataclasses.fields(cls)}
+        config_files.check_keys(values, names - _EXTRA_KEYS, _EXTRA_KEYS, source)
+        if "gelu_approximate" in values:
+            approximate = values.pop("gelu_approximate")
+            if values["hidden_act"] != "gelu" or not isinstance(approximate, bool):
+                raise ValueError(
+                    f"{source}: gelu_approximate is {approximate!r} with hidden_act "
+                    f"{values['hidden_act']!r}; it must be true or false, and goes "
+                    'with "gelu" only'
+                )
+            values["hidden_act"] = "gelu_tanh" if approximate else "gelu_erf"
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+
+    @classmethod
+    def from_json_file(cls, json_file: str) -> "BertConfig":
+        """Reads Google's `bert_config.json`.
+
+        Args:
+          json_file: local or remote (`gs://`) path.
+
+        Returns:
+          The config.
+
+        Raises:
+          ValueError: not a JSON object, or see `from_dict`; names the file.
+        """
+        json_object = config_files.read_json_object(json_file, "BERT's")
+        return cls.from_dict(json_object, source=str(json_file))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns Google's keys and values, our extra keys only where they say more."""
+        values = dataclasses.asdict(self)
+        if self.hidden_act.startswith("gelu_"):
+            values["hidden_act"] = "gelu"
+        if self.hidden_act == "gelu_erf":
+            values["gelu_approximate"] = False
+        if self.layer_norm_eps == 1e-12:
+            del values["layer_norm_eps"]
+        return values
+
+    def to_json_string(self) -> str:
+        """Returns `to_dict` in the layout of Google's files."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def _check_value(key: str, value: Any) -> None:
+    """Raises ValueError, naming the key, for a value no BERT model can have."""
+    if key == "hidden_act":
+        if not isinstance(value, str) or value.lower() not in ("gelu", *_ACTIVATIONS):
+            raise ValueError(
+                f"{key} is {value!r}, wanted one of gelu, {', '.join(_ACTIVATIONS)}"
+            )
+    elif key.endswith("_prob"):
+        config_files.check_value(key, value, config_files.SHARE)
+    elif key in ("initializer_range", "layer_norm_eps"):
+        config_files.check_value(key, value, config_files.POSITIVE)
+    else:
+        config_files.check_value(key, value, config_files.COUNT)
