@@ -10,6 +10,7 @@ a constant rate of 0.2, gradients clipped to a global norm of 10.
 
 import abc
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
@@ -56,20 +57,15 @@ def assign_groups(
     Raises:
       ValueError: a variable matches no group, or a group matches no variable.
     """
-    assigned = {}
+    assigned, used = {}, set()
     for name in names:
-        for group in groups:
-            if re.search(group.pattern, name):
-                assigned[name] = group
-                break
-        else:
+        found = [group for group in groups if re.search(group.pattern, name)]
+        if not found:
             patterns = [group.pattern for group in groups]
             raise ValueError(f"no parameter group matches {name!r}: {patterns}")
-    idle = [
-        group.pattern
-        for group in groups
-        if not any(re.search(group.pattern, name) for name in names)
-    ]
+        assigned[name] = found[0]
+        used.update(found)
+    idle = [group.pattern for group in groups if group not in used]
     if idle:
         raise ValueError(f"parameter groups that match no variable: {idle}")
     return assigned
@@ -274,16 +270,13 @@ class Optimizer(abc.ABC):
         ):
             group = self.groups[name]
             lr = rate * group.lr_multiplier
+            change = functools.partial(rule, lr=lr, decay=group.weight_decay)
 
-            def update(w, g, *slots, lr=lr, decay=group.weight_decay):
+            def update(*values, change=change):
                 if enabled is None:
-                    rule(w, g, *slots, lr=lr, decay=decay)
+                    change(*values)
                 else:
-                    tf.cond(
-                        enabled,
-                        lambda: rule(w, g, *slots, lr=lr, decay=decay),
-                        lambda: None,
-                    )
+                    tf.cond(enabled, lambda: change(*values), lambda: None)
 
             slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
             strategy.extended.update(variable, update, args=(gradient, *slots))
@@ -305,10 +298,7 @@ class AdamWeightDecayOptimizer(Optimizer):
 
     def __init__(
         self,
-        variables: Mapping[str, tf.Variable],
-        schedule: Schedule,
-        groups: Sequence[ParameterGroup],
-        *,
+        *args,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-6,
@@ -317,15 +307,13 @@ class AdamWeightDecayOptimizer(Optimizer):
         """Makes the moments of every trainable variable.
 
         Args:
-          variables: see Optimizer.
-          schedule: see Optimizer.
-          groups: see Optimizer.
+          *args: Optimizer's.
           beta_1: decay of the first moment.
           beta_2: decay of the second moment.
           epsilon: added to the root of the second moment.
           bias_correction: divide the moments by 1 - beta^t.
         """
-        super().__init__(variables, schedule, groups)
+        super().__init__(*args)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.bias_correction = bias_correction
 
@@ -376,18 +364,9 @@ class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
     goes by the corrected rate.
     """
 
-    def __init__(
-        self,
-        variables: Mapping[str, tf.Variable],
-        schedule: Schedule,
-        groups: Sequence[ParameterGroup],
-        *,
-        epsilon: float = 1e-8,
-        **betas: float,
-    ):
+    def __init__(self, *args, epsilon: float = 1e-8, **betas: float):
         """Makes the moments; arguments as of AdamWeightDecayOptimizer."""
-        kwargs = {"epsilon": epsilon, "bias_correction": True, **betas}
-        super().__init__(variables, schedule, groups, **kwargs)
+        super().__init__(*args, epsilon=epsilon, bias_correction=True, **betas)
 
     def _rule(self, step):
         beta_1_power, beta_2_power, *_ = super()._rule(step)
