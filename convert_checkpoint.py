@@ -24,6 +24,7 @@ flags.DEFINE_enum("output_format", None, checkpoints.FORMATS, "Format to write."
 flags.DEFINE_string(
     "bert_config_file", None, "Config, when it is not beside the weights."
 )
+flags.DEFINE_alias("config_file", "bert_config_file")
 flags.DEFINE_string(
     "vocab_file", None, "Vocabulary, when it is not beside the weights."
 )

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import scripts
 
 import checkpoints
 import convert_checkpoint
@@ -136,6 +137,20 @@ def test_what_is_not_beside_the_weights_is_asked_for_by_flag(source, tmp_path):
     found = checkpoints.open_checkpoint(out)
     assert found.config.hidden_act == "gelu_erf"
     assert found.vocab_file == str(out / "vocab.txt")
+
+
+@pytest.mark.parametrize("flag", ["bert_config_file", "config_file"])
+def test_the_config_goes_by_either_of_its_flags(source, tmp_path, flag):
+    config = (source / "config.json").rename(tmp_path / "elsewhere.json")
+    scripts.run(
+        "convert_checkpoint",
+        f"--input_checkpoint={source}",
+        f"--output_path={tmp_path / 'out'}",
+        "--output_format=google_bert",
+        f"--{flag}={config}",
+    )
+    found = checkpoints.open_checkpoint(tmp_path / "out")
+    assert found.config.hidden_act == "gelu_erf"
 
 
 def test_a_folder_with_anything_in_it_is_not_touched(source, tmp_path):
