@@ -4,6 +4,7 @@ Each `define_*` adds a group; each `*_config` reads it into a frozen dataclass. 
 below the scripts sees FLAGS.
 """
 
+import dataclasses
 import sys
 
 import tensorflow as tf
@@ -45,8 +46,9 @@ def define_model_flags() -> None:
     flags.DEFINE_string(
         "init_checkpoint",
         None,
-        "Weights to start from: a TensorFlow checkpoint prefix, a folder of Google's, "
-        "of Hugging Face's, or of an earlier run, or a .safetensors file.",
+        "Weights to start from: a TensorFlow checkpoint prefix; a folder of Google's, "
+        "of Hugging Face's, of OpenAI's (GPT's params_shapes.json) or of an earlier "
+        "run; a .safetensors file; bilm-tf's HDF5 file, options.json beside it.",
     )
     flags.DEFINE_bool(
         "do_lower_case",
@@ -146,11 +148,9 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "profile_steps",
         lambda steps: (
             not steps
-            or (
-                len(steps) == 2
-                and all(step.isdigit() for step in steps)
-                and int(steps[0]) < int(steps[1])
-            )
+            or len(steps) == 2
+            and all(map(str.isdigit, steps))
+            and int(steps[0]) < int(steps[1])
         ),
         "wants two ascending steps, as in 10,20",
     )
@@ -229,14 +229,13 @@ def distribution_config() -> DistributionConfig:
                 f"--use_tpu and --distribution_strategy={strategy} exclude"
             )
         strategy = "tpu"
-    return DistributionConfig(
-        strategy=strategy,
-        tpu_name=FLAGS.tpu_name,
-        tpu_zone=FLAGS.tpu_zone,
-        gcp_project=FLAGS.gcp_project,
-        master=FLAGS.master,
-        num_tpu_cores=FLAGS.num_tpu_cores,
-    )
+    return _from_flags(DistributionConfig, strategy=strategy)
+
+
+def _from_flags(config_class, **others):
+    """Makes a config whose fields, but for `others`, are the flags of their names."""
+    names = {field.name for field in dataclasses.fields(config_class)} - others.keys()
+    return config_class(**{name: FLAGS[name].value for name in names}, **others)
 
 
 def static_shapes() -> bool:
@@ -302,31 +301,17 @@ def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConf
     eval_steps = FLAGS.eval_steps
     if eval_steps is None:
         eval_steps = FLAGS.save_checkpoints_steps if FLAGS.do_eval else 0
-    return TrainingConfig(
-        output_dir=FLAGS.output_dir,
+    optimizer = _from_flags(
+        OptimizerConfig,
+        kind=FLAGS.optimizer,
+        num_warmup_steps=num_warmup_steps,
+        decay=FLAGS.learning_rate_decay,
+    )
+    return _from_flags(
+        TrainingConfig,
         num_train_steps=num_train_steps,
-        train_batch_size=FLAGS.train_batch_size,
-        eval_batch_size=FLAGS.eval_batch_size,
-        optimizer=OptimizerConfig(
-            kind=FLAGS.optimizer,
-            learning_rate=FLAGS.learning_rate,
-            num_warmup_steps=num_warmup_steps,
-            decay=FLAGS.learning_rate_decay,
-            weight_decay=FLAGS.weight_decay,
-            layer_decay=FLAGS.layer_decay,
-            finetune_encoder=FLAGS.finetune_encoder,
-            max_grad_norm=FLAGS.max_grad_norm,
-        ),
-        gradient_accumulation_steps=FLAGS.gradient_accumulation_steps,
-        save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+        optimizer=optimizer,
         eval_steps=eval_steps,
-        keep_checkpoint_max=FLAGS.keep_checkpoint_max,
-        early_stopping_patience=FLAGS.early_stopping_patience,
-        learning_rate_drops=FLAGS.learning_rate_drops,
-        mixed_precision=FLAGS.mixed_precision,
-        jit_compile=FLAGS.jit_compile,
-        seed=FLAGS.seed,
-        iterations_per_loop=FLAGS.iterations_per_loop,
         profile_steps=tuple(map(int, FLAGS.profile_steps)) or None,
         flags=_flags_text(),
     )
@@ -369,8 +354,8 @@ def system(*, vocab_required: bool = True) -> System:
     )
     if FLAGS.model_type not in (None, found.model_type):
         raise ValueError(
-            f"--model_type={FLAGS.model_type}, but the architecture is that of "
-            f"{found.model_type}"
+            f"--model_type={FLAGS.model_type}, but the architecture in "
+            f"{FLAGS.bert_config_file or source.path} is that of {found.model_type}"
         )
     if vocab_file:
         return found.match_vocabulary()

@@ -336,7 +336,7 @@ def test_long_lines_are_read_in_windows_up_to_n_ctx(extract):
     ("flags", "message"),
     [
         (["--max_seq_length=41"], r"--max_seq_length=41.*only n_ctx=40"),
-        (["--model_type=bert"], r"--model_type=bert.*that of gpt"),
+        (["--model_type=bert"], r"--model_type=bert.*gpt_config.json is that of gpt"),
         (["--optimizer=sgd"], r"optimizer"),
         (["--nodo_lower_case"], r"--do_lower_case=False.*lower-cased text"),
     ],
