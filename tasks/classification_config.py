@@ -1,15 +1,13 @@
 """What a classifier is: its labels, its metrics, the form of its inputs."""
 
 import dataclasses
-import json
+from typing import ClassVar
 
-import tensorflow as tf
-
-from checkpoints import files
+from tasks.task_config import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassificationConfig:
+class ClassificationConfig(TaskConfig):
     """What a trained classifier must remember to be used again.
 
     Attributes:
@@ -24,6 +22,9 @@ class ClassificationConfig:
       text_pair: whether the inputs are pairs of texts.
       symmetric: whether the order of a pair's texts means nothing.
     """
+
+    script: ClassVar[str] = "run_classifier.py"
+    optional_keys: ClassVar[frozenset[str]] = frozenset({"text_pair", "symmetric"})
 
     task_name: str
     output_kind: str
@@ -40,28 +41,3 @@ class ClassificationConfig:
         """Width of the output layer; a choice has one score an ending."""
         single = self.output_kind in ("regression", "multiple_choice")
         return 1 if single else len(self.labels)
-
-    def to_json_string(self) -> str:
-        """Returns the fields as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json_file(cls, path: str) -> "ClassificationConfig":
-        """Reads what `to_json_string` wrote.
-
-        Raises:
-          ValueError: the file is missing or no JSON object, or keys are missing or
-            unknown.
-        """
-        if not tf.io.gfile.exists(path):
-            raise ValueError(
-                f"{path} does not exist; it is written by run_classifier.py --do_train"
-            )
-        values = files.read_json(path)
-        fields = dataclasses.fields(cls)
-        required = {f.name for f in fields if f.default is dataclasses.MISSING}
-        wrong = (required - values.keys()) | (values.keys() - {f.name for f in fields})
-        if wrong:
-            raise ValueError(f"{path}: keys {sorted(wrong)} are missing or unknown")
-        lists = {key: tuple(values[key]) for key in ("labels", "metrics")}
-        return cls(**(values | lists))

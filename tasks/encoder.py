@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -12,6 +12,7 @@ from data_pipeline import batching
 from optimization import OptimizerConfig, ParameterGroup
 from tasks.system import System
 from tasks.task import Batch, Task
+from tasks.task_config import TaskConfig
 
 TASK_FILE = google_bert.TASK
 
@@ -37,14 +38,16 @@ class EncoderTask(Task):
     """A task over rows of text, with a pre-trained encoder under its head.
 
     Attributes:
-      config: what task.json keeps; has max_seq_length and to_json_string().
+      config: what task.json keeps; has max_seq_length.
       system: the encoder's.
       head: kind of head; see System.heads.
     """
 
     head: ClassVar[str]
 
-    def __init__(self, config: Any, system: System, *, static_shapes: bool = False):
+    def __init__(
+        self, config: TaskConfig, system: System, *, static_shapes: bool = False
+    ):
         """Chooses lengths.
 
         Args:

@@ -1,26 +1,26 @@
 """Answers as spans of a context: SQuAD 1.1, SQuAD 2.0, CMRC 2018."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from checkpoints import files
 from data_pipeline import squad_answers, squad_features
 from data_pipeline.squad import LANGUAGES, SquadExample
 from metrics import squad as squad_metrics
 from tasks.encoder import EncoderTask
 from tasks.system import SPAN, System
 from tasks.task import Batch, Records
+from tasks.task_config import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class SpanConfig:
+class SpanConfig(TaskConfig):
     """What a trained model must remember to be used again; run_squad.py's flags.
 
     Attributes:
@@ -40,6 +40,8 @@ class SpanConfig:
     Raises:
       ValueError: an impossible value; names the flag.
     """
+
+    script: ClassVar[str] = "run_squad.py"
 
     max_seq_length: int = 384
     doc_stride: int = 128
@@ -75,26 +77,6 @@ class SpanConfig:
         for name in ("n_best_size", "max_answer_length", "null_score_diff_threshold"):
             del values[name]
         return values
-
-    def to_json_string(self) -> str:
-        """Returns the fields as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_json_file(cls, path: str) -> "SpanConfig":
-        """Reads what `to_json_string` wrote.
-
-        Raises:
-          ValueError: keys are missing or unknown: it is another task's.
-        """
-        values = files.read_json(path)
-        wanted = {field.name for field in dataclasses.fields(cls)}
-        if values.keys() != wanted or values["task_name"] != cls.task_name:
-            raise ValueError(
-                f"{path} is not of a model that run_squad.py trained: keys "
-                f"{sorted(values)}, wanted {sorted(wanted)}"
-            )
-        return cls(**values)
 
 
 class SpanTask(EncoderTask):

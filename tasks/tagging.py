@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -12,16 +12,16 @@ import tensorflow as tf
 from absl import logging
 
 import metrics
-from checkpoints import files
 from data_pipeline import conll, tfrecord
 from data_pipeline.conll import TaggedText
 from tasks.encoder import EncoderTask
 from tasks.system import TAGGER, System
 from tasks.task import Batch, Records
+from tasks.task_config import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class TaggingConfig:
+class TaggingConfig(TaskConfig):
     """What a trained tagger must remember to be used again; run_tagger.py's flags.
 
     Attributes:
@@ -34,6 +34,8 @@ class TaggingConfig:
       task_name: tells this file from another task's.
     """
 
+    script: ClassVar[str] = "run_tagger.py"
+
     labels: tuple[str, ...]
     tag_scheme: str
     output_scheme: str
@@ -41,26 +43,6 @@ class TaggingConfig:
     max_seq_length: int
     do_lower_case: bool | None
     task_name: str = "tagging"
-
-    def to_json_string(self) -> str:
-        """Returns the fields as a JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json_file(cls, path: str) -> "TaggingConfig":
-        """Reads what `to_json_string` wrote.
-
-        Raises:
-          ValueError: keys are missing or unknown: it is another task's.
-        """
-        values = files.read_json(path)
-        wanted = {field.name for field in dataclasses.fields(cls)}
-        if values.keys() != wanted or values["task_name"] != cls.task_name:
-            raise ValueError(
-                f"{path} is not of a model that run_tagger.py trained: keys "
-                f"{sorted(values)}, wanted {sorted(wanted)}"
-            )
-        return cls(**(values | {"labels": tuple(values["labels"])}))
 
 
 class TaggingTask(EncoderTask):

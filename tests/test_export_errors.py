@@ -40,12 +40,12 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not JSON"), ("[]", "got a JSON list"), ("{}", "keys .*'labels'.* missing")],
+    [("{", "not JSON"), ("[]", "got a JSON list"), ("{}", "missing keys .*'labels'")],
 )
 def test_a_broken_task_file_is_named(tmp_path, text, message):
     path = tmp_path / "task.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=f"{path}: {message}"):
+    with pytest.raises(ValueError, match=f"{path}.* {message}"):
         ClassificationConfig.from_json_file(str(path))
 
 
