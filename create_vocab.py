@@ -22,7 +22,8 @@ from absl import app, flags, logging
 
 import tokenization_bpe
 import vocabulary
-from data_pipeline import bpe_learner, corpus, tfrecord, wordpiece_learner
+from atomic_files import atomic_path
+from data_pipeline import bpe_learner, corpus, wordpiece_learner
 
 FLAGS = flags.FLAGS
 _OUTPUT_FILES = {
@@ -77,7 +78,7 @@ def main(_):
     learnt, texts, note = learn(words, output)
     with contextlib.ExitStack() as stack:  # all files or none
         for path, text in texts.items():
-            aside = stack.enter_context(tfrecord.atomic_path(path))
+            aside = stack.enter_context(atomic_path(path))
             with tf.io.gfile.GFile(aside, "w") as file:
                 file.write(text)
     print(f"words = {sum(words.values())}")

@@ -22,7 +22,8 @@ from absl import logging
 import checkpoints
 import modeling
 import tokenization
-from checkpoints import files, tensorflow_files
+from atomic_files import atomic_path
+from checkpoints import tensorflow_files
 from data_pipeline.squad_graph import SquadGraph
 from modeling import ElmoConfig
 from tasks.classification import ClassificationTask
@@ -354,10 +355,5 @@ def _new_folder(path: str) -> Iterator[str]:
         raise ValueError(
             f"--export_dir={path} is not empty; wanted a new or empty folder"
         )
-    temporary = files.aside(path)
-    try:
+    with atomic_path(path) as temporary:
         yield temporary
-        tf.io.gfile.rename(temporary, path, overwrite=True)  # an empty folder only
-    finally:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.rmtree(temporary)

@@ -12,7 +12,8 @@ from absl import app, flags
 
 import common_flags
 import modeling
-from data_pipeline import sentences, tfrecord
+from atomic_files import atomic_path
+from data_pipeline import sentences
 from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
 from training.generation import GenerationConfig, Generator
 
@@ -119,7 +120,7 @@ def main(_) -> None:
             print(_before(prompt) + text, flush=True)
         return
     with (
-        tfrecord.atomic_path(FLAGS.output_file) as path,
+        atomic_path(FLAGS.output_file) as path,
         tf.io.gfile.GFile(path, "w") as file,
     ):
         for prompt, text in zip(prompts, texts, strict=True):

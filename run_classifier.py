@@ -8,7 +8,8 @@ import numpy as np
 from absl import app, flags, logging
 
 import common_flags
-from data_pipeline import custom, glue, multiple_choice, tfrecord
+from atomic_files import atomic_path
+from data_pipeline import custom, glue, multiple_choice
 from data_pipeline.examples import DataProcessor
 from tasks.classification import ClassificationTask
 from tasks.classification_config import ClassificationConfig
@@ -197,7 +198,7 @@ def write_test_results(
     folder: str, name: str, predictions: Mapping[str, np.ndarray]
 ) -> None:
     """Writes the probabilities of each example, tab-separated, as the parent does."""
-    with tfrecord.atomic_path(
+    with atomic_path(
         os.path.join(folder, file_name("test_results", name, "tsv"))
     ) as path:
         np.savetxt(path, predictions["probabilities"], fmt="%.9g", delimiter="\t")

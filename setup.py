@@ -14,6 +14,7 @@ setuptools.setup(
         "tokenization_bpe",
         "tokenization_english",
         "vocabulary",
+        "atomic_files",
         "optimization",
         "schedules",
         "export",

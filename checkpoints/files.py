@@ -6,22 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from atomic_files import atomic_path
 from checkpoints.mapping import CheckpointError
 
 TASK = "task.json"  # in a training folder: names its labels, among others
 TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCAB = "vocab.txt"
-_ASIDE = ".writing-"
-
-
-def aside(path: str) -> str:
-    """Returns the name under which this process writes what is to become `path`."""
-    return f"{path}{_ASIDE}{os.getpid()}"
-
-
-def is_aside(path: str) -> bool:
-    """Tells whether `path` is an unfinished file of this or a killed process."""
-    return _ASIDE in os.path.basename(path)
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -61,15 +51,14 @@ def write_json(path: str, value: dict[str, Any]) -> None:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Writes `data`; `path` never holds a part of it."""
-    with tf.io.gfile.GFile(aside(path), "wb") as writer:
+    with atomic_path(path) as aside, tf.io.gfile.GFile(aside, "wb") as writer:
         writer.write(data)
-    tf.io.gfile.rename(aside(path), path, overwrite=True)
 
 
 def copy(source: str, path: str) -> None:
     """Copies a file; `path` never holds a part of it."""
-    tf.io.gfile.copy(source, aside(path), overwrite=True)
-    tf.io.gfile.rename(aside(path), path, overwrite=True)
+    with atomic_path(path) as aside:
+        tf.io.gfile.copy(source, aside, overwrite=True)
 
 
 def write_tokenizer(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from atomic_files import atomic_path, is_aside
 from checkpoints import files
 from checkpoints.mapping import Checkpoint, CheckpointError, find_reason
 
@@ -60,7 +61,7 @@ def find_prefix(folder: str) -> str | None:
             )
         return prefix
     paths = tf.io.gfile.glob(os.path.join(_escape(folder), "*.index"))
-    prefixes = sorted(p[: -len(".index")] for p in paths if not files.is_aside(p))
+    prefixes = sorted(p[: -len(".index")] for p in paths if not is_aside(p))
     if len(prefixes) > 1:
         raise CheckpointError(
             f"{folder}: several checkpoints and no `checkpoint` state file; name one: "
@@ -130,20 +131,16 @@ def _read(
 def save(prefix: str, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes a name-based checkpoint, loadable by TensorFlow 1.15's Saver.
 
-    The files are written aside; the index, without which nothing is found, comes last.
-
     Args:
       prefix: where to; an older checkpoint of that prefix is replaced.
       tensors: name -> array of any dtype; at least one.
     """
-    tf.io.gfile.makedirs(os.path.dirname(prefix) or ".")
-    temporary = files.aside(prefix)
     names = sorted(tensors)
-    tf.raw_ops.SaveV2(
-        prefix=temporary,
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(tensors[name]) for name in names],
-    )
-    for suffix in (".data-00000-of-00001", ".index"):
-        tf.io.gfile.rename(temporary + suffix, prefix + suffix, overwrite=True)
+    # In this order: without the index nothing is found.
+    with atomic_path(prefix, (".data-00000-of-00001", ".index")) as aside:
+        tf.raw_ops.SaveV2(
+            prefix=aside,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[tf.constant(tensors[name]) for name in names],
+        )

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline import text_files, tfrecord
+from atomic_files import atomic_path
+from data_pipeline import text_files
 
 SCHEMES = ("IOB1", "BIO", "IOBES")
 FORMATS = ("conll", "tsv")
@@ -77,7 +78,7 @@ class TaggedText:
         for index, tag in zip(self.word_lines.tolist(), predicted, strict=True):
             lines[index] = f"{lines[index]} {tag}"
         with (
-            tfrecord.atomic_path(path) as temporary,
+            atomic_path(path) as temporary,
             tf.io.gfile.GFile(temporary, "w") as file,
         ):
             file.write("\n".join(lines) + "\n")

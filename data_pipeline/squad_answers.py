@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline import tfrecord
+from atomic_files import atomic_path
 from data_pipeline.squad import SquadExample
 from data_pipeline.squad_features import SquadFeatures
 from data_pipeline.squad_pieces import SquadTokenizer
@@ -254,7 +254,7 @@ def write_answers(folder: str, answers: Answers) -> None:
         contents[NULL_ODDS] = answers.null_odds
     for name, content in contents.items():
         with (
-            tfrecord.atomic_path(os.path.join(folder, name)) as path,
+            atomic_path(os.path.join(folder, name)) as path,
             tf.io.gfile.GFile(path, "w") as file,
         ):
             file.write(json.dumps(content, indent=4) + "\n")

@@ -113,10 +113,10 @@ def write_shards(
     """
     import tensorflow as tf
 
-    from data_pipeline import tfrecord
+    from atomic_files import atomic_path
 
     with contextlib.ExitStack() as stack:
-        paths = [stack.enter_context(tfrecord.atomic_path(p)) for p in output_files]
+        paths = [stack.enter_context(atomic_path(p)) for p in output_files]
         with contextlib.ExitStack() as opened:
             writers = [opened.enter_context(tf.io.TFRecordWriter(p)) for p in paths]
             for records, counts in made:

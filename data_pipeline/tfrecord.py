@@ -1,15 +1,14 @@
 """TFRecord files: written whole or not at all, and cached by what shaped them."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import struct
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
+
+from atomic_files import atomic_path
 
 # Part of every cache's key: raise it when the meaning of cached records changes.
 FORMAT_VERSION = 1
@@ -30,24 +29,6 @@ class CachedRecords:
     path: str
     num_records: int
     info: Mapping[str, object]
-
-
-@contextlib.contextmanager
-def atomic_path(path: str) -> Iterator[str]:
-    """Yields a temporary name beside `path`; renames it to `path` on success.
-
-    A reader never sees half a file, and two processes that write the same file at
-    once each leave a whole one. On an error the temporary file is removed and what
-    `path` held before stays.
-    """
-    tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        yield temporary
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    finally:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.remove(temporary)
 
 
 def write(path: str, records: Iterable[bytes]) -> int:

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.tfrecord import atomic_path, write
+from atomic_files import atomic_path
+from data_pipeline.tfrecord import write
 
 _ENDINGS = {
     ".npy": "npy",

@@ -13,6 +13,7 @@ RANKS = (
         "tokenization_bpe",
         "tokenization_english",
         "vocabulary",
+        "atomic_files",
         "optimization",
         "schedules",
         "metrics",
