@@ -96,10 +96,24 @@ def check_trained(trained: ClassificationConfig | None, **found) -> None:
     """Refuses data that are not of the kind that the model was trained on."""
     for name, value in found.items():
         if trained and getattr(trained, name) != value:
+            path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
             raise ValueError(
-                f"--task_name={FLAGS.task_name} has {name} {value!r}, but the model "
-                f"was trained for {getattr(trained, name)!r}"
+                f"--task_name={FLAGS.task_name} has {name} {value!r}, but the model in "
+                f"{os.path.dirname(path)} was trained for {getattr(trained, name)!r}: "
+                f"its task is {trained.task_name}"
             )
+
+
+def check_task(trained: ClassificationConfig | None, processor: DataProcessor) -> None:
+    """Refuses a task of another kind than the one the model was trained on.
+
+    Another task of the same kind may be asked for on purpose: how good is a model of
+    MNLI on XNLI? One's own files are of no task that is known, and have its metrics.
+    """
+    check_trained(trained, output_kind=processor.output_kind)
+    if trained and CUSTOM not in (trained.task_name, FLAGS.task_name.lower()):
+        metrics = tuple(processor.metrics)
+        check_trained(trained, metrics=metrics, symmetric=processor.symmetric)
 
 
 def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
@@ -131,10 +145,16 @@ def main(_):
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     trained = find_trained()
     processor = make_processor(trained)
-    check_trained(trained, output_kind=processor.output_kind)
+    check_task(trained, processor)
     examples = read_examples(processor)
     labels = tuple(processor.get_labels())
-    check_trained(trained, labels=labels)
+    text_pair = any(
+        example.text_b is not None
+        for sets in examples.values()
+        for found in sets.values()
+        for example in found
+    )
+    check_trained(trained, labels=labels, text_pair=text_pair)
     config = ClassificationConfig(
         task_name=FLAGS.task_name.lower(),
         output_kind=processor.output_kind,
@@ -147,7 +167,7 @@ def main(_):
             else FLAGS.max_seq_length
         ),
         do_lower_case=system.do_lower_case,
-        text_pair=any(e.text_b is not None for e in examples["train"].get("", ())),
+        text_pair=text_pair,
         symmetric=trained.symmetric if trained else processor.symmetric,
     )
     task = ClassificationTask(

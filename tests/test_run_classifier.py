@@ -19,6 +19,8 @@ from test_training import assert_close, assert_equal, tensors
 
 import modeling
 from checkpoints import google_bert
+from data_pipeline import glue
+from tasks.classification_config import ClassificationConfig
 
 LONG = ("--do_train", "--num_train_epochs=20", "--save_checkpoints_steps=3")
 
@@ -227,6 +229,52 @@ def test_a_trained_model_is_not_scored_on_other_labels(tmp_path):
     message = r"labels \('good', 'bad'\), but .* trained for \('bad', 'good'\)"
     with pytest.raises(ValueError, match=message):
         run_here(command)
+
+
+def evaluate_as(tmp_path, task, trained, text_columns, label):
+    """Asks for a task on two examples, of a folder that was trained on another."""
+    command = tiny.classifier_command(tmp_path, tmp_path / "out", "--do_eval")
+    header = [*text_columns, "label"]
+    rows = [["good"] * len(text_columns) + [label]] * 2
+    lines = ["\t".join(cells) for cells in (header, *rows)]
+    (tmp_path / "data" / "dev.tsv").write_text("\n".join(lines) + "\n")
+    processor = glue.PROCESSORS[trained]()
+    config = ClassificationConfig(
+        task_name=trained,
+        output_kind=processor.output_kind,
+        labels=tuple(processor.get_labels()),
+        metrics=processor.metrics,
+        main_metric=processor.main_metric,
+        max_seq_length=24,
+        do_lower_case=True,
+        text_pair=len(processor.text_columns) == 2,
+        symmetric=processor.symmetric,
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "task.json").write_text(config.to_json_string())
+    run_here([*command, f"--task_name={task}"])
+
+
+@pytest.mark.parametrize(
+    ("trained", "task", "text_columns", "label", "message"),
+    [
+        ("mrpc", "sst-2", ["sentence"], "1", r"metrics \('accuracy',\)"),
+        ("sst-2", "wnli", ["sentence1", "sentence2"], "1", "text_pair True"),
+        ("wnli", "rte", ["sentence1", "sentence2"], "entailment", "labels"),
+    ],
+)
+def test_a_trained_model_is_not_scored_on_another_kind_of_task(
+    tmp_path, trained, task, text_columns, label, message
+):
+    message = f"--task_name={task} has {message}.* in {tmp_path}/out .*is {trained}$"
+    with pytest.raises(ValueError, match=message):
+        evaluate_as(tmp_path, task, trained, text_columns, label)
+
+
+def test_a_trained_model_may_be_scored_on_another_task_of_its_kind(tmp_path):
+    with pytest.raises(ValueError, match="holds no trained checkpoint"):
+        evaluate_as(tmp_path, "rte", "qnli", ["sentence1", "sentence2"], "entailment")
+    assert list((tmp_path / "out").glob("eval-*.tfrecord"))  # the data were taken
 
 
 def test_progress_bar_is_shown_on_a_terminal_only(tmp_path):
