@@ -7,13 +7,14 @@ fault is named by file and line.
 import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 import tokenization
-from data_pipeline import parallel, segmentation, token_store
+from data_pipeline import parallel, progress_log, segmentation, token_store
 from data_pipeline.instances import InstanceConfig
 from data_pipeline.pretraining_report import PairReport
 from data_pipeline.segmentation import Part
@@ -21,6 +22,7 @@ from data_pipeline.token_store import TokenStoreWriter
 from tokenization_tf import FastTokenizer
 
 _CHUNK_BYTES = 1 << 19
+Portion = TypeVar("Portion")
 _SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -64,6 +66,22 @@ def chunks(path: str) -> Iterator[tuple[int, list[str]]]:
             rest = tail
             if not data:
                 return
+
+
+def watched(
+    files: Sequence[str], read: Callable[[str], Iterable[Portion]]
+) -> Iterator[Portion]:
+    """Passes on what `read`, chunks or portions, makes of files; logs how far it is."""
+    sizes = [tf.io.gfile.stat(path).length for path in files]
+    log = progress_log.ProgressLog(f"reading {len(files)} files")
+    total, before = max(1, sum(sizes)), 0
+    for path, size in zip(files, sizes, strict=True):
+        for number, portion in enumerate(read(path), 1):
+            yield portion
+            # As good as exact: only a line that is longer than a chunk is told late.
+            done = before + min(number * _CHUNK_BYTES, size)
+            log.at(done / total)
+        before += size
 
 
 def _decoded(path: str, first_line: int, data: bytes) -> str:
@@ -245,7 +263,7 @@ def tokenize(
             parts = processes.submit(segmentation.parts, lines).result()
             return tokenizer(lines, parts)
 
-        lines = (lines for path in files for lines in portions(path))
+        lines = watched(files, portions)
         for tokenized in parallel.in_order(threads, work, lines, num_workers):
             store.add(tokenized.packed, tokenized.lengths)
             unknown += tokenized.unknown

@@ -89,7 +89,7 @@ def create(
     report = SentenceReport()
     start = (vocab_file, max_seq_length)
     with parallel.worker_processes(num_workers, _start, start) as pool:
-        portions = (lines for path in files for _, lines in corpus.chunks(path))
+        portions = (lines for _, lines in corpus.watched(files, corpus.chunks))
         made = parallel.in_order(pool, _make_records, portions, num_workers)
         write_shards(output_files, _with_words(made, files), report)
     return report

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from data_pipeline import parallel, pretraining_records, token_store
+from data_pipeline import parallel, pretraining_records, progress_log, token_store
 from data_pipeline.blocks import Blocks
 from data_pipeline.instances import InstanceConfig, block_instances
 from data_pipeline.pretraining_report import PairReport, Report
@@ -75,9 +75,8 @@ def create(
         with parallel.worker_processes(
             num_workers, _open_store, (folder, tokenizer.dtype, blocks, config)
         ) as pool:
-            made = parallel.in_order(
-                pool, _stored_block, range(blocks.num_blocks), num_workers
-            )
+            jobs = progress_log.watch(range(blocks.num_blocks), "making instances")
+            made = parallel.in_order(pool, _stored_block, jobs, num_workers)
             write_shards(output_files, made, report)
     return report
 

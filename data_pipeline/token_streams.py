@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 import tokenization_bpe
-from data_pipeline import parallel, pretraining_records, token_store
+from data_pipeline import parallel, pretraining_records, progress_log, token_store
 from data_pipeline.blocks import Permutation
 from data_pipeline.pretraining_report import Report
 from data_pipeline.streaming import write_shards
@@ -160,7 +160,7 @@ def _tokenize(
 
     report = Report()
     with parallel.worker_processes(num_workers, _start, (vocab_file,)) as pool:
-        portions = (lines for path in files for lines in corpus.portions(path))
+        portions = corpus.watched(files, corpus.portions)
         made = parallel.in_order(pool, _tokenize_lines, portions, num_workers)
         for ids, lengths in made:
             stream.add(ids, lengths)
@@ -179,7 +179,8 @@ def _blocks(
     number = -(-num_tokens // length)
     order = Permutation(number, config.random_seed)
     with open(path, "rb") as file:
-        for first in range(0, number, _BLOCK_RECORDS):
+        starts = range(0, number, _BLOCK_RECORDS)
+        for first in progress_log.watch(starts, "writing records"):
             block = order(np.arange(first, min(first + _BLOCK_RECORDS, number)))
             rows = [
                 token_store.pread(
