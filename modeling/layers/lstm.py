@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from modeling.layers import base, fused
+from modeling.layers import fused, steps
 
 FORGET_BIAS = 1.0
 
@@ -71,40 +71,6 @@ _fused_cell = fused.cluster(_cell)
 _fused_cell_grad = fused.cluster(_cell_grad)
 
 
-def _matmul(x, weight):
-    """Returns x W in the dtype of `weight`, as float32."""
-    return tf.cast(tf.matmul(tf.cast(x, weight.dtype), weight), tf.float32)
-
-
-def _outer(x, y, dtype):
-    """Sums x_t^T y_t over steps and rows: [T, B, a], [T, B, b] -> `dtype` [a, b]."""
-    x, y = (tf.cast(tf.reshape(v, [-1, v.shape[-1]]), dtype) for v in (x, y))
-    return tf.matmul(x, y, transpose_a=True)
-
-
-def _flat_matmul(x, weight, transpose_b=False):
-    """As `_matmul`, for all steps at once: [T, B, a] -> float32 [T, B, b]."""
-    steps, rows, width = base.shape_list(x)
-    flat = tf.cast(tf.reshape(x, [-1, width]), weight.dtype)
-    y = tf.cast(tf.matmul(flat, weight, transpose_b=transpose_b), tf.float32)
-    return tf.reshape(y, [steps, rows, y.shape[-1]])
-
-
-def _shift(first, x):
-    """Moves the steps of [T, B, a] by one: what each step finds, instead of leaves."""
-    return tf.concat([first[None], x[:-1]], 0)
-
-
-def _arrays(x, widths):
-    """Makes a TensorArray of float32 [B, width] a step of `x` for each width."""
-    steps, rows = base.shape_list(x)[:2]
-    rows = rows if isinstance(rows, int) else None
-    return [
-        tf.TensorArray(tf.float32, steps, element_shape=[rows, width])
-        for width in widths
-    ]
-
-
 def _run(z_x, w_h, bias, w_p, state, clips, step):
     """Runs the recurrence over projected inputs [T, B, 4D].
 
@@ -116,21 +82,13 @@ def _run(z_x, w_h, bias, w_p, state, clips, step):
     units = bias.shape[0] // 4
     widths = [4 * units, units, units, *([] if w_p is None else [w_p.shape[1]])]
 
-    def body(t, c, h, arrays):
-        found = list(step(z_x[t], _matmul(h, w_h), bias, c, clip=cell_clip))
+    def one(t, c, h):
+        found = list(step(z_x[t], steps.matmul(h, w_h), bias, c, clip=cell_clip))
         if w_p is not None:
-            found.append(_matmul(found[-1], w_p))
-        arrays = [a.write(t, x) for a, x in zip(arrays, found, strict=True)]
-        return t + 1, _clip(found[1], cell_clip), _clip(found[-1], proj_clip), arrays
+            found.append(steps.matmul(found[-1], w_p))
+        return (_clip(found[1], cell_clip), _clip(found[-1], proj_clip)), found
 
-    steps = base.shape_list(z_x)[0]
-    *_, arrays = tf.while_loop(
-        lambda t, *_: t < steps,
-        body,
-        (0, *state, _arrays(z_x, widths)),
-        maximum_iterations=steps,
-    )
-    return [a.stack() for a in arrays]
+    return steps.scan(one, z_x, tuple(state), widths)[1]
 
 
 def _run_back(dy, found, state, w_h, w_p, clips, step):
@@ -142,27 +100,21 @@ def _run_back(dy, found, state, w_h, w_p, clips, step):
     """
     cell_clip, proj_clip = clips
     gates, raw, projected = found[0], found[1], found[-1]
-    before = _shift(state.c, raw)
+    before = steps.shift(state.c, raw)
     # Once for all steps: a product with a transposed weight takes four times as long.
     w_h = tf.transpose(w_h)
     w_p = None if w_p is None else tf.transpose(w_p)
 
-    def body(t, dc, dh, arrays):
+    def one(t, dc, dh):
         dp = _clip_grad(dy[t] + dh, projected[t], proj_clip)
-        dm = dp if w_p is None else _matmul(dp, w_p)
+        dm = dp if w_p is None else steps.matmul(dp, w_p)
         dz, dc = step(gates[t], raw[t], before[t], dm, dc, clip=cell_clip)
-        arrays = [a.write(t, x) for a, x in zip(arrays, (dz, dp), strict=True)]
-        return t - 1, dc, _matmul(dz, w_h), arrays
+        return (dc, steps.matmul(dz, w_h)), (dz, dp)
 
-    steps = base.shape_list(dy)[0]
-    zeros = [tf.zeros_like(x) for x in state]
-    _, dc, dh, arrays = tf.while_loop(
-        lambda t, *_: t >= 0,
-        body,
-        (steps - 1, *zeros, _arrays(dy, [gates.shape[-1], projected.shape[-1]])),
-        maximum_iterations=steps,
-    )
-    return *(a.stack() for a in arrays), dc, dh
+    zeros = tuple(tf.zeros_like(x) for x in state)
+    widths = [gates.shape[-1], projected.shape[-1]]
+    (dc, dh), (dz, dp) = steps.scan(one, dy, zeros, widths, backwards=True)
+    return dz, dp, dc, dh
 
 
 def lstm(
@@ -203,15 +155,17 @@ def lstm(
         w_x, w_h = kernel[:width], kernel[width:]
         w_p = projections[0] if projections else None
         start = State(c, h)
-        found = _run(_flat_matmul(x, w_x), w_h, bias, w_p, start, clips, forward)
+        found = _run(steps.flat_matmul(x, w_x), w_h, bias, w_p, start, clips, forward)
         outputs = _clip(found[-1], clips[1])
 
         def grad(dy, _):
             dz, dp, dc, dh = _run_back(dy, found, start, w_h, w_p, clips, backward)
-            inputs = tf.concat([x, _shift(h, outputs)], -1)
-            dx = _flat_matmul(dz, w_x, transpose_b=True)
-            d_kernel = _outer(inputs, dz, kernel.dtype)
-            d_projections = [_outer(found[2], dp, w_p.dtype)] if projections else []
+            inputs = tf.concat([x, steps.shift(h, outputs)], -1)
+            dx = steps.flat_matmul(dz, w_x, transpose_b=True)
+            d_kernel = steps.outer(inputs, dz, kernel.dtype)
+            d_projections = (
+                [steps.outer(found[2], dp, w_p.dtype)] if projections else []
+            )
             return dx, dc, dh, d_kernel, tf.reduce_sum(dz, [0, 1]), *d_projections
 
         return (outputs, _clip(found[1], clips[0])), grad
