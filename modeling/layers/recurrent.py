@@ -1,4 +1,4 @@
-"""Stacks of LSTM layers with named variables, dropout, skip connections and lengths."""
+"""Recurrent layers with named variables, dropout, skip connections and lengths."""
 
 # B batch, T steps, I input width, D cells, P width of the output.
 
@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from modeling.layers import base, dropout, initial
+from modeling.layers.gru import gru
 from modeling.layers.lstm import State, lstm
 
 
@@ -172,19 +173,68 @@ class LstmStack(base.Layer):
         return outputs, after
 
 
-class Bidirectional(base.Layer):
-    """One LSTM in each direction, side by side.
+class _OneLstm(LstmStack):
+    """A single layer without projection, and its outputs alone."""
+
+    def __init__(self, units: int, dropout_rate: float, **kwargs):
+        super().__init__(1, units, units, dropout_rate=dropout_rate, **kwargs)
+
+    def call(self, x, lengths, dropout_seed):
+        """As `Gru`."""
+        return super().call(x, lengths, dropout_seed=dropout_seed)[0][0]
+
+
+class Gru(base.Layer):
+    """One layer in one direction.
 
     Args:
+      units: int, D.
+      dropout_rate: float, on the input.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(self, units: int, dropout_rate: float, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dropout_rate = dropout_rate
+
+    def build(self, input_shape):
+        """Makes `kernel` [I + D, 3D] and `bias` [3D]."""
+        shape = [input_shape[-1] + self.units, 3 * self.units]
+        self.kernel = self.add_normal("kernel", shape, initial.glorot_uniform(*shape))
+        self.bias = self.add_constant("bias", shape[1:], 0.0)
+        self.site = dropout.site_id(self.kernel.path)
+
+    def call(
+        self, x: tf.Tensor, lengths: tf.Tensor, dropout_seed: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Maps float [B, T, I] to float32 [B, T, D], zero after a row's length."""
+        x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
+        y = gru(
+            tf.cast(tf.transpose(x, [1, 0, 2]), tf.float32),
+            tf.cast(self.kernel, self.compute_dtype),
+            tf.convert_to_tensor(self.bias),
+            compiled=self.fused,
+        )
+        mask = tf.sequence_mask(lengths, tf.shape(x)[1], tf.float32)
+        return tf.transpose(y, [1, 0, 2]) * mask[..., None]
+
+
+class Bidirectional(base.Layer):
+    """One layer in each direction, side by side.
+
+    Args:
+      cell: "lstm" or "gru".
       units: int, D, of each direction.
       dropout_rate: float, on what each direction reads.
       **kwargs: see `base.Layer`.
     """
 
-    def __init__(self, units: int, dropout_rate: float = 0.0, **kwargs):
+    def __init__(self, cell: str, units: int, dropout_rate: float, **kwargs):
         super().__init__(**kwargs)
+        layer = {"lstm": _OneLstm, "gru": Gru}[cell]
         self.forward, self.backward = (
-            LstmStack(1, units, units, dropout_rate=dropout_rate, **self.inherit(name))
+            layer(units, dropout_rate, **self.inherit(name))
             for name in ("forward", "backward")
         )
 
@@ -206,10 +256,49 @@ class Bidirectional(base.Layer):
         Returns:
           float32 [B, T, 2D], forward then backward, zero after a row's length.
         """
-        [ahead], _ = self.forward(x, lengths, dropout_seed=dropout_seed)
+        ahead = self.forward(x, lengths, dropout_seed)
         x = tf.reverse_sequence(x, lengths, seq_axis=1)
-        [back], _ = self.backward(x, lengths, dropout_seed=dropout_seed)
+        back = self.backward(x, lengths, dropout_seed)
         return tf.concat([ahead, tf.reverse_sequence(back, lengths, seq_axis=1)], -1)
+
+
+class FinalStates(base.Layer):
+    """A row as the last of some bidirectional layers leaves it (Ling et al. 2015).
+
+    Args:
+      cell: see `Bidirectional`.
+      num_layers: int.
+      units: int, D, of each direction.
+      dropout_rate: float, on the input of every layer.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self, cell: str, num_layers: int, units: int, dropout_rate: float, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.units = units
+        self.layers = [
+            Bidirectional(cell, units, dropout_rate, **self.inherit(f"rnn_{i + 1}"))
+            for i in range(num_layers)
+        ]
+
+    def build(self, input_shape):
+        """Makes the layers' variables."""
+        width = input_shape[-1]
+        for layer in self.layers:
+            layer.build([None, None, width])
+            width = 2 * self.units
+
+    def call(
+        self, x: tf.Tensor, lengths: tf.Tensor, dropout_seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Maps float [B, T, I] to float32 [B, 2D], zero for a row of length 0."""
+        for layer in self.layers:
+            x = layer(x, lengths, dropout_seed)
+        ahead, back = tf.split(x, 2, axis=-1)
+        last = tf.maximum(lengths - 1, 0)
+        return tf.concat([tf.gather(ahead, last, batch_dims=1), back[:, 0]], -1)
 
 
 def _last(steps: State, before: State, lengths: tf.Tensor | None) -> State:
