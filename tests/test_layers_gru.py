@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from modeling.layers import dropout, gru, recurrent
 
-T, B, X, D = 5, 3, 4, 7  # steps, rows, input width, units
+T, B, X, D = 6, 3, 4, 7  # steps, rows, input width, units
 LENGTHS = tf.constant([5, 2, 0])
 
 
@@ -62,6 +62,13 @@ def test_outputs_and_gradients_are_keras_own_whatever_the_lengths(fused):
     np.testing.assert_allclose(dkernel, dkernel_k, atol=1e-5)
     np.testing.assert_allclose(dbias, turn(dbias_k), atol=1e-5)
     assert np.abs(dkernel).min(axis=1).min() > 0
+
+
+def test_no_step_is_run_after_the_longest_row():
+    x, kernel, bias = normal(T, B, X), normal(X + D, 3 * D), normal(3 * D)
+    found = gru.gru(x, kernel, bias, tf.constant(4))
+    np.testing.assert_array_equal(found[:4], gru.gru(x[:4], kernel, bias, 4))
+    assert not np.any(found[4:])
 
 
 def test_a_new_layer_starts_by_keeping_its_state():

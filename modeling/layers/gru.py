@@ -49,7 +49,7 @@ _PLAIN = (_reset, _update, _update_grad, _reset_grad)
 _FUSED = tuple(fused.cluster(function) for function in _PLAIN)
 
 
-def _run(z_x, w_h, w_c, reset, update):
+def _run(z_x, w_h, w_c, count, reset, update):
     """Runs the recurrence over projected inputs [T, B, 3D].
 
     Returns:
@@ -64,10 +64,11 @@ def _run(z_x, w_h, w_c, reset, update):
         return (h,), (gates, c, h)
 
     start = (tf.zeros([base.shape_list(z_x)[1], units]),)
-    return steps.scan(one, z_x, start, [2 * units, units, units])[1]
+    widths = [2 * units, units, units]
+    return steps.scan(one, z_x, start, widths, count=count)[1]
 
 
-def _run_back(dy, gates, c, before, w_h, w_c, update_grad, reset_grad):
+def _run_back(dy, gates, c, before, w_h, w_c, count, update_grad, reset_grad):
     """The recurrence's gradient, from the last step to the first.
 
     Returns:
@@ -82,24 +83,30 @@ def _run_back(dy, gates, c, before, w_h, w_c, update_grad, reset_grad):
         dz, dh = reset_grad(gates[t], before[t], dz_u, d_seen, dh)
         return (dh + steps.matmul(dz, w_h),), (dz, dz_c)
 
-    widths = [gates.shape[-1], c.shape[-1]]
-    return steps.scan(one, dy, (tf.zeros_like(dy[0]),), widths, backwards=True)[1]
+    start, widths = (tf.zeros_like(dy[0]),), [gates.shape[-1], c.shape[-1]]
+    return steps.scan(one, dy, start, widths, backwards=True, count=count)[1]
 
 
 def gru(
-    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *, compiled: bool = False
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    count: tf.Tensor,
+    *,
+    compiled: bool = False,
 ) -> tf.Tensor:
-    """Runs a GRU over all steps, from zeros, with a gradient written by hand.
+    """Runs a GRU from zeros, with a gradient written by hand.
 
     Args:
       x: float32 [T, B, I].
       kernel: [I + D, 3D], of the inputs above, of the past below; columns in the order
         r, u, c; its dtype is the products'.
       bias: float32 [3D].
+      count: int32, at least 1: the first steps, after which nothing is wanted.
       compiled: bool; True = the work between two products in compiled clusters.
 
     Returns:
-      The outputs of every step, float32 [T, B, D].
+      The outputs of every step, float32 [T, B, D]; zeros after `count` steps.
     """
     reset, update, update_grad, reset_grad = _FUSED if compiled else _PLAIN
     width, units = x.shape[-1], bias.shape[0] // 3
@@ -109,11 +116,13 @@ def gru(
         w_x, w_h = kernel[:width], kernel[width:, : 2 * units]
         w_c = kernel[width:, 2 * units :]
         z_x = steps.flat_matmul(x, w_x) + bias
-        gates, c, y = _run(z_x, w_h, w_c, reset, update)
+        gates, c, y = _run(z_x, w_h, w_c, count, reset, update)
 
         def grad(dy):
             before = steps.shift(tf.zeros_like(y[0]), y)
-            found = _run_back(dy, gates, c, before, w_h, w_c, update_grad, reset_grad)
+            found = _run_back(
+                dy, gates, c, before, w_h, w_c, count, update_grad, reset_grad
+            )
             seen = gates[:, :, :units] * before
             pasts = [
                 steps.outer(past, dz, kernel.dtype)

@@ -214,6 +214,7 @@ class Gru(base.Layer):
             tf.cast(tf.transpose(x, [1, 0, 2]), tf.float32),
             tf.cast(self.kernel, self.compute_dtype),
             tf.convert_to_tensor(self.bias),
+            tf.maximum(tf.reduce_max(lengths), 1),  # words are shorter than their room
             compiled=self.fused,
         )
         mask = tf.sequence_mask(lengths, tf.shape(x)[1], tf.float32)

@@ -43,6 +43,7 @@ def scan(
     state: Tensors,
     widths: Sequence[int],
     backwards: bool = False,
+    count: tf.Tensor | None = None,
 ) -> tuple[Tensors, list[tf.Tensor]]:
     """Runs a step after the other.
 
@@ -53,11 +54,14 @@ def scan(
       state: before the first step that is run.
       widths: of what a step finds.
       backwards: True = from the last step to the first.
+      count: int32, at least 1: only so many of the first steps are run; None = T.
 
     Returns:
-      The state after all steps, and what they found, float32 [T, B, width] each.
+      The state after the last step run, and what all found, float32 [T, B, width] each;
+      zeros where none was run.
     """
     steps, rows = base.shape_list(like)[:2]
+    count = steps if count is None else count
     shape = [rows if isinstance(rows, int) else None]
     arrays = [
         tf.TensorArray(tf.float32, steps, element_shape=[*shape, width])
@@ -65,12 +69,12 @@ def scan(
     ]
 
     def body(i, state, arrays):
-        t = steps - 1 - i if backwards else i
+        t = count - 1 - i if backwards else i
         state, found = step(t, *state)
         return i + 1, state, [a.write(t, x) for a, x in zip(arrays, found, strict=True)]
 
     _, state, arrays = tf.while_loop(
-        lambda i, *_: i < steps,
+        lambda i, *_: i < count,
         body,
         (0, state, arrays),
         maximum_iterations=steps,
