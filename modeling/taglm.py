@@ -1,14 +1,16 @@
 """TagLM (Peters et al. 2017): a sequence tagger that reads a language model's states.
 
-    a word        its characters, by a CNN, beside its vector          section 2.1
+    a word        its characters, by a CNN or RNN, beside its vector   section 2.1
     BiRNN-1       both directions, side by side
     + biLM        the top layers of a frozen language model of each direction, beside
                   what BiRNN-1 made of the word                        section 2.4
     BiRNN-2       both directions; then a score for each tag, and a CRF (`tagger`)
 
-Without a biLM it is the paper's baseline, after Ma and Hovy (2016). The paper has two
-sets of sizes, and the defaults are those for chunking, CNN and LSTMs; for CoNLL-2003 it
-used GRUs in both places, of 300 units.
+Without a biLM it is the paper's baseline, of which there are two (section 3): CNN and
+LSTMs after Ma and Hovy (2016) for chunking, the default; for CoNLL-2003 GRUs in both
+places after Yang et al. (2017), configs/models/taglm_conll2003.json. The paper does not
+say how the characters' last GRU becomes a vector; here it is the final state of each
+direction, as in Yang et al.'s model and in the authors' AllenNLP.
 """
 
 # B batch, T words, S = T + 2 with <S> and </S>, C characters, D units.
@@ -25,6 +27,12 @@ from modeling.elmo import ElmoModel
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 from modeling.layers import base, char_cnn, dropout, embeddings, initial, recurrent
 
+_CHOICES = {"rnn_cell": ("lstm", "gru"), "char_encoder": ("cnn", "rnn")}
+# Files from before these keys are read, too.
+_OPTIONAL = {*_CHOICES, "char_rnn_layers", "char_rnn_units", "lm"}
+# What a word's characters are followed by, up to their number; moved up by one.
+_FILLING = NUM_CHARACTERS
+
 
 @dataclasses.dataclass(frozen=True)
 class TaglmConfig:
@@ -34,14 +42,18 @@ class TaglmConfig:
       vocab_size: int, words that have a vector, `<S>`, `</S>` and `<UNK>` among them.
       word_dim: int, width of a word's vector.
       char_dim: int, width of a character.
-      char_filters: int, convolutions over a word's characters.
+      char_filters: int, convolutions over a word's characters, with "cnn".
       char_filter_width: int, characters that one of them sees.
       max_characters_per_token: int, begin and end of the word included; with `lm`,
         its own.
       rnn_units: int, D, of each direction.
-      dropout: float in [0, 1), on characters, on the input of each LSTM and on the
-        last one's output.
+      dropout: float in [0, 1), on characters and on the input of each RNN; see
+        `output_dropout`.
       do_lower_case: bool, whether words are lower-cased to find their vectors.
+      rnn_cell: "lstm" or "gru", of all RNNs.
+      char_encoder: "cnn" or "rnn".
+      char_rnn_layers: int, over a word's characters, with "rnn".
+      char_rnn_units: int, of each direction.
       lm: the language model's options; None = without one.
 
     Raises:
@@ -57,12 +69,21 @@ class TaglmConfig:
     rnn_units: int = 200
     dropout: float = 0.5
     do_lower_case: bool = True
+    rnn_cell: str = "lstm"
+    char_encoder: str = "cnn"
+    char_rnn_layers: int = 2
+    char_rnn_units: int = 80
     lm: ElmoConfig | None = None
 
     def __post_init__(self):
         config_files.check_value("dropout", self.dropout, config_files.SHARE)
         if not isinstance(self.do_lower_case, bool):
             raise ValueError(f"do_lower_case is {self.do_lower_case!r}, wanted a bool")
+        for key, wanted in _CHOICES.items():
+            if getattr(self, key) not in wanted:
+                raise ValueError(
+                    f"{key} is {getattr(self, key)!r}, wanted {' or '.join(wanted)}"
+                )
         for field in dataclasses.fields(self):
             if field.type is int:
                 value = getattr(self, field.name)
@@ -83,6 +104,18 @@ class TaglmConfig:
                 f"{self.lm.char_cnn.max_characters_per_token}"
             )
 
+    @property
+    def char_units(self) -> int:
+        """The width of a word that its characters give."""
+        if self.char_encoder == "cnn":
+            return self.char_filters
+        return 2 * self.char_rnn_units
+
+    @property
+    def output_dropout(self) -> float:
+        """That of the last RNN's output, where the paper has none with GRUs."""
+        return self.dropout if self.rnn_cell == "lstm" else 0.0
+
     def with_lm(self, lm: ElmoConfig) -> "TaglmConfig":
         """Returns the same with a language model, which decides how words are spelled.
 
@@ -98,7 +131,7 @@ class TaglmConfig:
     def from_dict(
         cls, json_object: Mapping[str, Any], source: str = "TaglmConfig.from_dict"
     ) -> "TaglmConfig":
-        """Builds a config from all its keys; `lm` is left out, or ELMo's options.
+        """Builds a config from its keys; `lm` is left out, or ELMo's options.
 
         Args:
           json_object: the keys and `model_type`, which must be "taglm".
@@ -108,8 +141,8 @@ class TaglmConfig:
           ValueError: an unknown or missing key or an impossible value; the message
             names `source` and the key.
         """
-        names = {field.name for field in dataclasses.fields(cls)} - {"lm"}
-        config_files.check_keys(json_object, names | {"model_type"}, ["lm"], source)
+        names = {field.name for field in dataclasses.fields(cls)} - _OPTIONAL
+        config_files.check_keys(json_object, names | {"model_type"}, _OPTIONAL, source)
         values = dict(json_object)
         model_type = values.pop("model_type")
         if model_type != "taglm":
@@ -162,14 +195,24 @@ class TaglmModel(base.Layer):
     ):
         super().__init__(seed=seed, fused=fused, dtype=dtype, name=name)
         self.config = config
-        self.filters = char_cnn.Filters(
-            [(config.char_filter_width, config.char_filters)],
-            "tanh",
-            **self.inherit("CNN"),
-        )
+        self.cnn = self.char_rnn = None
+        if config.char_encoder == "cnn":
+            filters = [(config.char_filter_width, config.char_filters)]
+            self.cnn = char_cnn.Filters(filters, "tanh", **self.inherit("CNN"))
+        else:
+            self.char_rnn = recurrent.FinalStates(
+                config.rnn_cell,
+                config.char_rnn_layers,
+                config.char_rnn_units,
+                config.dropout,
+                **self.inherit("char_rnn"),
+            )
         self.rnn_1, self.rnn_2 = (
             recurrent.Bidirectional(
-                config.rnn_units, config.dropout, **self.inherit(f"rnn_{i}")
+                config.rnn_cell,
+                config.rnn_units,
+                config.dropout,
+                **self.inherit(f"rnn_{i}"),
             )
             for i in (1, 2)
         )
@@ -195,8 +238,8 @@ class TaglmModel(base.Layer):
             [config.vocab_size, config.word_dim],
             initial.uniform((3 / config.word_dim) ** 0.5),
         )
-        self.filters.build([None, None, config.char_dim])
-        self.rnn_1.build([None, None, config.char_filters + config.word_dim])
+        (self.cnn or self.char_rnn).build([None, None, config.char_dim])
+        self.rnn_1.build([None, None, config.char_units + config.word_dim])
         width = 2 * config.rnn_units
         if config.lm is not None:
             width += 2 * config.lm.lstm.projection_dim
@@ -235,10 +278,15 @@ class TaglmModel(base.Layer):
         return {"sequence_output": tf.pad(x, [[0, 0], [1, 1], [0, 0]])}
 
     def _spell(self, characters, dropout_seed):
-        """Reads words by their characters: int [B, T, C] -> float32 [B, T, filters]."""
+        """Reads words by their characters: int [B, T, C] -> float32 [B, T, .]."""
         rows, words, length = base.shape_list(characters)
-        x = embeddings.look_up(
-            self.char_embed, tf.reshape(characters, [rows * words, length])
-        )
-        x = dropout.dropout(x, self.config.dropout, dropout_seed, self.site)
-        return tf.reshape(self.filters(x), [rows, words, self.config.char_filters])
+        characters = tf.reshape(characters, [rows * words, length])
+        x = embeddings.look_up(self.char_embed, characters)
+        if self.cnn is not None:
+            x = dropout.dropout(x, self.config.dropout, dropout_seed, self.site)
+            x = self.cnn(x)
+        else:
+            real = (characters > 0) & (characters < _FILLING)
+            lengths = tf.reduce_sum(tf.cast(real, tf.int32), axis=1)
+            x = self.char_rnn(x, lengths, dropout_seed)
+        return tf.reshape(x, [rows, words, self.config.char_units])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -23,8 +24,13 @@ from tasks import taglm
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
 
+CONLL_2003 = pathlib.Path(__file__).parents[1] / "configs/models/taglm_conll2003.json"
 CONFIG = tiny_taglm.CONFIG
 WITH_LM = CONFIG.with_lm(tiny_elmo.CONFIG)
+WAYS = ("forward", "backward")
+GRUS = dataclasses.replace(
+    CONFIG, rnn_cell="gru", char_encoder="rnn", char_rnn_layers=2, char_rnn_units=4
+)
 SENTENCES = [["a", "good", "word26"], ["bad"], ["word1", "never-seen-and-long"]]
 
 
@@ -52,7 +58,7 @@ def output(model, data, **kwargs):
 
 
 def test_a_config_survives_its_file_and_refuses_what_cannot_be(tmp_path):
-    for config in (CONFIG, WITH_LM):
+    for config in (CONFIG, WITH_LM, GRUS):
         path = tmp_path / "taglm_config.json"
         path.write_text(config.to_json_string())
         assert TaglmConfig.from_json_file(str(path)) == config
@@ -63,6 +69,9 @@ def test_a_config_survives_its_file_and_refuses_what_cannot_be(tmp_path):
         ({"rnn_units": 0}, "here: rnn_units is 0, wanted a positive whole number"),
         ({"dropout": 1}, "here: dropout is 1"),
         ({"do_lower_case": 1}, "do_lower_case is 1, wanted a bool"),
+        ({"rnn_cell": "GRU"}, "here: rnn_cell is 'GRU', wanted lstm or gru"),
+        ({"char_encoder": None}, "here: char_encoder is None, wanted cnn or rnn"),
+        ({"char_rnn_layers": 0}, "here: char_rnn_layers is 0, wanted a positive"),
         ({"model_type": "elmo"}, "here: model_type is 'elmo', wanted 'taglm'"),
         ({"char_filter_width": 10}, "char_filter_width 10 .* max_characters_per"),
         ({"lm": tiny_elmo.OPTIONS}, "max_characters_per_token is 9, but lm's is 8"),
@@ -76,7 +85,55 @@ def test_a_config_survives_its_file_and_refuses_what_cannot_be(tmp_path):
         TaglmConfig.from_dict(known, "here")
 
 
-@pytest.mark.parametrize("config", [CONFIG, WITH_LM], ids=["plain", "lm"])
+def test_a_file_without_the_keys_of_grus_is_of_lstms_and_a_cnn():
+    values = CONFIG.to_dict()
+    for key in ("rnn_cell", "char_encoder", "char_rnn_layers", "char_rnn_units"):
+        del values[key]
+    found = TaglmConfig.from_dict(values)
+    assert found == CONFIG
+    assert (found.rnn_cell, found.char_encoder) == ("lstm", "cnn")
+    names = {n.split("/", 1)[1] for n in modeling.named_variables(TaglmModel(found))}
+    ways = [f"rnn_{i}/{way}/rnn/lstm_cell" for i in (1, 2) for way in WAYS]
+    assert names == {
+        *("char_embed", "word_embeddings", "CNN/W_cnn_0", "CNN/b_cnn_0"),
+        *(f"{way}/{name}" for way in ways for name in ("kernel", "bias")),
+    }
+
+
+def test_the_papers_sizes_for_conll_2003():
+    model = TaglmModel(TaglmConfig.from_json_file(str(CONLL_2003)))
+    shapes = {k: tuple(v.shape) for k, v in modeling.named_variables(model).items()}
+    word = 50 + 2 * 80
+    kernels = {"char_rnn/rnn_1": (25, 80), "char_rnn/rnn_2": (160, 80)}
+    kernels |= {"rnn_1": (word, 300), "rnn_2": (600, 300)}
+    expected = {"taglm/char_embed": (261, 25), "taglm/word_embeddings": (1, 50)}
+    for scope, (width, units) in kernels.items():
+        for way in WAYS:
+            name = f"taglm/{scope}/{way}"
+            expected[f"{name}/kernel"] = (width + units, 3 * units)
+            expected[f"{name}/bias"] = (3 * units,)
+    assert shapes == expected
+    # A quarter of the input of every GRU is dropped, and nothing else.
+    ways = [
+        getattr(layer, way)
+        for layer in (model.rnn_1, model.rnn_2, *model.char_rnn.layers)
+        for way in WAYS
+    ]
+    assert {way.dropout_rate for way in ways} == {0.25}
+    assert taglm.TaglmSystem(model.config, words=()).tagger_dropout == 0
+    assert taglm.TaglmSystem(CONFIG, words=()).tagger_dropout == CONFIG.dropout
+
+
+def test_a_gru_reads_a_word_to_its_end_and_not_its_filling():
+    found = output(TaglmModel(GRUS, seed=2), inputs(GRUS))
+    wider = dataclasses.replace(GRUS, max_characters_per_token=25)
+    cut = [[word[:7] for word in words] for words in SENTENCES]
+    data = inputs(wider, cut) | {"input_ids": inputs()["input_ids"]}
+    other = output(TaglmModel(wider, seed=2), data)
+    np.testing.assert_allclose(other, found, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [CONFIG, WITH_LM, GRUS], ids=["plain", "lm", "grus"])
 def test_padding_and_other_rows_change_nothing(config):
     model = TaglmModel(config, seed=2)
     found = output(model, inputs(config))
@@ -92,8 +149,9 @@ def test_padding_and_other_rows_change_nothing(config):
     np.testing.assert_allclose(alone[0], found[2, :4], atol=1e-6)
 
 
-def test_every_word_sees_both_sides_its_vector_and_its_letters():
-    model, data = TaglmModel(CONFIG, seed=2), inputs()
+@pytest.mark.parametrize("config", [CONFIG, GRUS], ids=["plain", "grus"])
+def test_every_word_sees_both_sides_its_vector_and_its_letters(config):
+    model, data = TaglmModel(config, seed=2), inputs()
     found = output(model, data)
     for name, place in (("input_ids", (0, 2)), ("characters", (0, 2, 1))):
         changed = data[name].numpy()
@@ -104,8 +162,9 @@ def test_every_word_sees_both_sides_its_vector_and_its_letters():
         assert not moved[1:].any()
 
 
-def test_dropout_is_for_training_and_by_its_seed():
-    model, data = TaglmModel(CONFIG, seed=2), inputs()
+@pytest.mark.parametrize("config", [CONFIG, GRUS], ids=["plain", "grus"])
+def test_dropout_is_for_training_and_by_its_seed(config):
+    model, data = TaglmModel(config, seed=2), inputs()
     one, again, other = (
         output(model, data, dropout_seed=tf.constant([step, 7])) for step in (1, 1, 2)
     )
@@ -236,6 +295,27 @@ def test_the_language_model_is_frozen_and_vectors_do_not_decay():
     vectors = {n for n in names if not groups[n].weight_decay} - frozen
     assert {"taglm/CNN/b_cnn_0", "tagger/emissions/output_bias"} < vectors
     assert not any("kernel" in name or "embed" in name for name in vectors)
+
+
+def test_grus_go_on_where_they_stopped_to_the_same_bytes(tmp_path):
+    out = tmp_path / "out"
+    flags = [*tiny_taglm.flags(tmp_path, out, train=24), "--do_train", "--do_eval"]
+    flags += ["--num_train_epochs=2", "--save_checkpoints_steps=2"]
+    (tmp_path / "taglm_config.json").write_text(GRUS.to_json_string())
+    run(*flags)
+    kept = TaglmConfig.from_json_file(str(out / "taglm_config.json"))
+    assert dataclasses.replace(kept, vocab_size=GRUS.vocab_size) == GRUS
+    loss = tiny.read_results(out / "eval_results.txt")["eval_loss"]
+    whole, before = tensors(out / "model.ckpt-6"), tensors(out / "model.ckpt-4")
+    kernel = "taglm/char_rnn/rnn_1/backward/kernel"
+    assert (before[kernel] != whole[kernel]).any(axis=0).all()
+    for file in out.glob("model.ckpt-6.*"):  # as if killed before the last step
+        file.unlink()
+    (out / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-4"\n')
+    run(*(flag for flag in flags if not flag.startswith("--config_file")))
+    for name, tensor in tensors(out / "model.ckpt-6").items():
+        np.testing.assert_array_equal(tensor, whole[name], name)
+    assert tiny.read_results(out / "eval_results.txt")["eval_loss"] == loss
 
 
 def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path):

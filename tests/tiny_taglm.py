@@ -38,11 +38,13 @@ def write_vectors(path, words, width=6):
     return vectors.astype(np.float32)
 
 
-def flags(folder, output):
+def flags(folder, output, **sizes):
     """Writes data and config; returns run_tagger.py's flags for them."""
     (folder / "taglm_config.json").write_text(CONFIG.to_json_string())
     ours = ("--vocab_file", "--bert_config_file", "--learning_rate")
-    kept = [f for f in tiny_tagging.flags(folder, output) if not f.startswith(ours)]
+    kept = [
+        f for f in tiny_tagging.flags(folder, output, **sizes) if not f.startswith(ours)
+    ]
     return [
         *kept,
         "--model_type=taglm",
