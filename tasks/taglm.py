@@ -101,7 +101,7 @@ class TaglmSystem(System):
 
     @property
     def max_length(self) -> NoReturn:
-        """There is none: LSTMs have no table of positions."""
+        """There is none: RNNs have no table of positions."""
         raise AttributeError("TagLM reads sentences of any length")
 
     def check_length(self, max_seq_length: int) -> None:
@@ -119,8 +119,8 @@ class TaglmSystem(System):
 
     @property
     def tagger_dropout(self) -> float:
-        """See System; what the paper has on the last LSTM's output."""
-        return self.config.dropout
+        """See System; what the paper has on the last RNN's output."""
+        return self.config.output_dropout
 
     def vocabulary(self) -> vocabulary.Vocabulary:
         """Returns the words that have a vector."""
