@@ -105,7 +105,9 @@ def make_system(texts: dict[str, TaggedText]) -> System:
         for flag in ("word_vectors", "lm_checkpoint"):
             if FLAGS[flag].value:
                 raise ValueError(f"--{flag} needs --model_type={TAGLM}")
-    trained = FLAGS.init_checkpoint or state.latest(FLAGS.output_dir)
+    trained = FLAGS.init_checkpoint
+    if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
+        trained = trained or state.latest(FLAGS.output_dir)
     if FLAGS.model_type != TAGLM or trained or "train" not in texts:
         return common_flags.system()
     config = TaglmConfig(vocab_size=1, do_lower_case=FLAGS.do_lower_case)
