@@ -3,8 +3,9 @@
     first  pieces of a word ...  last       [CLS] and [SEP] for BERT
 
 A sentence that is too long is cut between words into several rows, so that every word
-has a row, and in it a place: that of its first piece. A whole data set is laid out at
-once, in flat arrays with row offsets.
+has a row, and in it a place: that of its first piece, or of its last one for a model
+that reads from left to right. A whole data set is laid out at once, in flat arrays with
+row offsets.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from data_pipeline.features import Tokenizer
 TAGGING_SPEC = FeatureSpec(
     [
         Feature("input_ids", tf.int32, (None,)),
-        # Of each word's first piece; 0, where no word is, pads.
+        # Of each word's piece that stands for it; 0, where no word is, pads.
         Feature("word_positions", tf.int32, (None,)),
         Feature("tag_ids", tf.int32, (None,), is_input=False),
         Feature("sentence_index", tf.int32, (), is_input=False),
@@ -119,6 +120,7 @@ def tagging_columns(
     tokenizer: Tokenizer,
     special: SpecialIds,
     max_seq_length: int,
+    last_piece: bool = False,
 ) -> TaggingColumns:
     """Tokenizes words, cuts long sentences, and lays out a data set.
 
@@ -128,6 +130,7 @@ def tagging_columns(
       tokenizer: gives the ids; every word is a text of its own.
       special: the ids beside them.
       max_seq_length: most pieces of a row, the first and the last included.
+      last_piece: whether a word's place is that of its last piece.
 
     Raises:
       ValueError: `max_seq_length` is below 3.
@@ -151,12 +154,13 @@ def tagging_columns(
     input_ids[np.arange(len(pieces)) + np.repeat(2 * rows + 1, lengths)] = pieces
     word_offsets = np.append(starts, len(sizes))
     before = np.cumsum(kept) - kept
+    places = before + kept - 1 if last_piece else before
     words = np.diff(word_offsets)
     sentence_index = np.searchsorted(text.offsets, starts, side="right") - 1
     return TaggingColumns(
         input_ids=input_ids,
         offsets=offsets,
-        word_positions=before - np.repeat(before[starts], words) + 1,
+        word_positions=places - np.repeat(before[starts], words) + 1,
         tag_ids=tag_ids,
         word_offsets=word_offsets,
         sentence_index=sentence_index,

@@ -1,8 +1,9 @@
 """A tag for each word, from any encoder of pieces (Devlin et al. 2018, section 5.3).
 
-A word is represented by its first piece. New against that paper: the tags may be chosen
-together, by a conditional random field over the words, as in TagLM (Peters et al. 2017,
-section 2.1); pieces that start no word are no part of its chain.
+A word is represented by its first piece; by its last one, where the encoder reads from
+left to right. New against that paper: the tags may be chosen together, by a conditional
+random field over the words, as in TagLM (Peters et al. 2017, section 2.1); the other
+pieces of a word are no part of its chain.
 """
 
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ class TaggingHead(base.Layer):
 
         Args:
           sequence_output: float [B, S, H].
-          word_positions: int [B, W], each word's first piece; 0 = padding.
+          word_positions: int [B, W], each word's place; 0 = padding.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:
@@ -153,7 +154,7 @@ class Tagger(base.Layer):
         Args:
           inputs: what the encoder reads: input_ids and input_mask, int [B, S], 1 =
             real, and others.
-          word_positions: int [B, W], each word's first piece; 0 = padding.
+          word_positions: int [B, W], each word's place; 0 = padding.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:

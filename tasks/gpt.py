@@ -34,6 +34,7 @@ class GptSystem(System):
         SPAN: r"squad/.*",
         TAGGER: r"tagger/.*",
     }
+    reads_left_to_right = True
     has_lm_losses = True
 
     @property

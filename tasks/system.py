@@ -74,6 +74,7 @@ class System(abc.ABC):
       heads: kind of head -> regular expression over the names of its variables.
       tokenizes_in_graph: whether a SavedModel can read texts.
       tagger_dropout: on what a tagger's head reads of a word.
+      reads_left_to_right: whether a piece's output has seen none of those after it.
       has_lm_losses: whether its classifier predicts the tokens of its inputs as well.
       finetunes_by_default: whether a classifier's or a tagger's training changes the
         encoder unless it is told not to.
@@ -90,6 +91,7 @@ class System(abc.ABC):
     heads: ClassVar[Mapping[str, str]]
     tokenizes_in_graph: ClassVar[bool] = False
     tagger_dropout: ClassVar[float] = 0.1
+    reads_left_to_right: ClassVar[bool] = False
     has_lm_losses: ClassVar[bool] = False
     finetunes_by_default: ClassVar[bool] = True
 
@@ -147,7 +149,9 @@ class System(abc.ABC):
         """Tokenizes words, cuts long sentences and lays out a data set."""
         tokenizer = self.tokenizer()
         special = self.special_ids(tokenizer)
-        return tagging_columns(text, tag_ids, tokenizer, special, max_seq_length)
+        return tagging_columns(
+            text, tag_ids, tokenizer, special, max_seq_length, self.reads_left_to_right
+        )
 
     def with_special_tokens(self) -> "System":
         """Returns the system with rows for the tokens that tasks put around texts."""

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 import scripts
 import tiny
@@ -12,6 +13,8 @@ from test_training import tensors
 
 from data_pipeline import conll
 from metrics import tagging
+from modeling import GptConfig
+from tasks.systems import make_system
 from tasks.tagging import TaggingConfig
 
 
@@ -106,6 +109,17 @@ def test_a_gpt_learns_to_tag_and_goes_on_from_its_folder_alone(tmp_path):
     kept = [f for f in flags if not f.startswith(("--vocab_file", "--config_file"))]
     run(*kept, "--do_eval")  # the same training, which has ended
     assert tiny.read_results(output / "eval_results.txt")["eval_f1"] > 0.9
+
+
+def test_a_gpt_has_read_the_whole_word_that_it_tags(tmp_path):
+    vocab, config = tiny_gpt.write_model(tmp_path)
+    system = make_system(GptConfig.from_json_file(str(config)), str(vocab))
+    system = system.with_special_tokens()
+    (tmp_path / "words.txt").write_text(tiny_tagging.columns([(["unseen"], ["O"])]))
+    text = conll.read(str(tmp_path / "words.txt"), "conll", scheme="BIO")
+    columns = system.tagging_columns(text, np.zeros(1, np.int32), 40)
+    assert columns.word_positions.tolist() == [len(columns.input_ids) - 2]
+    assert len(columns.input_ids) > 3
 
 
 def test_a_frozen_gpt_does_not_move(tmp_path):

@@ -35,10 +35,10 @@ def text_of(tmp_path, sentences):
     return conll.read(str(path), "conll", scheme="BIO")
 
 
-def columns_of(tmp_path, sentences, max_seq_length):
+def columns_of(tmp_path, sentences, max_seq_length, **kwargs):
     text = text_of(tmp_path, [(words, ["O"] * len(words)) for words in sentences])
     tag_ids = np.arange(len(text.words), dtype=np.int32)
-    return tagging_columns(text, tag_ids, Letters(), SPECIAL, max_seq_length)
+    return tagging_columns(text, tag_ids, Letters(), SPECIAL, max_seq_length, **kwargs)
 
 
 def rows(columns):
@@ -87,6 +87,16 @@ def test_rows_hold_each_words_first_piece(tmp_path):
         ([101, 3, 4, 5, 6, 100, 102], [1, 2, 5], [2, 3, 4], 1),
     ]
     assert (columns.split_sentences, columns.truncated_words) == (0, 0)
+
+
+def test_a_word_may_stand_at_its_last_piece(tmp_path):
+    sentences = [["ab", "c", "fghijk"], ["d"]]
+    columns = columns_of(tmp_path, sentences, 6, last_piece=True)
+    assert rows(columns) == [
+        ([101, 0, 1, 2, 102], [2, 3], [0, 1], 0),
+        ([101, 5, 6, 7, 8, 102], [4], [2], 0),
+        ([101, 3, 102], [1], [3], 1),
+    ]
 
 
 def test_long_sentences_are_cut_between_words_and_long_words_shortened(tmp_path):
