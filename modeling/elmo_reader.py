@@ -38,7 +38,7 @@ class ElmoReader(base.Layer):
             config.lstm.n_layers + 1, **self.inherit("scalar_mix")
         )
         self.rnn = recurrent.Bidirectional(
-            self._UNITS, DROPOUT_RATE, **self.inherit("rnn")
+            "lstm", self._UNITS, DROPOUT_RATE, **self.inherit("rnn")
         )
         self.build()
 
