@@ -142,6 +142,27 @@ def test_states_of_pieces_and_replicas_are_those_of_the_whole_batch(
         assert np.abs(left[name]).min(axis=1).max() > 0  # every row has read something
 
 
+def test_a_window_that_begins_with_a_sentence_begins_with_zeros(files):
+    task = tiny_elmo.task(dataclasses.replace(tiny_elmo.CONFIG, dropout=0.0))
+    model = task.build_model(dtype="float32", fused=False, seed=3)
+    carried = {
+        name: tf.fill(zeros.shape, 0.9)
+        for name, zeros in task.carried_states(model, 4).items()
+    }
+    found = set()
+    records = task.train_records(files)
+    for batch in task.train_batches(records, batch_size=4, seed=1).take(12):
+        starts = batch["starts_sentence"].numpy()
+        # Ids of letters: begin of word, then the mark <S>, moved up by one.
+        np.testing.assert_array_equal(batch["inputs"][:, 0, 1] == 257, starts == 1)
+        fresh = task.predict(model, batch)["forward_loss"]
+        for row, start in enumerate(starts):
+            one = {**batch, **carried, "is_real_example": np.eye(4, dtype=int)[row]}
+            loss = task.loss_sums(model, one, None)["forward_loss"]
+            found.add((int(start), bool(np.isclose(loss, fresh[row], atol=1e-5))))
+    assert found == {(1, True), (0, False)}
+
+
 def test_a_killed_training_goes_on_with_its_states_bit_for_bit(tmp_path, files):
     task = tiny_elmo.task(dataclasses.replace(tiny_elmo.CONFIG, sample_softmax=True))
     train = task.train_records(files)
