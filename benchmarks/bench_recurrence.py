@@ -8,6 +8,17 @@ formulations run by turns, so that a busy machine slows all of them; medians are
 compared, and the results are checked against each other:
 
     python benchmarks/bench_recurrence.py --size=64x20x256x1024
+
+Training on two cores of an AMD EPYC (Zen 5), as multiples of `keras_rnn`:
+
+    size               scan   unrolled   loop   loop_xla   clusters
+    32x20x128x512      1.41       1.57   2.10       2.57       1.63
+    64x20x256x1024     1.11       1.20   1.58       1.75       1.69
+    64x20x512x4096     1.11       1.15   1.73       1.54       1.81
+
+Inputs projected ahead and a gradient written by hand win. For small layers the loop
+compiled as a whole is best, but XLA compiles every shape anew; the clusters, which train
+here by default, take any shape, and are best at the paper's size.
 """
 
 import functools
