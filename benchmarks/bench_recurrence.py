@@ -17,8 +17,8 @@ Training on two cores of an AMD EPYC (Zen 5), as multiples of `keras_rnn`:
     64x20x512x4096     1.11       1.15   1.73       1.54       1.81
 
 Inputs projected ahead and a gradient written by hand win. For small layers the loop
-compiled as a whole is best, but XLA compiles every shape anew; the clusters, which train
-here by default, take any shape, and are best at the paper's size.
+compiled as a whole is best, but XLA compiles every shape anew. The clusters, which
+train here by default, take any shape, and are best at the paper's size.
 """
 
 import functools
