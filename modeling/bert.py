@@ -11,41 +11,14 @@ from modeling.bert_config import BertConfig
 from modeling.layers import base, dropout, embeddings, heads, masking, transformer
 
 
-class _Model(base.Layer):
-    """What the models share: a config, and variables that exist once they are made."""
+class _Model(base.Model):
+    """What the models share: variables that exist once they are made."""
 
-    def __init__(
-        self,
-        config: BertConfig,
-        *,
-        dtype: str | None = None,
-        seed: int = 0,
-        fused: bool = False,
-        name: str,
-    ):
-        super().__init__(
-            initializer_range=config.initializer_range,
-            seed=seed,
-            fused=fused,
-            dtype=dtype,
-            name=name,
-        )
-        self.config = config
+    config_class = BertConfig
 
-    def get_config(self):
-        """Returns the constructor's arguments, in types that JSON has."""
-        return {
-            "config": self.config.to_dict(),
-            "dtype": self.dtype_policy.name,
-            "seed": self.seed,
-            "fused": self.fused,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """Makes a model from what `get_config` returned; its weights are new."""
-        return cls(**(config | {"config": BertConfig.from_dict(config["config"])}))
+    def __init__(self, config: BertConfig, **kwargs):
+        kwargs["initializer_range"] = config.initializer_range
+        super().__init__(config, **kwargs)
 
 
 class BertModel(_Model):

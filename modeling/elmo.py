@@ -31,38 +31,7 @@ SCOPE = "lm"
 States = Sequence[Sequence[recurrent.State]]  # of two directions and L layers
 
 
-class _Model(base.Layer):
-    """What the models share: a config, and variables that exist once they are made."""
-
-    def __init__(
-        self,
-        config: ElmoConfig,
-        *,
-        dtype: str | None = None,
-        seed: int = 0,
-        fused: bool = False,
-        name: str,
-    ):
-        super().__init__(seed=seed, fused=fused, dtype=dtype, name=name)
-        self.config = config
-
-    def get_config(self):
-        """Returns the constructor's arguments, in types that JSON has."""
-        return {
-            "config": self.config.to_dict(),
-            "dtype": self.dtype_policy.name,
-            "seed": self.seed,
-            "fused": self.fused,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """Makes a model from what `get_config` returned; its weights are new."""
-        return cls(**(config | {"config": ElmoConfig.from_dict(config["config"])}))
-
-
-class ElmoModel(_Model):
+class ElmoModel(base.Model):
     """The language model without its softmax: the released scope `lm`.
 
     Args:
@@ -73,6 +42,8 @@ class ElmoModel(_Model):
       fused: bool, see `base.Layer`.
       name: str.
     """
+
+    config_class = ElmoConfig
 
     def __init__(self, config: ElmoConfig, *, name: str = SCOPE, **kwargs):
         super().__init__(config, name=name, **kwargs)
@@ -202,7 +173,7 @@ class ElmoModel(_Model):
         }
 
 
-class ElmoLanguageModel(_Model):
+class ElmoLanguageModel(base.Model):
     """ELMo's two language models with their shared softmax (section 3.1).
 
     Args:
@@ -213,6 +184,8 @@ class ElmoLanguageModel(_Model):
     Raises:
       ValueError: no `n_tokens_vocab`, or fewer words than the sample has.
     """
+
+    config_class = ElmoConfig
 
     def __init__(self, config: ElmoConfig, *, name: str = base.ROOT_NAME, **kwargs):
         super().__init__(config, name=name, **kwargs)

@@ -14,7 +14,7 @@ from modeling.layers import base, dropout, heads, pooling
 # B batch, S words with <S> and </S>, C characters.
 
 
-class ElmoClassifier(base.Layer):
+class ElmoClassifier(base.Model):
     """ELMo under the head `classifier`.
 
     Args:
@@ -25,6 +25,8 @@ class ElmoClassifier(base.Layer):
       **kwargs: see `base.Layer`.
     """
 
+    config_class = ElmoConfig
+
     def __init__(
         self,
         config: ElmoConfig,
@@ -34,8 +36,8 @@ class ElmoClassifier(base.Layer):
         name: str = base.ROOT_NAME,
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.config, self.num_outputs = config, num_outputs
+        super().__init__(config, name=name, **kwargs)
+        self.num_outputs = num_outputs
         self.frozen_encoder = frozen_encoder
         self.reader = ElmoReader(
             config, frozen=frozen_encoder, **self.inherit("classifier")
@@ -51,20 +53,10 @@ class ElmoClassifier(base.Layer):
 
     def get_config(self):
         """Returns the constructor's arguments, in types that JSON has."""
-        return {
-            "config": self.config.to_dict(),
+        return super().get_config() | {
             "num_outputs": self.num_outputs,
             "frozen_encoder": self.frozen_encoder,
-            "dtype": self.dtype_policy.name,
-            "seed": self.seed,
-            "fused": self.fused,
-            "name": self.name,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Makes a model from what `get_config` returned; its weights are new."""
-        return cls(**(config | {"config": ElmoConfig.from_dict(config["config"])}))
 
     def call(
         self, ids: tf.Tensor, dropout_seed: tf.Tensor | None = None

@@ -31,9 +31,7 @@ class ElmoReader(base.Layer):
     def __init__(self, config: ElmoConfig, *, frozen: bool, **kwargs):
         super().__init__(**kwargs)
         self.config, self.frozen = config, frozen
-        inherited = self.inherit(SCOPE)
-        inherited.pop("initializer_range")  # ELMo has its own distributions
-        self.lm = ElmoModel(config, **inherited)
+        self.lm = ElmoModel(config, **self.inherit(SCOPE))
         self.mix = scalar_mix.ScalarMix(
             config.lstm.n_layers + 1, **self.inherit("scalar_mix")
         )

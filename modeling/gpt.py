@@ -20,7 +20,7 @@ _EPSILON = 1e-5
 COMBINATIONS = ("single", "sum", "choice")
 
 
-class GptModel(base.Layer):
+class GptModel(base.Model):
     """The decoder; models of tasks are decoders with an output layer more.
 
     Args:
@@ -32,23 +32,11 @@ class GptModel(base.Layer):
       name: str; the root's own name is no part of released names.
     """
 
-    def __init__(
-        self,
-        config: GptConfig,
-        *,
-        dtype: str | None = None,
-        seed: int = 0,
-        fused: bool = False,
-        name: str = base.ROOT_NAME,
-    ):
-        super().__init__(
-            initializer_range=_INITIALIZER_RANGE,
-            seed=seed,
-            fused=fused,
-            dtype=dtype,
-            name=name,
-        )
-        self.config = config
+    config_class = GptConfig
+
+    def __init__(self, config: GptConfig, *, name: str = base.ROOT_NAME, **kwargs):
+        kwargs["initializer_range"] = _INITIALIZER_RANGE
+        super().__init__(config, name=name, **kwargs)
         self.blocks = [
             decoder.DecoderBlock(
                 config.n_embd,
@@ -72,21 +60,6 @@ class GptModel(base.Layer):
         self.site = dropout.site_id("we")
         for block in self.blocks:
             block.build([None, width])
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, in types that JSON has."""
-        return {
-            "config": self.config.to_dict(),
-            "dtype": self.dtype_policy.name,
-            "seed": self.seed,
-            "fused": self.fused,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """Makes a model from what `get_config` returned; its weights are new."""
-        return cls(**(config | {"config": GptConfig.from_dict(config["config"])}))
 
     def call(
         self,

@@ -173,7 +173,7 @@ class TaglmConfig:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
-class TaglmModel(base.Layer):
+class TaglmModel(base.Model):
     """The tagger below its scores: the scope `taglm`, and `lm` for the language model.
 
     Args:
@@ -184,17 +184,10 @@ class TaglmModel(base.Layer):
       name: str.
     """
 
-    def __init__(
-        self,
-        config: TaglmConfig,
-        *,
-        dtype: str | None = None,
-        seed: int = 0,
-        fused: bool = False,
-        name: str = "taglm",
-    ):
-        super().__init__(seed=seed, fused=fused, dtype=dtype, name=name)
-        self.config = config
+    config_class = TaglmConfig
+
+    def __init__(self, config: TaglmConfig, *, name: str = "taglm", **kwargs):
+        super().__init__(config, name=name, **kwargs)
         self.cnn = self.char_rnn = None
         if config.char_encoder == "cnn":
             filters = [(config.char_filter_width, config.char_filters)]
@@ -219,7 +212,7 @@ class TaglmModel(base.Layer):
         self.lm = None
         if config.lm is not None:
             self.lm = ElmoModel(
-                config.lm, dtype=self.dtype_policy, seed=seed, fused=fused
+                config.lm, dtype=self.dtype_policy, seed=self.seed, fused=self.fused
             )
         self.build()
         self.site = dropout.site_id(self.char_embed.path)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -112,3 +113,37 @@ class Layer(keras.layers.Layer):
         return self.add_weight(
             name=name, shape=tuple(shape), initializer=initializer, autocast=False
         )
+
+
+class Model(Layer):
+    """A layer that its architecture's config makes; Keras can make it again.
+
+    Args:
+      config: the architecture.
+      **kwargs: see `Layer`.
+
+    Attributes:
+      config_class: the config's class; has to_dict() and from_dict().
+    """
+
+    config_class: ClassVar[type]
+
+    def __init__(self, config: Any, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, in types that JSON has."""
+        return {
+            "config": self.config.to_dict(),
+            "dtype": self.dtype_policy.name,
+            "seed": self.seed,
+            "fused": self.fused,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Model":
+        """Makes a model from what `get_config` returned; its weights are new."""
+        architecture = cls.config_class.from_dict(config["config"])
+        return cls(**(config | {"config": architecture}))
