@@ -18,7 +18,7 @@ _EXTRA_KEYS = frozenset({"gelu_approximate", "layer_norm_eps"})
 
 
 @dataclasses.dataclass(frozen=True)
-class BertConfig:
+class BertConfig(config_files.ModelConfig):
     """The architecture of a BERT model, read from and written to Google's JSON.
 
     Attributes:
@@ -39,6 +39,8 @@ class BertConfig:
     Raises:
       ValueError: a value is impossible; the message names the key.
     """
+
+    owner = "BERT's"
 
     vocab_size: int
     hidden_size: int = 768
@@ -94,26 +96,7 @@ class BertConfig:
                     'with "gelu" only'
                 )
             values["hidden_act"] = "gelu_tanh" if approximate else "gelu_erf"
-        try:
-            return cls(**values)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
-
-    @classmethod
-    def from_json_file(cls, json_file: str) -> "BertConfig":
-        """Reads Google's `bert_config.json`.
-
-        Args:
-          json_file: local or remote (`gs://`) path.
-
-        Returns:
-          The config.
-
-        Raises:
-          ValueError: not a JSON object, or see `from_dict`; names the file.
-        """
-        json_object = config_files.read_json_object(json_file, "BERT's")
-        return cls.from_dict(json_object, source=str(json_file))
+        return cls._make(values, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns Google's keys and values, our extra keys only where they say more."""

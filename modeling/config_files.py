@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import tensorflow as tf
+
+Config = TypeVar("Config", bound="ModelConfig")
 
 
 def read_json_object(json_file: str, wanted: str) -> dict[str, Any]:
@@ -86,3 +88,37 @@ _KINDS = {
     COUNT: lambda x: isinstance(x, int) and x > 0,
     COUNT_OR_NONE: lambda x: isinstance(x, int) and x >= 0,
 }
+
+
+class ModelConfig:
+    """How all configs are read from their files; a base of frozen dataclasses.
+
+    Attributes:
+      owner: whose keys a file should have, for error messages.
+    """
+
+    owner: ClassVar[str]
+
+    @classmethod
+    def from_json_file(cls: type[Config], json_file: str) -> Config:
+        """Reads what `to_json_string` wrote.
+
+        Args:
+          json_file: local or remote (`gs://`) path.
+
+        Returns:
+          The config.
+
+        Raises:
+          ValueError: not a JSON object, or see `from_dict`; names the file.
+        """
+        json_object = read_json_object(json_file, cls.owner)
+        return cls.from_dict(json_object, source=str(json_file))
+
+    @classmethod
+    def _make(cls: type[Config], values: Mapping[str, Any], source: str) -> Config:
+        """Makes a config whose errors name `source` as well."""
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import tensorflow as tf
+from modeling import config_files
 
 # 256 bytes; begin and end of sentence and of word; the filling of short words.
 NUM_CHARACTERS = 261
@@ -126,7 +126,7 @@ class CharCnnOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class ElmoConfig:
+class ElmoConfig(config_files.ModelConfig):
     """A biLM's architecture, read from and written to bilm-tf's options.json.
 
     Attributes:
@@ -142,6 +142,8 @@ class ElmoConfig:
     Raises:
       ValueError: a value is impossible; the message names the key.
     """
+
+    owner = "ELMo's"
 
     lstm: LstmOptions
     char_cnn: CharCnnOptions | None = None
@@ -200,17 +202,6 @@ class ElmoConfig:
             return _section(cls, values, "the options")
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
-
-    @classmethod
-    def from_json_file(cls, json_file: str) -> "ElmoConfig":
-        """Reads options.json, local or remote (`gs://`); see `from_dict`."""
-        with tf.io.gfile.GFile(json_file, "r") as reader:
-            text = reader.read()
-        try:
-            json_object = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{json_file}: not JSON: {error}") from None
-        return cls.from_dict(json_object, source=str(json_file))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys and values of options.json."""

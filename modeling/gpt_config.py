@@ -14,7 +14,7 @@ _SPECIAL_TOKENS = ("_start_", "_delimiter_", "_classify_")
 
 
 @dataclasses.dataclass(frozen=True)
-class GptConfig:
+class GptConfig(config_files.ModelConfig):
     """The architecture, read from and written to JSON with train.py's names.
 
     Attributes:
@@ -33,6 +33,8 @@ class GptConfig:
     Raises:
       ValueError: a value is impossible; the message names the key.
     """
+
+    owner = "GPT's"
 
     n_vocab: int
     n_special: int = 0
@@ -115,26 +117,7 @@ class GptConfig:
         model_type = values.pop("model_type", "gpt")
         if model_type != "gpt":
             raise ValueError(f"{source}: model_type is {model_type!r}, wanted 'gpt'")
-        try:
-            return cls(**values)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
-
-    @classmethod
-    def from_json_file(cls, json_file: str) -> "GptConfig":
-        """Reads `gpt_config.json`.
-
-        Args:
-          json_file: local or remote (`gs://`) path.
-
-        Returns:
-          The config.
-
-        Raises:
-          ValueError: not a JSON object, or see `from_dict`; names the file.
-        """
-        json_object = config_files.read_json_object(json_file, "GPT's")
-        return cls.from_dict(json_object, source=str(json_file))
+        return cls._make(values, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns train.py's names and our `model_type`."""

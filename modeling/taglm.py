@@ -35,7 +35,7 @@ _FILLING = NUM_CHARACTERS
 
 
 @dataclasses.dataclass(frozen=True)
-class TaglmConfig:
+class TaglmConfig(config_files.ModelConfig):
     """The architecture, read from and written to taglm_config.json.
 
     Attributes:
@@ -59,6 +59,8 @@ class TaglmConfig:
     Raises:
       ValueError: a value is impossible; the message names the key.
     """
+
+    owner = "TagLM's"
 
     vocab_size: int
     word_dim: int = 100
@@ -149,16 +151,7 @@ class TaglmConfig:
             raise ValueError(f"{source}: model_type is {model_type!r}, wanted 'taglm'")
         if "lm" in values:
             values["lm"] = ElmoConfig.from_dict(values["lm"], f"{source}: lm")
-        try:
-            return cls(**values)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
-
-    @classmethod
-    def from_json_file(cls, json_file: str) -> "TaglmConfig":
-        """Reads a taglm_config.json, local or remote (`gs://`); see `from_dict`."""
-        json_object = config_files.read_json_object(json_file, "TagLM's")
-        return cls.from_dict(json_object, source=str(json_file))
+        return cls._make(values, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys of the file."""

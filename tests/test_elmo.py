@@ -102,6 +102,13 @@ def test_bad_options_name_the_file_and_the_key(tmp_path, section, change, messag
         elmo.ElmoConfig.from_json_file(str(path))
 
 
+def test_options_that_are_no_json_object_name_the_file(tmp_path):
+    path = tmp_path / "bad.json"
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match="bad.json: got a JSON list, wanted.*ELMo's"):
+        elmo.ElmoConfig.from_json_file(str(path))
+
+
 def test_a_model_is_remade_from_its_keras_config():
     model = elmo.ElmoLanguageModel(_config(), seed=4)
     again = elmo.ElmoLanguageModel.from_config(model.get_config())
