@@ -95,18 +95,6 @@ class ElmoSystem(System):
             f"{what} reads word pieces, but ELMo words: wanted a BERT or GPT checkpoint"
         )
 
-    def squad_tokenizer(self) -> NoReturn:
-        """See System; not for ELMo."""
-        self._refuse("run_squad.py")
-
-    def build_span_extractor(self, **kwargs) -> NoReturn:
-        """See System; not for ELMo."""
-        self._refuse("run_squad.py")
-
-    def sentence_layout(self, tokenizer: vocabulary.Vocabulary) -> NoReturn:
-        """See System; not for ELMo."""
-        self._refuse("this way to extract features")
-
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """See System; of the kinds of task BERT has here."""
         if config.output_kind == "multiple_choice":

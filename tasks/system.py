@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 import keras
 import numpy as np
@@ -95,6 +95,13 @@ class System(abc.ABC):
     has_lm_losses: ClassVar[bool] = False
     finetunes_by_default: ClassVar[bool] = True
 
+    def _refuse(self, what: str) -> NoReturn:
+        """Raises ValueError, saying why the system is not for `what`, a script.
+
+        Systems that leave out a method which calls this have their own.
+        """
+        raise NotImplementedError(f"{self.model_type}: {what}")
+
     @property
     @abc.abstractmethod
     def max_length(self) -> tuple[str, int]:
@@ -127,9 +134,9 @@ class System(abc.ABC):
     def tokenizer(self) -> Tokenizer:
         """Loads the vocabulary."""
 
-    @abc.abstractmethod
     def squad_tokenizer(self) -> SquadTokenizer:
         """Loads the vocabulary, for questions and their contexts."""
+        self._refuse("run_squad.py")
 
     def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
         """Returns what stands around a sentence of words, and for unknown words.
@@ -161,27 +168,26 @@ class System(abc.ABC):
         """Returns JSON values that tell the vocabulary from others, for caches."""
         return tfrecord.fingerprint(self.vocab_file)
 
-    @abc.abstractmethod
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """Declares what a record of a classification task has.
 
         Raises:
           ValueError: the system cannot do such a task.
         """
+        self._refuse("run_classifier.py")
 
-    @abc.abstractmethod
     def classification_columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> Columns:
         """Tokenizes, truncates and lays out a data set of a classification task."""
+        self._refuse("run_classifier.py")
 
-    @abc.abstractmethod
     def build_classifier(
         self, config: ClassificationConfig, *, frozen_encoder: bool, **kwargs
     ) -> keras.layers.Layer:
         """Makes the encoder with a classifier's head; see Task.build_model."""
+        self._refuse("run_classifier.py")
 
-    @abc.abstractmethod
     def classify(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
     ) -> Mapping[str, tf.Tensor]:
@@ -196,18 +202,19 @@ class System(abc.ABC):
           `logits` float32 [B, outputs]; where the system has them, `lm_losses` float32
           [B, R], the mean over the tokens of each of an example's R sequences.
         """
+        self._refuse("run_classifier.py")
 
-    @abc.abstractmethod
     def sentence_layout(self, tokenizer: Tokenizer) -> Layout:
         """Returns what the encoder alone reads around texts."""
+        self._refuse("this way to extract features")
 
     def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns what encoder and span extractor are called with."""
         return {name: batch[name] for name in ("input_ids", "input_mask")}
 
-    @abc.abstractmethod
     def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
         """Makes the encoder with a head for starts and ends; likewise."""
+        self._refuse("run_squad.py")
 
     @abc.abstractmethod
     def build_encoder(self, **kwargs) -> keras.layers.Layer:

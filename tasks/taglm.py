@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NoReturn
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 import checkpoints
@@ -18,14 +17,11 @@ from checkpoints import taglm
 from checkpoints.word_vectors import WordVectors
 from data_pipeline import tagging_features
 from data_pipeline.conll import TaggedText
-from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import SpecialIds, TaggingColumns
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
 from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup
-from tasks.classification_config import ClassificationConfig
 from tasks.system import TAGGER, System, Tokenizer
-from tasks.task import Batch
 
 _DIGIT = re.compile("[0-9]")
 # Words seen once are read as <UNK>, which would never be trained otherwise.
@@ -212,42 +208,9 @@ class TaglmSystem(System):
         """See System."""
         taglm.save_beside(folder, self.config, self.vocabulary().words)
 
-    def _refuse(self) -> NoReturn:
+    def _refuse(self, what: str) -> NoReturn:
+        del what  # everything but tagging
         raise ValueError("TagLM is a tagger: only run_tagger.py takes it")
-
-    def squad_tokenizer(self) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
-
-    def build_span_extractor(self, **kwargs) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
-
-    def sentence_layout(self, tokenizer: WordTokenizer) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
-
-    def classification_spec(self, config: ClassificationConfig) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
-
-    def classification_columns(
-        self, examples: Sequence[InputExample], config: ClassificationConfig
-    ) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
-
-    def build_classifier(
-        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
-    ) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
-
-    def classify(
-        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
-    ) -> NoReturn:
-        """See System; not for TagLM."""
-        self._refuse()
 
 
 def new_system(
