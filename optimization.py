@@ -148,7 +148,7 @@ def encoder_groups(
             factor = layer_decay ** (num_hidden_layers - layer)
             depths.append((rf"^bert/encoder/layer_{layer}/", factor))
         depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
-    return _with_decay([*depths, (r"^(?!bert/)", 1.0)], NO_DECAY, config.weight_decay)
+    return with_decay([*depths, (r"^(?!bert/)", 1.0)], NO_DECAY, config.weight_decay)
 
 
 def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
@@ -165,7 +165,7 @@ def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
     factor = layer_decay ** (n_layer + 1)
     words = ParameterGroup(r"^we$", config.weight_decay, factor, trainable=factor > 0)
     depths = [(rf"^h{i}/", layer_decay ** (n_layer - i)) for i in range(n_layer)]
-    rest = _with_decay([*depths, ("", 1.0)], NO_DECAY_GPT, config.weight_decay)
+    rest = with_decay([*depths, ("", 1.0)], NO_DECAY_GPT, config.weight_decay)
     return [words, *rest]
 
 
@@ -179,13 +179,19 @@ def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
       config: its weight_decay and finetune_encoder are used.
     """
     encoder = (r"^lm/(?!softmax/)", float(config.finetune_encoder))
-    return _with_decay([encoder, ("", 1.0)], NO_DECAY_ELMO, config.weight_decay)
+    return with_decay([encoder, ("", 1.0)], NO_DECAY_ELMO, config.weight_decay)
 
 
-def _with_decay(
+def with_decay(
     depths: Sequence[tuple[str, float]], no_decay: str, weight_decay: float
 ) -> list[ParameterGroup]:
-    """Splits each (pattern, learning-rate factor) by what decays; 0 freezes."""
+    """Splits groups of variables by what decays.
+
+    Args:
+      depths: pattern and factor on the learning rate of each; 0 freezes.
+      no_decay: pattern of the end of the names that do not decay.
+      weight_decay: of the others.
+    """
     groups = []
     for pattern, factor in depths:
         kind = {"lr_multiplier": factor, "trainable": factor > 0}

@@ -20,7 +20,7 @@ from data_pipeline.conll import TaggedText
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import SpecialIds, TaggingColumns
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
-from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup
+from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup, with_decay
 from tasks.system import TAGGER, System, Tokenizer
 
 _DIGIT = re.compile("[0-9]")
@@ -167,18 +167,10 @@ class TaglmSystem(System):
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """The language model is frozen; vectors do not decay."""
-        groups = []
+        depths = [(r"^taglm/", float(config.finetune_encoder)), ("", 1.0)]
         if self.config.lm is not None:
-            groups.append(ParameterGroup(_LM, trainable=False))
-        for pattern, trainable in ((r"^taglm/", config.finetune_encoder), ("", True)):
-            groups += [
-                ParameterGroup(pattern + decay, weight_decay, trainable=trainable)
-                for decay, weight_decay in (
-                    (rf".*{NO_DECAY_ELMO}", 0.0),
-                    ("", config.weight_decay),
-                )
-            ]
-        return groups
+            depths.insert(0, (_LM, 0.0))
+        return with_decay(depths, NO_DECAY_ELMO, config.weight_decay)
 
     def initialize(
         self, variables: Mapping[str, keras.Variable], head: str | None
