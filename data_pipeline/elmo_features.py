@@ -15,7 +15,7 @@ from data_pipeline.conll import TaggedText
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import label_feature, label_ids, truncated_lengths
-from data_pipeline.tagging_features import TAGGING_SPEC, SpecialIds, TaggingColumns
+from data_pipeline.tagging_features import TAGGING_SPEC, TaggingColumns
 from vocabulary import BOS, EOS, CharacterEncoder, Vocabulary
 
 # Marks around a text, and around two.
@@ -175,19 +175,7 @@ def tagging_columns(
     Raises:
       ValueError: `max_seq_length` is below 3.
     """
-    # Rows of the text's places first; the marks' places are after all words.
-    marks = SpecialIds(first=-2, last=-1, unknown=-1)
-    columns = tagging_features.tagging_columns(
-        text, tag_ids, _Places(), marks, max_seq_length
-    )
+    columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
     ids = encode([*text.words.tolist(), BOS, EOS])
     encode.report()
     return dataclasses.replace(columns, input_ids=ids[columns.input_ids])
-
-
-class _Places:
-    """A tokenizer that gives every word its place in the text as its only piece."""
-
-    def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See data_pipeline.features.Tokenizer."""
-        return np.arange(len(texts)), np.arange(len(texts) + 1)

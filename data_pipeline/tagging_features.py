@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-import vocabulary
 from data_pipeline.conll import TaggedText
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import Tokenizer
@@ -94,26 +93,6 @@ class TaggingColumns:
             yield spec.to_example(values, example_index=i)
 
 
-def with_characters(
-    columns: TaggingColumns, text: TaggedText, max_characters: int
-) -> TaggingColumns:
-    """Spells the words of rows in which each is one piece, between `<S>` and `</S>`.
-
-    Args:
-      columns: of the text.
-      text: the sentences.
-      max_characters: ids a word.
-    """
-    encoder = vocabulary.CharacterEncoder(max_characters)
-    first, last = encoder.encode([vocabulary.BOS, vocabulary.EOS]) + 1
-    characters = np.tile(last, [len(columns.input_ids), 1])
-    starts = columns.offsets[:-1]
-    characters[starts] = first
-    places = np.repeat(starts, np.diff(columns.word_offsets)) + columns.word_positions
-    characters[places] = encoder.encode(text.words.tolist()) + 1
-    return dataclasses.replace(columns, characters=characters)
-
-
 def tagging_columns(
     text: TaggedText,
     tag_ids: np.ndarray,
@@ -167,6 +146,35 @@ def tagging_columns(
         split_sentences=int(np.count_nonzero(np.bincount(sentence_index) > 1)),
         truncated_words=int(np.count_nonzero(sizes > room)),
     )
+
+
+def word_columns(
+    text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+) -> TaggingColumns:
+    """Cuts long sentences, and lays out a data set for a model that reads words.
+
+    Args:
+      text: the sentences.
+      tag_ids: int32 [words].
+      max_seq_length: most words of a row, `<S>` and `</S>` included.
+
+    Returns:
+      The columns; `input_ids` are places in the text's words, -2 `<S>` and -1 `</S>`:
+      they pick what the model reads from an array of the words and those two.
+
+    Raises:
+      ValueError: `max_seq_length` is below 3.
+    """
+    marks = SpecialIds(first=-2, last=-1, unknown=-1)
+    return tagging_columns(text, tag_ids, _Places(), marks, max_seq_length)
+
+
+class _Places:
+    """A tokenizer that gives every word its place in the text as its only piece."""
+
+    def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See data_pipeline.features.Tokenizer."""
+        return np.arange(len(texts)), np.arange(len(texts) + 1)
 
 
 def _pieces(

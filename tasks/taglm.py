@@ -17,8 +17,9 @@ from checkpoints import taglm
 from checkpoints.word_vectors import WordVectors
 from data_pipeline import tagging_features
 from data_pipeline.conll import TaggedText
+from data_pipeline.elmo_features import WordEncoder
 from data_pipeline.feature_spec import FeatureSpec
-from data_pipeline.tagging_features import SpecialIds, TaggingColumns
+from data_pipeline.tagging_features import TaggingColumns
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
 from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup, with_decay
 from tasks.system import TAGGER, System, Tokenizer
@@ -143,11 +144,6 @@ class TaglmSystem(System):
         words = "\n".join(self.vocabulary().words)
         return hashlib.sha256(words.encode()).hexdigest()
 
-    def special_ids(self, tokenizer: WordTokenizer) -> SpecialIds:
-        """See System."""
-        marks = (vocabulary.BOS, vocabulary.EOS, vocabulary.UNK)
-        return SpecialIds(*(tokenizer.vocab[mark] for mark in marks))
-
     @property
     def tagging_spec(self) -> FeatureSpec:
         """See System."""
@@ -157,9 +153,17 @@ class TaglmSystem(System):
         self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
     ) -> TaggingColumns:
         """See System; a row has the spelling of each word, too."""
-        columns = super().tagging_columns(text, tag_ids, max_seq_length)
-        characters = self.config.max_characters_per_token
-        return tagging_features.with_characters(columns, text, characters)
+        columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
+        words, known = text.words.tolist(), self.vocabulary()
+        encode = WordEncoder(self.config.max_characters_per_token, None)
+        characters = encode([*words, vocabulary.BOS, vocabulary.EOS])
+        encode.report()
+        ids = np.append(self.tokenizer().ids(words)[0], [known.bos, known.eos])
+        return dataclasses.replace(
+            columns,
+            input_ids=ids[columns.input_ids],
+            characters=characters[columns.input_ids],
+        )
 
     def build_encoder(self, **kwargs) -> TaglmModel:
         """See System."""
