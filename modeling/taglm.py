@@ -10,7 +10,7 @@ Without a biLM it is the paper's baseline, of which there are two (section 3): C
 LSTMs after Ma and Hovy (2016) for chunking, the default; for CoNLL-2003 GRUs in both
 places after Yang et al. (2017), configs/models/taglm_conll2003.json. The paper does not
 say how the characters' last GRU becomes a vector; here it is the final state of each
-direction, as in Yang et al.'s model and in the authors' AllenNLP.
+direction.
 """
 
 # B batch, T words, S = T + 2 with <S> and </S>, C characters, D units.
