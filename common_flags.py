@@ -12,6 +12,7 @@ from absl import flags, logging
 
 import checkpoints
 import tokenization
+from errors import UserError
 from optimization import OPTIMIZERS, OptimizerConfig
 from schedules import DECAYS
 from tasks.system import System
@@ -220,14 +221,12 @@ def distribution_config() -> DistributionConfig:
     """Reads the distribution flags.
 
     Raises:
-      ValueError: --use_tpu together with another strategy.
+      UserError: --use_tpu together with another strategy.
     """
     strategy = FLAGS.distribution_strategy
     if FLAGS.use_tpu:
         if strategy not in ("off", "tpu"):
-            raise ValueError(
-                f"--use_tpu and --distribution_strategy={strategy} exclude"
-            )
+            raise UserError(f"--use_tpu and --distribution_strategy={strategy} exclude")
         strategy = "tpu"
     return _from_flags(DistributionConfig, strategy=strategy)
 
@@ -248,21 +247,21 @@ def check_finetuning_flags() -> None:
     """Refuses a run without a job.
 
     Raises:
-      ValueError: none of --do_train, --do_eval and --do_predict is given.
+      UserError: none of --do_train, --do_eval and --do_predict is given.
     """
     if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
-        raise ValueError("give at least one of --do_train, --do_eval, --do_predict")
+        raise UserError("give at least one of --do_train, --do_eval, --do_predict")
 
 
 def prepare_output_dir() -> None:
     """Makes the output folder.
 
     Raises:
-      ValueError: the path is a file.
+      UserError: the path is a file.
     """
     folder = FLAGS.output_dir
     if tf.io.gfile.exists(folder) and not tf.io.gfile.isdir(folder):
-        raise ValueError(f"--output_dir={folder} is a file; wanted a folder")
+        raise UserError(f"--output_dir={folder} is a file; wanted a folder")
     tf.io.gfile.makedirs(folder)
 
 
@@ -284,11 +283,11 @@ def finetuning_config(num_examples: int) -> TrainingConfig:
       num_examples: 0 for a run that does not train.
 
     Raises:
-      ValueError: the examples are too few for a single update.
+      UserError: the examples are too few for a single update.
     """
     steps = int(num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
     if num_examples and steps < 1:
-        raise ValueError(
+        raise UserError(
             f"{num_examples} training examples x --num_train_epochs="
             f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
             f"{FLAGS.train_batch_size}"
@@ -325,7 +324,7 @@ def system(*, vocab_required: bool = True) -> System:
         kept beside the model, if it is known.
 
     Raises:
-      ValueError: the architecture or the vocabulary is not given and not found, or
+      UserError: the architecture or the vocabulary is not given and not found, or
         vocabulary and architecture disagree.
     """
     init = FLAGS.init_checkpoint
@@ -353,7 +352,7 @@ def system(*, vocab_required: bool = True) -> System:
         new_head="do_train" not in FLAGS or FLAGS.do_train,
     )
     if FLAGS.model_type not in (None, found.model_type):
-        raise ValueError(
+        raise UserError(
             f"--model_type={FLAGS.model_type}, but the architecture in "
             f"{FLAGS.bert_config_file or source.path} is that of {found.model_type}"
         )
@@ -365,7 +364,7 @@ def system(*, vocab_required: bool = True) -> System:
 
 
 def _not_given(flag, output_dir):
-    return ValueError(
+    return UserError(
         f"--{flag} is not given, and there is no such file beside "
         f"--init_checkpoint={FLAGS.init_checkpoint}"
         + (f" or in --output_dir={output_dir}" if output_dir else "")
@@ -378,7 +377,7 @@ def _do_lower_case(source):
     known = source.do_lower_case if source else None
     if known is not None and known != value:
         if FLAGS["do_lower_case"].present:
-            raise ValueError(
+            raise UserError(
                 f"--do_lower_case={value}, but {source.path} was trained with "
                 f"do_lower_case={known}"
             )

@@ -12,7 +12,9 @@ huggingface, ELMo as bilm.
 
 import dataclasses
 
-from absl import app, flags, logging
+import startup
+
+from absl import flags, logging
 
 import checkpoints
 
@@ -75,5 +77,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["input_checkpoint", "output_path", "output_format"])
-    app.run(main)
+    startup.run(main, required=["input_checkpoint", "output_path", "output_format"])

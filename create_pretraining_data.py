@@ -15,7 +15,11 @@ nothing there.
 import os
 import time
 
-from absl import app, flags
+import startup
+
+from absl import flags
+
+from errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -77,17 +81,17 @@ def check_combination() -> None:
         useless += _NOT_ELMO
     for flag in useless:
         if FLAGS[flag].present:
-            raise ValueError(f"--{flag} is not for --model_type={FLAGS.model_type}")
+            raise UserError(f"--{flag} is not for --model_type={FLAGS.model_type}")
     if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
-        raise ValueError(f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask")
+        raise UserError(f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask")
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
         if FLAGS.compatible and FLAGS[flag].value != usual:
-            raise ValueError(
+            raise UserError(
                 f"--compatible is the original's way; it excludes "
                 f"--{flag}={FLAGS[flag].value}"
             )
     if FLAGS.beam_args and FLAGS.pipeline != "beam":
-        raise ValueError("--beam_args needs --pipeline=beam")
+        raise UserError("--beam_args needs --pipeline=beam")
 
 
 def make_pairs(files: list[str], output_files: list[str]):
@@ -135,15 +139,16 @@ def main(_):
     start = time.perf_counter()
     check_combination()
     # Here, so that worker processes, which import this file, start without TensorFlow.
-    from data_pipeline import corpus, streaming
+    import paths
+    from data_pipeline import streaming
 
     output_files = streaming.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
     makers = {"bert": make_pairs, "gpt": make_streams, "elmo": make_sentences}
-    report = makers[FLAGS.model_type](corpus.find_files(FLAGS.input_file), output_files)
+    files = paths.find_files(FLAGS.input_file.split(","), "input_file")
+    report = makers[FLAGS.model_type](files, output_files)
     seconds = time.perf_counter() - start
     print("\n".join(report.lines(FLAGS.max_seq_length, seconds)))
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
-    app.run(main)
+    startup.run(main, required=["input_file", "output_file", "vocab_file"])

@@ -17,13 +17,17 @@ import time
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 
-import tensorflow as tf
-from absl import app, flags, logging
+import startup
 
+import tensorflow as tf
+from absl import flags, logging
+
+import paths
 import tokenization_bpe
 import vocabulary
 from atomic_files import atomic_path
 from data_pipeline import bpe_learner, corpus, wordpiece_learner
+from errors import UserError
 
 FLAGS = flags.FLAGS
 _OUTPUT_FILES = {
@@ -69,12 +73,12 @@ def main(_):
         "gpt": (bpe_learner.count_words, _byte_pairs),
         "elmo": (vocabulary.count_words, _whole_words),
     }[FLAGS.model_type]
-    files = corpus.find_files(FLAGS.input_file)
+    files = paths.find_files(FLAGS.input_file.split(","), "input_file")
     lines = (line for path in files for _, some in corpus.chunks(path) for line in some)
     words = count(lines)
     logging.info("%d words, %d distinct", sum(words.values()), len(words))
     if not words:
-        raise ValueError(f"--input_file={FLAGS.input_file}: no word in {files}")
+        raise UserError(f"--input_file={FLAGS.input_file}: no word in {files}")
     learnt, texts, note = learn(words, output)
     with contextlib.ExitStack() as stack:  # all files or none
         for path, text in texts.items():
@@ -136,7 +140,7 @@ def _check_gpt_flags(output: str) -> None:
     """Refuses, before any work, what byte pairs do not have."""
     tokenization_bpe.merges_beside(output)
     if not FLAGS.do_lower_case or FLAGS.num_unused:
-        raise ValueError(
+        raise UserError(
             f"--do_lower_case={FLAGS.do_lower_case} --num_unused={FLAGS.num_unused} "
             "with --model_type=gpt: its words are always lower-cased, and it has no "
             "unused rows"
@@ -144,5 +148,4 @@ def _check_gpt_flags(output: str) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("input_file")
-    app.run(main)
+    startup.run(main, required=["input_file"])

@@ -25,6 +25,7 @@ import tokenization
 from atomic_files import atomic_path
 from checkpoints import tensorflow_files
 from data_pipeline.squad_graph import SquadGraph
+from errors import UserError
 from modeling import ElmoConfig
 from tasks.classification import ClassificationTask
 from tasks.serving import (
@@ -286,14 +287,14 @@ def export_model(
         in float32.
 
     Raises:
-      ValueError: an argument is not one of these, or a folder not as described.
+      UserError: an argument is not one of these, or a folder not as described.
     """
     for name, value, known in (
         ("use_checkpoint", use_checkpoint, CHECKPOINTS),
         ("dtype", dtype, DTYPES),
     ):
         if value not in known:
-            raise ValueError(f"--{name}={value}; wanted one of {', '.join(known)}")
+            raise UserError(f"--{name}={value}; wanted one of {', '.join(known)}")
     with _new_folder(export_dir) as temporary:
         task, checkpoint = _read_model_dir(model_dir, use_checkpoint)
         model = task.build_model(dtype=_POLICIES[dtype], fused=False, seed=0)
@@ -312,7 +313,7 @@ def _read_model_dir(
     if use_checkpoint == "best":
         folder = os.path.join(model_dir, "best")  # as training/trainer.py names it
     if not tf.io.gfile.isdir(folder) or tensorflow_files.find_prefix(folder) is None:
-        raise ValueError(
+        raise UserError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
             "wanted an output folder of run_classifier.py or run_squad.py --do_train"
             + (" --do_eval" if use_checkpoint == "best" else "")
@@ -325,7 +326,7 @@ def _read_model_dir(
         ("vocab.txt or vocab.json", checkpoint.vocab_file),
     ):
         if found is None:
-            raise ValueError(f"--model_dir={model_dir}: there is no {name} in {folder}")
+            raise UserError(f"--model_dir={model_dir}: there is no {name} in {folder}")
     task = read_task(folder, checkpoint.config, checkpoint.vocab_file)
     return task, checkpoint
 
@@ -338,7 +339,7 @@ def _check_exported(model_dir, folder, config):
     elif isinstance(config, ElmoConfig):
         kind = "ELMo"
     if kind:
-        raise ValueError(
+        raise UserError(
             f"--model_dir={model_dir} holds {kind}, which has no export: the script "
             "that trained it predicts with --do_predict. Wanted BERT or GPT, trained "
             "by run_classifier.py or run_squad.py"
@@ -352,7 +353,7 @@ def _new_folder(path: str) -> Iterator[str]:
     if tf.io.gfile.exists(path) and (
         not tf.io.gfile.isdir(path) or tf.io.gfile.listdir(path)
     ):
-        raise ValueError(
+        raise UserError(
             f"--export_dir={path} is not empty; wanted a new or empty folder"
         )
     with atomic_path(path) as temporary:

@@ -6,7 +6,9 @@
 signatures, and how to load the result, see export.py.
 """
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 import export
 
@@ -39,4 +41,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

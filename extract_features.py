@@ -10,10 +10,13 @@ python extract_features.py --input_file=tokenized.txt --output_file=vectors.hdf5
 
 import re
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 import common_flags
 from data_pipeline import vector_files
+from errors import UserError
 from modeling.layers import pooling
 from tasks.elmo import ElmoSystem
 from tasks.system import System
@@ -89,11 +92,11 @@ def make_word_extractor(system: ElmoSystem) -> WordExtractor:
     """Reads the flags, those that ELMo has, and loads the model.
 
     Raises:
-      ValueError: one that it does not have is given.
+      UserError: one that it does not have is given.
     """
     for name in _NOT_ELMO:
         if FLAGS[name].present:
-            raise ValueError(
+            raise UserError(
                 f"--{name}={FLAGS[name].value} is not for ELMo, whose vectors are of "
                 "whole words, computed on one device"
             )
@@ -113,10 +116,10 @@ def make_extractor(system: System) -> extraction.FeatureExtractor:
     """Reads the flags and loads the model.
 
     Raises:
-      ValueError: --stateful, which is ELMo's.
+      UserError: --stateful, which is ELMo's.
     """
     if FLAGS.stateful:
-        raise ValueError(f"--stateful is ELMo's; the model is {system.model_type}")
+        raise UserError(f"--stateful is ELMo's; the model is {system.model_type}")
     strategy = make_strategy(common_flags.distribution_config())
     config = extraction.ExtractionConfig(
         pooling=FLAGS.pooling,
@@ -143,4 +146,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

@@ -7,13 +7,16 @@ python generate.py --init_checkpoint=gpt --prompt="the prime minister said" \
 import json
 import sys
 
+import startup
+
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 import common_flags
 import modeling
 from atomic_files import atomic_path
 from data_pipeline import sentences
+from errors import UserError
 from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
 from training.generation import GenerationConfig, Generator
 
@@ -53,7 +56,7 @@ flags.mark_flag_as_required("init_checkpoint")
 
 def _prompts() -> list[str]:
     if (FLAGS.prompt is None) == (FLAGS.input_file is None):
-        raise ValueError("give --prompt or --input_file, one of the two")
+        raise UserError("give --prompt or --input_file, one of the two")
     prompts = FLAGS.prompt or list(sentences.read_lines(FLAGS.input_file))
     return [prompt for prompt in prompts for _ in range(FLAGS.num_samples)]
 
@@ -63,7 +66,7 @@ def _encode(tokenizer: TextEncoder, prompts: list[str]) -> list[list[int]]:
     start = tokenizer.encoder.get(NEWLINE_TOKEN)
     encoded = tokenizer.encode(prompts)
     if start is None and not all(encoded):
-        raise ValueError(
+        raise UserError(
             f"the prompt {prompts[encoded.index([])]!r} has no token, and "
             f"{FLAGS.init_checkpoint}'s vocabulary no newline to start a document with"
         )
@@ -90,11 +93,11 @@ def main(_) -> None:
     """Reads flags and prompts, loads the model and writes the texts."""
     system = common_flags.system()
     if system.model_type != "gpt":
-        raise ValueError(f"--init_checkpoint holds {system.model_type}, wanted gpt")
+        raise UserError(f"--init_checkpoint holds {system.model_type}, wanted gpt")
     prompts = _prompts()
     one = len(prompts) == 1 and not FLAGS.output_file
     if FLAGS.stream and not one:
-        raise ValueError("--stream shows one text, of one prompt; not --output_file")
+        raise UserError("--stream shows one text, of one prompt; not --output_file")
     config = GenerationConfig(
         max_new_tokens=FLAGS.max_new_tokens,
         temperature=FLAGS.temperature,
@@ -129,4 +132,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

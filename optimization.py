@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from errors import UserError
 from schedules import Schedule
 
 NO_DECAY = r"(LayerNorm|layer_norm|bias)"  # the parent's three exclusions
@@ -55,7 +56,7 @@ def assign_groups(
       name -> group.
 
     Raises:
-      ValueError: a variable matches no group, or a group matches no variable.
+      UserError: a variable matches no group, or a group matches no variable.
     """
     assigned, used = {}, set()
     for name in names:
@@ -99,7 +100,7 @@ class OptimizerConfig:
     def __post_init__(self):
         """Raises ValueError on an unknown kind."""
         if self.kind not in OPTIMIZERS:
-            raise ValueError(f"optimizer is {self.kind!r}; it must be in {OPTIMIZERS}")
+            raise UserError(f"optimizer is {self.kind!r}; it must be in {OPTIMIZERS}")
 
     def schedule(self, num_train_steps: int) -> Schedule:
         """Returns the learning rate of a run of so many steps."""
@@ -228,13 +229,13 @@ class Optimizer(abc.ABC):
           groups: parameter groups; see `assign_groups`.
 
         Raises:
-          ValueError: groups and variables do not fit, or nothing is trainable.
+          UserError: groups and variables do not fit, or nothing is trainable.
         """
         self.schedule = schedule
         assigned = assign_groups(list(variables), groups)
         self.groups = {n: group for n, group in assigned.items() if group.trainable}
         if not self.groups:
-            raise ValueError("every variable is frozen; there is nothing to train")
+            raise UserError("every variable is frozen; there is nothing to train")
         self.trainable = {
             name: backing_variable(variables[name]) for name in self.groups
         }

@@ -18,7 +18,9 @@ import subprocess
 import sys
 import time
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 import metrics
 from data_pipeline import bbc_news
@@ -252,4 +254,4 @@ def print_changes(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

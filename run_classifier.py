@@ -4,13 +4,16 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
+import startup
+
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
 import common_flags
 from atomic_files import atomic_path
 from data_pipeline import custom, glue, multiple_choice
 from data_pipeline.examples import DataProcessor
+from errors import UserError
 from tasks.classification import ClassificationTask
 from tasks.classification_config import ClassificationConfig
 from tasks.encoder import find_task_file
@@ -66,12 +69,12 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     name = FLAGS.task_name.lower()
     if name not in (CUSTOM, *PROCESSORS):
         known = ", ".join(sorted(PROCESSORS))
-        raise ValueError(f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}")
+        raise UserError(f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}")
     if name != CUSTOM:
         return PROCESSORS[name]()
     for flag in ("text_a_column", "label_column"):
         if not FLAGS[flag].value:
-            raise ValueError(f"--task_name={CUSTOM} needs --{flag}")
+            raise UserError(f"--task_name={CUSTOM} needs --{flag}")
     known_kind = trained and not FLAGS["label_kind"].present
     return custom.CustomProcessor(
         FLAGS.text_a_column,
@@ -97,7 +100,7 @@ def check_trained(trained: ClassificationConfig | None, **found) -> None:
     for name, value in found.items():
         if trained and getattr(trained, name) != value:
             path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
-            raise ValueError(
+            raise UserError(
                 f"--task_name={FLAGS.task_name} has {name} {value!r}, but the model in "
                 f"{os.path.dirname(path)} was trained for {getattr(trained, name)!r}: "
                 f"its task is {trained.task_name}"
@@ -141,7 +144,7 @@ def main(_):
     common_flags.check_finetuning_flags()
     system = common_flags.system()
     if FLAGS["lm_coef"].present and not system.has_lm_losses:
-        raise ValueError(f"--lm_coef is of no use to {system.model_type}; leave it out")
+        raise UserError(f"--lm_coef is of no use to {system.model_type}; leave it out")
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     trained = find_trained()
     processor = make_processor(trained)
@@ -230,5 +233,4 @@ def file_name(stem: str, set_name: str, ending: str = "txt") -> str:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["data_dir", "task_name", "output_dir"])
-    app.run(main)
+    startup.run(main, required=["data_dir", "task_name", "output_dir"])

@@ -2,10 +2,13 @@
 
 import os
 
-import tensorflow as tf
-from absl import app, flags, logging
+import startup
+
+from absl import flags, logging
 
 import common_flags
+import paths
+from errors import UserError
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.language_model import MaskedLanguageModelTask
@@ -43,21 +46,6 @@ flags.DEFINE_integer(
 )
 
 
-def find_files(flag: str) -> list[str]:
-    """Lists the files that a flag names, each once, sorted within a pattern.
-
-    Raises:
-      ValueError: a pattern matches nothing.
-    """
-    files = {}
-    for pattern in FLAGS[flag].value:
-        found = sorted(tf.io.gfile.glob(pattern.strip()))
-        if not found:
-            raise ValueError(f"--{flag}: {pattern} matches no file")
-        files |= dict.fromkeys(found)
-    return list(files)
-
-
 def make_task() -> PretrainingTask:
     """Returns the task that the model's system is pre-trained on."""
     system = common_flags.system(vocab_required=False)
@@ -76,7 +64,7 @@ def make_task() -> PretrainingTask:
             system, FLAGS.max_seq_length, FLAGS.unroll_steps, static_shapes=static
         )
     if FLAGS.ngram_baseline:
-        raise ValueError(
+        raise UserError(
             f"--ngram_baseline={FLAGS.ngram_baseline} is for models that predict what "
             f"comes next; this one is {system.model_type}"
         )
@@ -91,9 +79,9 @@ def make_task() -> PretrainingTask:
 def check_combination() -> None:
     """Refuses flags that do not fit together."""
     if not (FLAGS.do_train or FLAGS.do_eval):
-        raise ValueError("give at least one of --do_train, --do_eval")
+        raise UserError("give at least one of --do_train, --do_eval")
     if FLAGS.ngram_baseline and not (FLAGS.do_eval and FLAGS.eval_input_file):
-        raise ValueError(
+        raise UserError(
             f"--ngram_baseline={FLAGS.ngram_baseline} counts --input_file and predicts "
             "--eval_input_file: it needs both, and --do_eval"
         )
@@ -103,8 +91,11 @@ def main(_):
     """Reads the flags, looks at the files, then trains and evaluates."""
     strategy = make_strategy(common_flags.distribution_config())
     check_combination()
-    files = find_files("input_file")
-    eval_files = find_files("eval_input_file") if FLAGS.eval_input_file else files
+    files, eval_files = (
+        list(dict.fromkeys(paths.find_files(FLAGS[flag].value or [], flag)))
+        for flag in ("input_file", "eval_input_file")
+    )
+    eval_files = eval_files or files
     task = make_task()
     train = task.train_records(files) if FLAGS.do_train else None
     dev = {}
@@ -133,5 +124,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["input_file", "output_dir"])
-    app.run(main)
+    startup.run(main, required=["input_file", "output_dir"])

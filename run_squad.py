@@ -3,11 +3,14 @@
 import dataclasses
 import os
 
+import startup
+
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import common_flags
 from data_pipeline import squad, squad_answers
+from errors import UserError
 from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
 from training.finetuning import Data, FineTuning
@@ -73,7 +76,7 @@ def read_examples(config: SpanConfig) -> tuple[list, list]:
     predicting = FLAGS.do_predict or FLAGS.do_eval
     for flag, wanted in (("train_file", FLAGS.do_train), ("predict_file", predicting)):
         if wanted and not FLAGS[flag].value:
-            raise ValueError(f"--{flag} is not given")
+            raise UserError(f"--{flag} is not given")
     train, predict = [], []
     if FLAGS.do_train:
         train = squad.read_squad_examples(FLAGS.train_file, True, **reading).examples
@@ -102,7 +105,7 @@ def main(_):
     scored = bool(examples)
     scored &= squad.has_answers(examples, config.version_2_with_negative)
     if FLAGS.do_eval and not scored:
-        raise ValueError(
+        raise UserError(
             f"--do_eval: {FLAGS.predict_file} has questions without answers"
         )
     run = common_flags.finetuning_config(len(train_examples))
@@ -137,5 +140,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("output_dir")
-    app.run(main)
+    startup.run(main, required=["output_dir"])

@@ -3,13 +3,16 @@
 import dataclasses
 import os
 
-from absl import app, flags, logging
+import startup
+
+from absl import flags, logging
 
 import checkpoints
 import common_flags
 from checkpoints import word_vectors
 from data_pipeline import conll
 from data_pipeline.conll import TaggedText
+from errors import UserError
 from modeling import TaglmConfig
 from tasks import taglm
 from tasks.encoder import find_task_file
@@ -81,7 +84,7 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
             continue
         for wanted, value in ((flag, FLAGS[flag].value), ("tag_scheme", scheme)):
             if not value:
-                raise ValueError(f"--{step} needs --{wanted}")
+                raise UserError(f"--{step} needs --{wanted}")
         texts[split] = conll.read(
             FLAGS[flag].value,
             FLAGS.data_format,
@@ -99,12 +102,12 @@ def make_system(texts: dict[str, TaggedText]) -> System:
     """Returns the encoder's system; a new TagLM is made for the training text.
 
     Raises:
-      ValueError: a flag of TagLM's without it; or see common_flags.system.
+      UserError: a flag of TagLM's without it; or see common_flags.system.
     """
     if FLAGS.model_type != TAGLM:
         for flag in ("word_vectors", "lm_checkpoint"):
             if FLAGS[flag].value:
-                raise ValueError(f"--{flag} needs --model_type={TAGLM}")
+                raise UserError(f"--{flag} needs --model_type={TAGLM}")
     trained = FLAGS.init_checkpoint
     if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
         trained = trained or state.latest(FLAGS.output_dir)
@@ -127,7 +130,7 @@ def make_task(
 ) -> TaggingTask:
     """Returns the task, once it knows every tag of the texts."""
     if not trained and "train" not in texts:
-        raise ValueError(f"{FLAGS.output_dir} has no trained tagger: use --do_train")
+        raise UserError(f"{FLAGS.output_dir} has no trained tagger: use --do_train")
     scheme = setting("output_scheme", trained)
     config = TaggingConfig(
         labels=(
@@ -203,5 +206,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("output_dir")
-    app.run(main)
+    startup.run(main, required=["output_dir"])

@@ -5,6 +5,8 @@ import math
 
 import tensorflow as tf
 
+from errors import UserError
+
 DECAYS = (
     *("linear", "cosine", "constant"),
     *("warmup_linear", "warmup_cosine", "warmup_constant"),
@@ -37,9 +39,9 @@ class Schedule:
     def __post_init__(self):
         """Raises ValueError on an unknown decay or an impossible number of steps."""
         if self.decay not in DECAYS:
-            raise ValueError(f"decay is {self.decay!r}; it must be one of {DECAYS}")
+            raise UserError(f"decay is {self.decay!r}; it must be one of {DECAYS}")
         if self.num_train_steps < 1:
-            raise ValueError(f"num_train_steps is {self.num_train_steps}; at least 1")
+            raise UserError(f"num_train_steps is {self.num_train_steps}; at least 1")
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate of the update number `step`.

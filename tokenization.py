@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from errors import MissingFile, UserError
+
 UNK_TOKEN = "[UNK]"
 # Longer words become [UNK] whole; characters after normalization, not bytes.
 MAX_CHARS_PER_WORD = 200
@@ -60,7 +62,7 @@ def validate_case_matches_checkpoint(
         None, "" and any path with an unknown folder name are accepted.
 
     Raises:
-      ValueError: the folder is a released model of the other casing.
+      UserError: the folder is a released model of the other casing.
     """
     folder = re.match(r".*?([A-Za-z0-9_-]+)/bert_model.ckpt", init_checkpoint or "")
     if folder is None:
@@ -68,7 +70,7 @@ def validate_case_matches_checkpoint(
     name = folder.group(1)
     if name in (_CASED_MODELS if do_lower_case else _LOWER_CASE_MODELS):
         kind = "cased" if do_lower_case else "lower-cased"
-        raise ValueError(
+        raise UserError(
             f"--do_lower_case={do_lower_case} does not fit "
             f"--init_checkpoint={init_checkpoint}: {name} was pre-trained on {kind} "
             f"text. Pass --do_lower_case={not do_lower_case}, or rename the folder if "
@@ -80,13 +82,13 @@ def convert_to_unicode(text: str | bytes) -> str:
     """Returns `text` as str; bytes are read as UTF-8, invalid ones are dropped.
 
     Raises:
-      ValueError: `text` is neither str nor bytes.
+      UserError: `text` is neither str nor bytes.
     """
     if isinstance(text, str):
         return text
     if isinstance(text, bytes):
         return text.decode("utf-8", errors="ignore")
-    raise ValueError(f"text must be str or bytes, got {type(text).__name__}: {text!r}")
+    raise UserError(f"text must be str or bytes, got {type(text).__name__}: {text!r}")
 
 
 def printable_text(text: str | bytes) -> str:
@@ -107,8 +109,8 @@ def load_vocab(vocab_file: str) -> collections.OrderedDict[str, int]:
       piece -> id, in the file's order.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: not UTF-8, a piece stands on two lines, or there is no [UNK].
+      MissingFile: there is no such file.
+      UserError: not UTF-8, a piece stands on two lines, or there is no [UNK].
     """
     vocab = collections.OrderedDict()
     lines = read_bytes(vocab_file).split(b"\n")
@@ -118,18 +120,18 @@ def load_vocab(vocab_file: str) -> collections.OrderedDict[str, int]:
         try:
             token = line.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            raise ValueError(
+            raise UserError(
                 f"{vocab_file}, line {index + 1}: a vocabulary must be UTF-8 text, "
                 f"got {line[:40]!r} ({error.reason} at byte {error.start})."
             ) from error
         if token in vocab:
-            raise ValueError(
+            raise UserError(
                 f"{vocab_file}, line {index + 1}: {token!r} is already on line "
                 f"{vocab[token] + 1}; every piece must have one id."
             )
         vocab[token] = index
     if UNK_TOKEN not in vocab:
-        raise ValueError(
+        raise UserError(
             f"{vocab_file} has no line {UNK_TOKEN} among its {len(vocab)} lines; is it "
             "a BERT vocabulary (one piece a line)?"
         )
@@ -143,14 +145,14 @@ def read_bytes(path: str) -> bytes:
         import tensorflow as tf  # here, so that local vocabularies need no TensorFlow
 
         if not tf.io.gfile.exists(path):
-            raise FileNotFoundError(f"There is no vocabulary file {path}.")
+            raise MissingFile(f"There is no vocabulary file {path}.")
         with tf.io.gfile.GFile(path, "rb") as reader:
             return reader.read()
     try:
         with open(path, "rb") as reader:
             return reader.read()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no vocabulary file {path}.") from error
+        raise MissingFile(f"There is no vocabulary file {path}.") from error
 
 
 def convert_by_vocab(vocab: Mapping, items: Iterable) -> list:

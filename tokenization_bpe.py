@@ -21,6 +21,7 @@ import numpy as np
 
 import tokenization
 import tokenization_english
+from errors import UserError
 
 UNK_TOKEN, NEWLINE_TOKEN, END_OF_WORD = "<unk>", "\n</w>", "</w>"
 UNKNOWN_ID = 0  # of <unk>
@@ -154,8 +155,8 @@ class TextEncoder:
           bpe_path: a pair of pieces a line, in the order they were learnt.
 
         Raises:
-          FileNotFoundError: there is no such file.
-          ValueError: a file is not of its format, or the two do not belong together.
+          MissingFile: there is no such file.
+          UserError: a file is not of its format, or the two do not belong together.
         """
         self.encoder = self.vocab = _read_encoder(encoder_path)
         self.decoder = {i: piece for piece, i in self.encoder.items()}
@@ -210,12 +211,12 @@ class TextEncoder:
         """Joins pieces: a space after every word, a newline where the text had one.
 
         Raises:
-          ValueError: an id is not in the vocabulary.
+          UserError: an id is not in the vocabulary.
         """
         try:
             text = "".join(self.decoder[int(i)] for i in ids)
         except KeyError as error:
-            raise ValueError(
+            raise UserError(
                 f"id {error.args[0]} is not in the vocabulary of {len(self.decoder)}"
             ) from None
         text = text.replace(NEWLINE_TOKEN, "\n").replace(END_OF_WORD, " ")
@@ -242,14 +243,14 @@ def merges_beside(vocab_file: str) -> str:
         OpenAI's ".../encoder_bpe_40000.json".
 
     Raises:
-      ValueError: the file has another name.
+      UserError: the file has another name.
     """
     folder, name = os.path.split(str(vocab_file))
     for vocab, merges in _FILE_NAMES:
         if name.endswith(vocab):
             return os.path.join(folder, name.removesuffix(vocab) + merges)
     names = " or ".join(vocab for vocab, _ in _FILE_NAMES)
-    raise ValueError(f"{vocab_file}: a byte pair vocabulary must be named {names}")
+    raise UserError(f"{vocab_file}: a byte pair vocabulary must be named {names}")
 
 
 def load(vocab_file: str) -> TextEncoder:
@@ -261,16 +262,16 @@ def _read_encoder(path: str) -> dict[str, int]:
     try:
         encoder = json.loads(tokenization.read_bytes(path).decode("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
+        raise UserError(f"{path}: not JSON: {error}") from None
     if not isinstance(encoder, dict):
-        raise ValueError(
+        raise UserError(
             f"{path}: got a JSON {type(encoder).__name__}, wanted an object of "
             "piece: id"
         )
     free = set(range(len(encoder)))
     for piece, i in encoder.items():
         if type(i) is not int or i not in free:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {len(encoder)} pieces must have the ids 0 to "
                 f"{len(encoder) - 1}, each one once; got {i!r} for {piece!r}"
             )
@@ -282,14 +283,14 @@ def _read_merges(path: str) -> dict[tuple[str, str], int]:
     try:
         text = tokenization.read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}") from None
+        raise UserError(f"{path}: not UTF-8: {error}") from None
     ranks = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         if number == 1 and line.startswith("#version"):
             continue
         pair = tuple(line.split())
         if len(pair) != 2:
-            raise ValueError(f"{path}, line {number}: wanted two pieces, got {line!r}")
+            raise UserError(f"{path}, line {number}: wanted two pieces, got {line!r}")
         ranks[pair] = len(ranks)
     return ranks
 
@@ -309,7 +310,7 @@ def _check_pair(
         if len(piece.removesuffix(END_OF_WORD)) > 1 and not _SPECIAL.fullmatch(piece)
     )
     if absent or orphans:
-        raise ValueError(
+        raise UserError(
             f"{encoder_path} ({len(encoder)} pieces) and {bpe_path} ({len(ranks)} "
             f"merges) do not belong together: {len(absent)} merges make a piece that "
             f"has no id {absent[:3]}, {len(orphans)} pieces are made by no merge "

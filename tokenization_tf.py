@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 import tokenization
+from errors import UserError
 
 # White space that is not " ": tab, line ends, category Zs, the two Unicode separators.
 _WHITE_SPACE = (
@@ -57,11 +58,11 @@ class InGraphTokenizer(tf.Module):
           do_lower_case: as for FullTokenizer.
 
         Raises:
-          ValueError: there is no [UNK] in `vocab`.
+          UserError: there is no [UNK] in `vocab`.
         """
         super().__init__()
         if tokenization.UNK_TOKEN not in vocab:
-            raise ValueError(
+            raise UserError(
                 f"The vocabulary must contain {tokenization.UNK_TOKEN}; none of the "
                 f"{len(vocab)} pieces given is."
             )

@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from errors import UserError
+
 BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
 _NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
 # Character ids after those of the 256 bytes; as in files, that is before the id of the
@@ -68,11 +70,11 @@ class Vocabulary:
         """Checks that a language model can be trained.
 
         Raises:
-          ValueError: one of the three marks is missing; names the file.
+          UserError: one of the three marks is missing; names the file.
         """
         missing = [mark for mark in (BOS, EOS, UNK) if mark not in self]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{self.source}: no line {' and no line '.join(missing)}; to train, a "
                 "vocabulary needs all three marks"
             )
@@ -120,7 +122,7 @@ def check_sorted(vocabulary: Vocabulary, counts: np.ndarray) -> None:
       counts: int [V], how often each word is in a text that the model is trained on.
 
     Raises:
-      ValueError: another order; tells why it matters.
+      UserError: another order; tells why it matters.
     """
     if not counts.sum():
         return
@@ -129,7 +131,7 @@ def check_sorted(vocabulary: Vocabulary, counts: np.ndarray) -> None:
     random, best, found = logs.mean(), np.sort(share)[::-1] @ logs, share @ logs
     if random - found < 0.5 * (random - best):
         top = int(np.argmax(counts))
-        raise ValueError(
+        raise UserError(
             f"{vocabulary.source}: not sorted by falling frequency (the most frequent "
             f"word, {vocabulary.words[top]!r}, is on line {top + 1} of {len(counts)}). "
             "A sampled softmax draws the words on the first lines most often, so the "

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from errors import UserError
+
 Transform = Callable[[np.ndarray], np.ndarray]
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A file that is not what was asked for; the message lists every problem found."""
 
 

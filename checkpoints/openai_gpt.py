@@ -18,6 +18,7 @@ from absl import logging
 
 from checkpoints import files, gpt
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
+from errors import UserError
 from modeling.gpt_config import GptConfig
 
 SHAPES = "params_shapes.json"
@@ -197,7 +198,7 @@ def _read_header(path: str) -> tuple[int, int, np.dtype]:
         try:
             version = np.lib.format.read_magic(reader)
             if version != (1, 0):
-                raise ValueError(f"version {version} of numpy's format")
+                raise UserError(f"version {version} of numpy's format")
             shape, _, dtype = np.lib.format.read_array_header_1_0(reader)
         except ValueError as error:
             raise CheckpointError(f"{path}: not a readable .npy: {error}") from None

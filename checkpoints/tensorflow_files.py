@@ -13,6 +13,7 @@ import tensorflow as tf
 from atomic_files import atomic_path, is_aside
 from checkpoints import files
 from checkpoints.mapping import Checkpoint, CheckpointError, find_reason
+from paths import glob_escape
 
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # only in tf.train.Checkpoint's files
 
@@ -60,7 +61,7 @@ def find_prefix(folder: str) -> str | None:
                 f"but {here}.index does not exist"
             )
         return prefix
-    paths = tf.io.gfile.glob(os.path.join(_escape(folder), "*.index"))
+    paths = tf.io.gfile.glob(os.path.join(glob_escape(folder), "*.index"))
     prefixes = sorted(p[: -len(".index")] for p in paths if not is_aside(p))
     if len(prefixes) > 1:
         raise CheckpointError(
@@ -68,10 +69,6 @@ def find_prefix(folder: str) -> str | None:
             + ", ".join(prefixes)
         )
     return prefixes[0] if prefixes else None
-
-
-def _escape(folder: str) -> str:
-    return "".join("\\" + c if c in "*?[\\" else c for c in folder)
 
 
 def open_checkpoint(prefix: str, **kwargs) -> Checkpoint:

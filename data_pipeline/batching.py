@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from data_pipeline import feature_spec, tfrecord
+from errors import UserError
 
 _BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
 
@@ -40,12 +41,12 @@ class _Slices:
 
     def __post_init__(self):
         if self.batch_size < 1 or self.batch_size % self.replicas:
-            raise ValueError(
+            raise UserError(
                 f"batch_size {self.batch_size} must be a positive multiple of the "
                 f"number of replicas, {self.replicas}"
             )
         if not 0 <= self.offset < self.offset + self.local <= self.replicas:
-            raise ValueError(
+            raise UserError(
                 f"local replicas {self.offset} to {self.offset + self.local - 1} "
                 f"are not among the {self.replicas} replicas"
             )
@@ -100,12 +101,12 @@ def train_batches(
       ascending order. `example_index` is what the record says, or -1.
 
     Raises:
-      ValueError: no records, or arguments that do not fit together.
+      UserError: no records, or arguments that do not fit together.
     """
     slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
     buckets = _checked_buckets(buckets)
     if pool_batches < 1 or shuffle_records < 1 or start_step < 0:
-        raise ValueError(
+        raise UserError(
             f"wanted pool_batches and shuffle_records of at least 1 and start_step "
             f"of at least 0, got {pool_batches}, {shuffle_records}, {start_step}"
         )
@@ -171,7 +172,7 @@ def eval_batches(
       position in `files`, counted through, which restores the order.
 
     Raises:
-      ValueError: no records, or arguments that do not fit together.
+      UserError: no records, or arguments that do not fit together.
     """
     slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
     buckets = _checked_buckets(buckets)
@@ -314,17 +315,17 @@ def _checked_buckets(buckets: Sequence[int]) -> tuple[int, ...]:
     """The buckets as a tuple, if they are positive and ascending."""
     buckets = tuple(int(bucket) for bucket in buckets)
     if not buckets or buckets[0] < 1 or sorted(set(buckets)) != list(buckets):
-        raise ValueError(f"buckets must be positive and ascending, got {buckets}")
+        raise UserError(f"buckets must be positive and ascending, got {buckets}")
     return buckets
 
 
 def _count_up_to(files: Sequence[str], limit: int) -> int:
     """Number of records, counted no further than `limit`; none is an error."""
     if not files:
-        raise ValueError("no TFRecord files were given")
+        raise UserError("no TFRecord files were given")
     found = tfrecord.count(files, limit)
     if not found:
-        raise ValueError(f"no records in {', '.join(files)}")
+        raise UserError(f"no records in {', '.join(files)}")
     return found
 
 

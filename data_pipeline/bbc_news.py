@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 
+from errors import UserError
+
 # After a full stop, where the next sentence begins with a capital, a digit or a quote.
 _SENTENCE_END = re.compile(r"(?<=[.!?][\"'\s])\s*(?=[\"'(]?[A-Z0-9\u00a3])")
 
@@ -45,7 +47,7 @@ def read_articles(folder: pathlib.Path) -> list[Article]:
       text into training and test.
 
     Raises:
-      ValueError: no article at all, or an empty one.
+      UserError: no article at all, or an empty one.
     """
     articles = {}
     for file in sorted(folder.glob("*/*.txt")):
@@ -57,10 +59,10 @@ def read_articles(folder: pathlib.Path) -> list[Article]:
         lines = (line.strip() for line in text.splitlines())
         article = Article(file.parent.name, tuple(line for line in lines if line))
         if not article.paragraphs:
-            raise ValueError(f"{file}: the article is empty")
+            raise UserError(f"{file}: the article is empty")
         articles.setdefault(article.text, article)
     if not articles:
-        raise ValueError(f"{folder}: wanted <class>/*.txt, found no such file")
+        raise UserError(f"{folder}: wanted <class>/*.txt, found no such file")
     return list(articles.values())
 
 

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from errors import MissingExtra, UserError
+
 try:
     import apache_beam as beam
     from apache_beam.metrics import Metrics, MetricsFilter
     from apache_beam.options.pipeline_options import PipelineOptions
 except ImportError as error:
-    raise ImportError(
+    raise MissingExtra(
         "--pipeline=beam needs the package apache-beam: "
         'pip install "word2bert[beam]", in an environment of its own'
     ) from error
@@ -85,7 +87,7 @@ def create(
       The counts of everything.
 
     Raises:
-      ValueError: the output files are not the shards of one name. Faults of the
+      UserError: the output files are not the shards of one name. Faults of the
         corpus are raised inside the pipeline: which error that becomes, with the
         same text, is the runner's choice.
     """
@@ -131,7 +133,7 @@ def _sharding(output_files: Sequence[str]) -> tuple[str, str]:
     number = len(output_files)
     match = re.fullmatch(f"(.*)-00000-of-{number:05d}", output_files[0])
     if not match:
-        raise ValueError(
+        raise UserError(
             f"--pipeline=beam writes one --output_file, which --num_output_shards "
             f"divides; got {number} names"
         )
@@ -205,7 +207,7 @@ def number_documents(
       config: says how often each document is used.
 
     Raises:
-      ValueError: the corpus cannot be used.
+      UserError: the corpus cannot be used.
     """
     documents, tokens, longest = _total(sizes.values())
     corpus.check_next_sentences(files, documents, longest)

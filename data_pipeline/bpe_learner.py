@@ -15,6 +15,7 @@ from data_pipeline.wordpiece_learner import (
     lines_of,
     tokenizers_package,
 )
+from errors import UserError
 from tokenization_bpe import (
     END_OF_WORD,
     NEWLINE_TOKEN,
@@ -70,7 +71,7 @@ def learn(words: Mapping[str, int], vocab_size: int, min_frequency: int) -> Voca
       The vocabulary; equal input gives an equal one.
 
     Raises:
-      ValueError: there is no room for a single character.
+      UserError: there is no room for a single character.
     """
     characters = collections.Counter()
     for word, count in words.items():
@@ -79,7 +80,7 @@ def learn(words: Mapping[str, int], vocab_size: int, min_frequency: int) -> Voca
     room = vocab_size - 2  # <unk>, newline
     letters = common_characters(characters)[: max(room, 0) // 2]
     if not letters:
-        raise ValueError(
+        raise UserError(
             f"--vocab_size={vocab_size} leaves no room for a character: inside a word "
             "and at its end, beside <unk> and the newline, it takes 4 rows"
         )

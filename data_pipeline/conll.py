@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from atomic_files import atomic_path
 from data_pipeline import text_files
+from errors import UserError
 
 SCHEMES = ("IOB1", "BIO", "IOBES")
 FORMATS = ("conll", "tsv")
@@ -185,7 +186,7 @@ def tag_ids(text: TaggedText, scheme: str, labels: Sequence[str]) -> np.ndarray:
       int32 [words].
 
     Raises:
-      ValueError: a tag's type is not among the labels; names file and line.
+      UserError: a tag's type is not among the labels; names file and line.
     """
     if text.tags is None:
         return np.zeros(len(text.words), np.int32)
@@ -196,7 +197,7 @@ def tag_ids(text: TaggedText, scheme: str, labels: Sequence[str]) -> np.ndarray:
     unseen = np.array([name not in known for name in names])[places]
     if unseen.any():
         index = int(unseen.argmax())
-        raise ValueError(
+        raise UserError(
             f"{text.path}, line {text.numbers[index]}: the tag {text.tags[index]!r} "
             f"was never seen in training; known: {', '.join(labels)}"
         )
@@ -209,14 +210,14 @@ def _check_scheme(text: TaggedText, scheme: str) -> None:
     strange = np.array([not _TAG.fullmatch(name) for name in names])[tag_ids]
     if strange.any():
         index = int(strange.argmax())
-        raise ValueError(
+        raise UserError(
             f"{text.path}, line {text.numbers[index]}: {text.tags[index]!r} is no tag; "
             "wanted O, or one of B-, I-, E- and S- with a type, as in B-PER"
         )
     wanted = convert(text.tags, text.offsets, scheme)
     if (wanted != text.tags).any():
         index = int((wanted != text.tags).argmax())
-        raise ValueError(
+        raise UserError(
             f"{text.path}, line {text.numbers[index]}: {text.tags[index]!r} at "
             f"{text.words[index]!r}, where --tag_scheme={scheme} has "
             f"{str(wanted[index])!r}"
@@ -237,13 +238,13 @@ def _read_columns(path, token_column, tag_column, labelled):
         elif offsets[-1] != len(rows):
             offsets.append(len(rows))
     if not rows:
-        raise ValueError(f"{path}: there is no word in it")
+        raise UserError(f"{path}: there is no word in it")
     if offsets[-1] != len(rows):
         offsets.append(len(rows))
     width = len(rows[0])
     for number, row in zip(numbers, rows, strict=True):
         if len(row) != width:
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: {len(row)} columns, but line {numbers[0]} "
                 f"has {width}"
             )
@@ -252,7 +253,7 @@ def _read_columns(path, token_column, tag_column, labelled):
     if labelled or (width > 1 and -width <= tag_column < width):
         tag = _column(path, "tag_column", tag_column, width)
         if tag == token:
-            raise ValueError(
+            raise UserError(
                 f"{path}: --tag_column={tag_column} is the column of the words"
             )
         tags = [row[tag] for row in rows]
@@ -264,7 +265,7 @@ def _read_columns(path, token_column, tag_column, labelled):
 def _column(path, flag, column, width):
     """Returns the column counted from 0, if there is such a one."""
     if not -width <= column < width:
-        raise ValueError(f"{path}: --{flag}={column}, but there are {width} columns")
+        raise UserError(f"{path}: --{flag}={column}, but there are {width} columns")
     return column % width
 
 
@@ -277,7 +278,7 @@ def _read_tsv(path, labelled):
         row = [word for word in sentence.split(" ") if word]
         tags += [tag for tag in (labels or "").split(" ") if tag]
         if labels is not None and len(tags) - offsets[-1] != len(row):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: {len(row)} words, but "
                 f"{len(tags) - offsets[-1]} tags"
             )
@@ -286,7 +287,7 @@ def _read_tsv(path, labelled):
             numbers += [number] * len(row)
             offsets.append(len(words))
     if not words:
-        raise ValueError(f"{path}: there is no word in it")
+        raise UserError(f"{path}: there is no word in it")
     # An empty line after each sentence but the last.
     columns = zip(words, tags, strict=True) if tags else zip(words, strict=True)
     lines = [" ".join(row) for row in columns]

@@ -19,26 +19,12 @@ from data_pipeline.instances import InstanceConfig
 from data_pipeline.pretraining_report import PairReport
 from data_pipeline.segmentation import Part
 from data_pipeline.token_store import TokenStoreWriter
+from errors import UserError
 from tokenization_tf import FastTokenizer
 
 _CHUNK_BYTES = 1 << 19
 Portion = TypeVar("Portion")
 _SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
-def find_files(patterns: str) -> list[str]:
-    """The files that comma-separated names and globs stand for.
-
-    Raises:
-      FileNotFoundError: a pattern matches no file.
-    """
-    files = []
-    for pattern in patterns.split(","):
-        found = sorted(tf.io.gfile.glob(pattern))
-        if not found:
-            raise FileNotFoundError(f"--input_file: no file matches {pattern!r}")
-        files.extend(found)
-    return files
 
 
 def chunks(path: str) -> Iterator[tuple[int, list[str]]]:
@@ -47,7 +33,7 @@ def chunks(path: str) -> Iterator[tuple[int, list[str]]]:
     Lines end at "\n" only, as in the parent, and come without surrounding white space.
 
     Raises:
-      ValueError: a line is not UTF-8; names it.
+      UserError: a line is not UTF-8; names it.
     """
     first, rest = 1, b""
     with tf.io.gfile.GFile(path, "rb") as file:
@@ -90,7 +76,7 @@ def _decoded(path: str, first_line: int, data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
         place = error.start - data.rfind(b"\n", 0, error.start)
-        raise ValueError(
+        raise UserError(
             f"{path}, line {line}: not UTF-8, 0x{data[error.start]:02x} is the line's "
             f"byte {place} ({error.reason})"
         ) from error
@@ -107,11 +93,11 @@ def instance_config(
       **flags: InstanceConfig's other attributes.
 
     Raises:
-      ValueError: the vocabulary lacks a special token, or a setting is impossible.
+      UserError: the vocabulary lacks a special token, or a setting is impossible.
     """
     missing = [token for token in _SPECIAL_TOKENS if token not in vocab]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{vocab_file} has no line {', '.join(missing)} among its {len(vocab)} "
             "lines; is it a BERT vocabulary?"
         )
@@ -131,18 +117,18 @@ def check_next_sentences(
       longest_document: sentences of the longest.
 
     Raises:
-      ValueError: fewer than two documents, or none of two sentences.
+      UserError: fewer than two documents, or none of two sentences.
     """
     names = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
     if num_documents < 2:
         where = f"{files[0]}, line 1, begins the only one" if num_documents else names
-        raise ValueError(
+        raise UserError(
             f"wanted at least two documents, separated by a blank line, got "
             f"{num_documents} ({where}): random next sentences come from another "
             f"document. Input: {names}"
         )
     if longest_document < 2:
-        raise ValueError(
+        raise UserError(
             f"wanted documents of at least two sentences, one a line, got "
             f"{num_documents} documents of one (the first: {files[0]}, line 1): there "
             f"is no next sentence to predict. Is there a blank line after every "
@@ -154,10 +140,10 @@ def check_blank_lines(path: str, num_lines: int, blank_lines: int) -> None:
     """Refuses a file without a blank line.
 
     Raises:
-      ValueError: all its lines would be one document.
+      UserError: all its lines would be one document.
     """
     if num_lines and not blank_lines:
-        raise ValueError(
+        raise UserError(
             f"{path}, lines 1 to {num_lines}: no blank line in the whole file, which "
             "would make it one document; documents are separated by blank lines. (If "
             "it is one, end it with a blank line.)"
@@ -245,7 +231,7 @@ def tokenize(
       The counts of what was read.
 
     Raises:
-      ValueError: the corpus cannot be used; says why and where.
+      UserError: the corpus cannot be used; says why and where.
     """
     unknown = 0
     with contextlib.ExitStack() as stack:
@@ -280,7 +266,7 @@ def portions(path: str) -> Iterator[list[str]]:
     """Yields a file's lines in portions, and one blank line more at its end.
 
     Raises:
-      ValueError: no blank line in the file, or not UTF-8; names the line.
+      UserError: no blank line in the file, or not UTF-8; names the line.
     """
     num_lines = blank = 0
     for _, lines in chunks(path):

@@ -14,6 +14,7 @@ from data_pipeline.examples import (
     check_label,
     parse_score,
 )
+from errors import MissingFile, UserError
 
 _METRICS = {
     "single_label": ("accuracy", "macro_f1"),
@@ -60,33 +61,33 @@ class CustomProcessor(DataProcessor):
           symmetric: whether the order of a pair's texts means nothing.
 
         Raises:
-          ValueError: an argument is not one of the above.
+          UserError: an argument is not one of the above.
         """
         if label_kind not in _METRICS:
-            raise ValueError(
+            raise UserError(
                 f"label_kind must be one of {sorted(_METRICS)}, got {label_kind!r}"
             )
         if label_kind == "regression" and labels:
-            raise ValueError(f"a regression has no labels, got {list(labels)}")
+            raise UserError(f"a regression has no labels, got {list(labels)}")
         if labels is not None and len(set(labels)) < len(labels):
-            raise ValueError(f"labels occur more than once in {list(labels)}")
+            raise UserError(f"labels occur more than once in {list(labels)}")
         if (label_kind == "multiple_choice") != (len(ending_columns) > 1):
-            raise ValueError(
+            raise UserError(
                 f"label_kind is {label_kind!r} with ending columns "
                 f"{list(ending_columns)}; multiple_choice wants two or more, else none"
             )
         if text_b_column and ending_columns:
-            raise ValueError(
+            raise UserError(
                 f"text_b_column is {text_b_column!r} with ending columns "
                 f"{list(ending_columns)}; wanted one of the two"
             )
         if symmetric and not text_b_column:
-            raise ValueError("symmetric is of pairs of texts: it wants a text_b_column")
+            raise UserError("symmetric is of pairs of texts: it wants a text_b_column")
         if ending_columns:
             labels = ending_columns
         unknown = set(files or {}) - {"train", "dev", "test"}
         if unknown:
-            raise ValueError(f"files has {sorted(unknown)}; wanted train, dev, test")
+            raise UserError(f"files has {sorted(unknown)}; wanted train, dev, test")
         self.output_kind = label_kind
         self.symmetric = symmetric
         self.metrics = _METRICS[label_kind]
@@ -120,12 +121,12 @@ class CustomProcessor(DataProcessor):
         """The labels as given or, after reading, as found in the training set.
 
         Raises:
-          ValueError: they were not given and nothing was read yet.
+          UserError: they were not given and nothing was read yet.
         """
         if self.output_kind == "regression":
             return []
         if self._labels is None:
-            raise ValueError("labels were not given: read a set first to find them")
+            raise UserError("labels were not given: read a set first to find them")
         return list(self._labels)
 
     def _need_labels(self, data_dir: str) -> None:
@@ -140,15 +141,15 @@ class CustomProcessor(DataProcessor):
         paths = [os.path.join(data_dir, name) for name in names]
         found = [path for path in paths if tf.io.gfile.exists(path)]
         if not found:
-            raise FileNotFoundError(f"{data_dir}: none of {', '.join(names)}")
+            raise MissingFile(f"{data_dir}: none of {', '.join(names)}")
         if len(found) > 1:
-            raise ValueError(f"{', '.join(found)}: only one of them may be there")
+            raise UserError(f"{', '.join(found)}: only one of them may be there")
         return found[0]
 
     def _read(self, path: str, labelled: bool) -> list[InputExample]:
         ending = path.rpartition(".")[2]
         if ending not in text_files.READERS:
-            raise ValueError(
+            raise UserError(
                 f"{path}: the name must end in one of {sorted(text_files.READERS)}"
             )
         optional = [] if labelled else [self._label_column]
@@ -158,7 +159,7 @@ class CustomProcessor(DataProcessor):
             *texts, value = values
             for name, text in zip(columns, texts, strict=False):
                 if not isinstance(text, str):
-                    raise ValueError(
+                    raise UserError(
                         f"{path}, line {line}: column {name!r} must be text, "
                         f"got {text!r}"
                     )
@@ -173,7 +174,7 @@ class CustomProcessor(DataProcessor):
                 found = InputExample(guid, *texts, label=label)
             examples.append(found)
         if not examples:
-            raise ValueError(f"{path}: a header but no rows")
+            raise UserError(f"{path}: a header but no rows")
         return examples
 
     def _label(self, value: object, path: str, line: int) -> Label:
@@ -201,7 +202,7 @@ class CustomProcessor(DataProcessor):
         else:
             labels = sorted({e.label for e in examples})
         if len(labels) < (1 if self.output_kind == "multi_label" else 2):
-            raise ValueError(
+            raise UserError(
                 f"{path}: column {self._label_column!r} has only the labels {labels}; "
                 "there is nothing to learn"
             )
@@ -211,7 +212,7 @@ class CustomProcessor(DataProcessor):
 def _label_name(value: object, path: str, line: int) -> str:
     """A label as text: whole numbers and text are labels, an empty cell is not."""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{path}, line {line}: wanted a label, got {value!r}")
+        raise UserError(f"{path}, line {line}: wanted a label, got {value!r}")
     if value == "":
-        raise ValueError(f"{path}, line {line}: the label is missing")
+        raise UserError(f"{path}, line {line}: the label is missing")
     return str(value)

@@ -16,6 +16,7 @@ from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import label_feature, label_ids, truncated_lengths
 from data_pipeline.tagging_features import TAGGING_SPEC, TaggingColumns
+from errors import UserError
 from vocabulary import BOS, EOS, CharacterEncoder, Vocabulary
 
 # Marks around a text, and around two.
@@ -34,7 +35,7 @@ class WordEncoder:
           vocabulary: of such a model; else of no use.
 
         Raises:
-          ValueError: words have no characters, and the vocabulary lacks a mark.
+          UserError: words have no characters, and the vocabulary lacks a mark.
         """
         self._characters = None
         if max_characters is None:
@@ -123,10 +124,10 @@ def classification_columns(
       The columns. An example without a label gets 0.
 
     Raises:
-      ValueError: an unknown label, or a `max_seq_length` below 6.
+      UserError: an unknown label, or a `max_seq_length` below 6.
     """
     if max_seq_length < _SHORTEST:
-        raise ValueError(
+        raise UserError(
             f"--max_seq_length={max_seq_length}; wanted at least {_SHORTEST}"
         )
     first, second = ([t.split() for t in texts] for texts in _texts(examples))
@@ -173,7 +174,7 @@ def tagging_columns(
       max_seq_length: most words of a row, marks included.
 
     Raises:
-      ValueError: `max_seq_length` is below 3.
+      UserError: `max_seq_length` is below 3.
     """
     columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
     ids = encode([*text.words.tolist(), BOS, EOS])

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from errors import UserError
+
 Label = str | float | tuple[str, ...]
 
 
@@ -82,10 +84,10 @@ def check_label(label: str, labels: list[str], path: str, line: int) -> str:
     """Returns a label that is one of the known ones.
 
     Raises:
-      ValueError: it is not; names file, line, the label and the known labels.
+      UserError: it is not; names file, line, the label and the known labels.
     """
     if label not in labels:
-        raise ValueError(
+        raise UserError(
             f"{path}, line {line}: unknown label {label!r}; known: {labels}"
         )
     return label
@@ -95,12 +97,12 @@ def parse_score(text: object, path: str, line: int) -> float:
     """Returns a regression target.
 
     Raises:
-      ValueError: it is not a finite number; names file, line and what was found.
+      UserError: it is not a finite number; names file, line and what was found.
     """
     try:
         score = math.nan if isinstance(text, bool) else float(text)
     except (TypeError, ValueError):
         score = math.nan
     if not math.isfinite(score):
-        raise ValueError(f"{path}, line {line}: wanted a finite number, got {text!r}")
+        raise UserError(f"{path}, line {line}: wanted a finite number, got {text!r}")
     return score

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from errors import UserError
+
 REAL = "is_real_example"
 INDEX = "example_index"
 
@@ -42,19 +44,19 @@ class Feature:
     def __post_init__(self):
         """Rejects a declaration that no batch could follow."""
         if self.dtype not in (tf.int32, tf.float32, tf.string):
-            raise ValueError(
+            raise UserError(
                 f"Feature {self.name}: dtype must be int32, float32 or string, "
                 f"got {self.dtype}"
             )
         if None in self.shape[1:]:
-            raise ValueError(
+            raise UserError(
                 f"Feature {self.name}: only the first dimension may vary, "
                 f"got shape {self.shape}"
             )
         if self.pad_to is not None and not self.varies:
-            raise ValueError(f"Feature {self.name}: pad_to needs a varying shape")
+            raise UserError(f"Feature {self.name}: pad_to needs a varying shape")
         if self.default is not None and self.shape:
-            raise ValueError(f"Feature {self.name}: only a scalar may have a default")
+            raise UserError(f"Feature {self.name}: only a scalar may have a default")
 
     @property
     def varies(self) -> bool:
@@ -93,7 +95,7 @@ class FeatureSpec:
             the real length.
 
         Raises:
-          ValueError: a name is declared twice or reserved, or `length_feature` is
+          UserError: a name is declared twice or reserved, or `length_feature` is
             not a varying feature padded to the bucket.
         """
         self.features = tuple(features)
@@ -102,13 +104,13 @@ class FeatureSpec:
         names = [f.name for f in self.features]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"Feature {name} is declared twice")
+                raise UserError(f"Feature {name} is declared twice")
             if name in (REAL, INDEX, mask_feature):
-                raise ValueError(f"Feature name {name} is reserved for batching")
+                raise UserError(f"Feature name {name} is reserved for batching")
         by_name = {f.name: f for f in self.features}
         length = by_name.get(length_feature)
         if length is None or not length.varies or length.pad_to is not None:
-            raise ValueError(
+            raise UserError(
                 f"length_feature {length_feature!r} must be one of the features "
                 f"that vary with the bucket; got {names}"
             )
@@ -134,17 +136,17 @@ class FeatureSpec:
           A serialised tf.train.Example.
 
         Raises:
-          ValueError: a feature is missing, undeclared or of the wrong shape.
+          UserError: a feature is missing, undeclared or of the wrong shape.
         """
         unknown = sorted(set(values) - {f.name for f in self.features})
         if unknown:
-            raise ValueError(f"Features {unknown} are not declared in the spec")
+            raise UserError(f"Features {unknown} are not declared in the spec")
         stored = {}
         for feature in self.features:
             if feature.name in values:
                 stored[feature.name] = _to_proto(feature, values[feature.name])
             elif feature.default is None:
-                raise ValueError(f"Feature {feature.name} is missing")
+                raise UserError(f"Feature {feature.name} is missing")
         if example_index is not None:
             stored[INDEX] = _int64_list([example_index])
         example = tf.train.Example(features=tf.train.Features(feature=stored))
@@ -273,14 +275,14 @@ def _to_proto(feature: Feature, value: object) -> tf.train.Feature:
     else:
         flat = np.asarray(value)
         if feature.dtype == tf.int32 and flat.size and flat.dtype.kind not in "iub":
-            raise ValueError(
+            raise UserError(
                 f"Feature {feature.name}: wanted integers, got {flat.dtype}"
             )
     matches = flat.ndim == len(feature.shape) and all(
         want in (None, got) for want, got in zip(feature.shape, flat.shape, strict=True)
     )
     if not matches:
-        raise ValueError(
+        raise UserError(
             f"Feature {feature.name}: wanted shape {feature.shape}, got {flat.shape}"
         )
     items = flat.ravel().tolist()

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import Feature, FeatureSpec
+from errors import UserError
 
 
 class Tokenizer(Protocol):
@@ -106,11 +107,11 @@ def classification_columns(
       The columns. An example without a label gets 0, as in the parent.
 
     Raises:
-      ValueError: an unknown label, a vocabulary without [CLS] or [SEP], or a
+      UserError: an unknown label, a vocabulary without [CLS] or [SEP], or a
         `max_seq_length` below 3.
     """
     if max_seq_length < 3:
-        raise ValueError(f"max_seq_length must be at least 3, got {max_seq_length}")
+        raise UserError(f"max_seq_length must be at least 3, got {max_seq_length}")
     flat_a, offsets_a = tokenizer.ids([e.text_a for e in examples])
     flat_b, offsets_b = tokenizer.ids([e.text_b or "" for e in examples])
     tokens_a, tokens_b = np.diff(offsets_a), np.diff(offsets_b)
@@ -183,7 +184,7 @@ def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def special_id(tokenizer: Tokenizer, token: str) -> int:
     """Returns a special piece's id; raises ValueError if the vocabulary has none."""
     if token not in tokenizer.vocab:
-        raise ValueError(f"the vocabulary has no {token}")
+        raise UserError(f"the vocabulary has no {token}")
     return tokenizer.vocab[token]
 
 
@@ -201,7 +202,7 @@ def label_ids(
       int32 [N], int32 [N, L] of 0 and 1 (multi-label) or float32 [N].
 
     Raises:
-      ValueError: an unknown label.
+      UserError: an unknown label.
     """
     if output_kind == "regression":
         return np.array([e.label or 0.0 for e in examples], np.float32)
@@ -214,7 +215,7 @@ def label_ids(
         names = (example.label,) if isinstance(example.label, str) else example.label
         for name in names:
             if name not in ids:
-                raise ValueError(
+                raise UserError(
                     f"{example.guid}: unknown label {name!r}; known: {list(labels)}"
                 )
             if output_kind == "multi_label":

@@ -16,6 +16,7 @@ from data_pipeline.examples import (
     check_label,
     parse_score,
 )
+from errors import MissingFile, UserError
 
 _NLI_LABELS = ("contradiction", "entailment", "neutral")
 _RTE_LABELS = ("entailment", "not_entailment")
@@ -175,7 +176,7 @@ class MrpcProcessor(GlueProcessor):
         glue = any_of(("train.tsv", "dev.tsv", "test.tsv"))
         raw = any_of(("msr_paraphrase_train.txt", "msr_paraphrase_test.txt"))
         if not glue and not raw:
-            raise FileNotFoundError(
+            raise MissingFile(
                 f"{data_dir}: neither GLUE's train.tsv, dev.tsv, test.tsv nor "
                 "msr_paraphrase_train.txt, msr_paraphrase_test.txt"
             )
@@ -224,7 +225,7 @@ class XnliProcessor(DataProcessor):
                 guid = f"{set_type}-{line - 1}"
                 examples.append(InputExample(guid, text_a, text_b, label))
         if not examples:
-            raise ValueError(f"{path}: no rows of language {self.language!r}")
+            raise UserError(f"{path}: no rows of language {self.language!r}")
         return examples
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 from data_pipeline.examples import InputExample, MultipleChoiceExample
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import Tokenizer, label_feature, label_ids, ranges
+from errors import UserError
 
 _SHORTEST = 6  # start, a token, delimiter, a token, classify; and an odd one
 
@@ -111,11 +112,11 @@ def classification_columns(
       The columns. An example without a label gets 0.
 
     Raises:
-      ValueError: an unknown label, a `max_seq_length` below 6, or a choice between
+      UserError: an unknown label, a `max_seq_length` below 6, or a choice between
         more or fewer endings than labels.
     """
     if max_seq_length < _SHORTEST:
-        raise ValueError(
+        raise UserError(
             f"--max_seq_length={max_seq_length}; wanted at least {_SHORTEST}"
         )
     texts, paired = _texts(examples, len(labels), output_kind)
@@ -168,7 +169,7 @@ def _texts(
         is_choice = isinstance(example, MultipleChoiceExample)
         endings = example.endings if is_choice else ()
         if len(endings) != num_labels:
-            raise ValueError(
+            raise UserError(
                 f"{example.guid}: {len(endings)} endings, but {num_labels} labels"
             )
         texts += [example.text_a, *endings]

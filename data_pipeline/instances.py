@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipeline.token_store import Documents
+from errors import UserError
 
 # Pieces in one batch of array work: fits the processor's cache.
 _BATCH_TOKENS = 1 << 16
@@ -60,17 +61,17 @@ class InstanceConfig:
             ("dupe_factor", 1),
         ):
             if getattr(self, name) < smallest:
-                raise ValueError(
+                raise UserError(
                     f"--{name}={getattr(self, name)}; wanted at least {smallest}"
                 )
         for name in ("masked_lm_prob", "short_seq_prob"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
+                raise UserError(
                     f"--{name}={getattr(self, name)}; wanted a number from 0 to 1"
                 )
         wanted = round(self.max_seq_length * self.masked_lm_prob)
         if wanted > self.max_predictions_per_seq:
-            raise ValueError(
+            raise UserError(
                 f"--max_predictions_per_seq={self.max_predictions_per_seq} is too "
                 f"small: --masked_lm_prob={self.masked_lm_prob} of --max_seq_length="
                 f"{self.max_seq_length} is {wanted} pieces, and the rest would never "

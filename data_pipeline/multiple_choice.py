@@ -12,6 +12,7 @@ from data_pipeline.examples import (
     MultipleChoiceExample,
     check_label,
 )
+from errors import MissingFile, UserError
 
 _STORY = tuple(f"InputSentence{i}" for i in range(1, 5))
 _ENDINGS = ("RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2")
@@ -52,7 +53,7 @@ class RocStoriesProcessor(DataProcessor):
         path = _find(data_dir, "val")
         examples = _read(path, labelled=True)
         if len(examples) <= _NUM_DEV:
-            raise ValueError(
+            raise UserError(
                 f"{path}: {len(examples)} stories; {_NUM_DEV} are set aside as the "
                 "development set, so wanted more than that"
             )
@@ -65,7 +66,7 @@ def _find(data_dir: str, name: str) -> str:
     pattern = os.path.join(data_dir, f"*cloze_test_ALL_{name}*.csv")
     found = tf.io.gfile.glob(pattern)
     if len(found) != 1:
-        raise FileNotFoundError(f"{pattern}: {len(found)} files; wanted one")
+        raise MissingFile(f"{pattern}: {len(found)} files; wanted one")
     return found[0]
 
 

@@ -8,6 +8,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from errors import MissingExtra
 from tokenization import CJK_RANGES
 
 _CHINESE = re.compile(
@@ -53,7 +54,7 @@ def _cutter() -> Callable[[str], Iterable[str]]:
     try:
         import jieba
     except ImportError as error:
-        raise ImportError(
+        raise MissingExtra(
             "--segmenter=jieba needs the package jieba: "
             'pip install "word2bert[segment]"'
         ) from error

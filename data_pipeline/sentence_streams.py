@@ -20,6 +20,7 @@ from data_pipeline import batching, corpus, parallel
 from data_pipeline.feature_spec import INDEX, REAL, Feature, FeatureSpec
 from data_pipeline.pretraining_report import Report
 from data_pipeline.streaming import write_shards
+from errors import UserError
 from vocabulary import BOS, EOS, Vocabulary
 
 SPEC = FeatureSpec(
@@ -79,11 +80,11 @@ def create(
       The counts of everything.
 
     Raises:
-      ValueError: the vocabulary lacks a mark, or the files have no word.
+      UserError: the vocabulary lacks a mark, or the files have no word.
     """
     Vocabulary.from_file(vocab_file).require_marks()
     if max_seq_length < 3:
-        raise ValueError(
+        raise UserError(
             f"--max_seq_length={max_seq_length}, but a word between two marks needs 3"
         )
     report = SentenceReport()
@@ -102,7 +103,7 @@ def _with_words(made, files):
         found += len(records)
         yield records, counts
     if not found:
-        raise ValueError(f"no text in {', '.join(files)}")
+        raise UserError(f"no text in {', '.join(files)}")
 
 
 # What a worker process works with; set once, when it starts.

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline.features import Tokenizer, special_id, truncated_lengths
+from errors import MissingFile, UserError
 
 _SEPARATOR = " ||| "
 
@@ -70,14 +71,14 @@ def read_lines(path: str) -> Iterator[str]:
     Lines end at LF; white space around them is stripped, as in the parent.
 
     Raises:
-      ValueError: bytes that are not UTF-8; names file and line.
+      UserError: bytes that are not UTF-8; names file and line.
     """
     with tf.io.gfile.GFile(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 yield line.decode("utf-8").strip()
             except UnicodeDecodeError as error:
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {number}: not UTF-8, byte "
                     f"0x{line[error.start]:02x} at offset {error.start} of the line "
                     f"({error.reason})"
@@ -88,19 +89,19 @@ def count_lines(path: str) -> int:
     """Counts the lines, and reads them all once: what is wrong is known before work.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: a folder, a file without any text, or as `read_lines`.
+      MissingFile: there is no such file.
+      UserError: a folder, a file without any text, or as `read_lines`.
     """
     if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(f"{path}: no such file")
+        raise MissingFile(f"{path}: no such file")
     if tf.io.gfile.isdir(path):
-        raise ValueError(f"{path}: a folder; wanted a text file, one text a line")
+        raise UserError(f"{path}: a folder; wanted a text file, one text a line")
     lines, texts = 0, 0
     for line in read_lines(path):
         lines += 1
         texts += bool(line)
     if not texts:
-        raise ValueError(f"{path}: the file is empty")
+        raise UserError(f"{path}: the file is empty")
     return lines
 
 

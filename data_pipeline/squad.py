@@ -15,6 +15,7 @@ from typing import Any
 
 import tokenization
 from data_pipeline import text_files
+from errors import UserError
 
 LANGUAGES = ("en", "zh")
 
@@ -135,8 +136,8 @@ def read_squad_examples(
       training set, and their ids are logged and returned.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: not JSON, not SQuAD's layout, an id given twice, no questions, or a
+      MissingFile: there is no such file.
+      UserError: not JSON, not SQuAD's layout, an id given twice, no questions, or a
         training question without exactly one answer; names file, place and question.
     """
     examples, unfound, seen = [], [], set()
@@ -149,7 +150,7 @@ def read_squad_examples(
             qas_id = _get(qa, "id", str, place)
             place = f"{place} (question {qas_id!r})"
             if qas_id in seen:
-                raise ValueError(f"{place}: the id was given to a question before")
+                raise UserError(f"{place}: the id was given to a question before")
             seen.add(qas_id)
             example = SquadExample(
                 qas_id=qas_id,
@@ -167,7 +168,7 @@ def read_squad_examples(
             else:
                 examples.append(example)
     if not examples:
-        raise ValueError(f"{input_file}: no questions that can be used")
+        raise UserError(f"{input_file}: no questions that can be used")
     _report_unfound(input_file, unfound, len(seen))
     return SquadData(examples, tuple(unfound))
 
@@ -205,7 +206,7 @@ def _paragraphs(path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
+        raise UserError(f"{path}: not JSON: {error}") from error
     for i, entry in enumerate(_get(content, "data", list, path)):
         where = f"{path}, data[{i}]"
         for j, paragraph in enumerate(_get(entry, "paragraphs", list, where)):
@@ -215,11 +216,11 @@ def _paragraphs(path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
 def _get(values: Any, key: str, kind: type, place: str) -> Any:
     """Returns values[key], which must be of the type wanted."""
     if not isinstance(values, dict):
-        raise ValueError(f"{place}: wanted a JSON object, got {str(values)[:40]!r}")
+        raise UserError(f"{place}: wanted a JSON object, got {str(values)[:40]!r}")
     if key not in values:
-        raise ValueError(f"{place}: no key {key!r}; found {sorted(values)}")
+        raise UserError(f"{place}: no key {key!r}; found {sorted(values)}")
     if not isinstance(values[key], kind):
-        raise ValueError(
+        raise UserError(
             f"{place}: {key!r} is {str(values[key])[:40]!r}, wanted a {kind.__name__}"
         )
     return values[key]
@@ -257,7 +258,7 @@ def _with_span(
         hint = ""
         if not annotated and not version_2_with_negative:
             hint = "; SQuAD 2.0 needs --version_2_with_negative"
-        raise ValueError(
+        raise UserError(
             f"{place}: has {len(annotated)} answers; for training each question must "
             f"have exactly 1{hint}"
         )

@@ -21,6 +21,7 @@ from data_pipeline import parallel, tfrecord
 from data_pipeline.feature_spec import INDEX, Feature, FeatureSpec
 from data_pipeline.squad import Context, SquadExample
 from data_pipeline.squad_pieces import SquadTokenizer
+from errors import UserError
 
 # Questions in a job; and so few that they are converted before new processes, which
 # load TensorFlow, have started: 12,000 take 2.5 s.
@@ -53,7 +54,7 @@ class WindowConfig:
       max_query_length: longer questions are cut.
 
     Raises:
-      ValueError: there is no room for a window, or windows would not overlap.
+      UserError: there is no room for a window, or windows would not overlap.
     """
 
     max_seq_length: int
@@ -62,17 +63,17 @@ class WindowConfig:
 
     def __post_init__(self):
         if self.max_query_length < 1:
-            raise ValueError(
+            raise UserError(
                 f"--max_query_length={self.max_query_length}; wanted at least 1"
             )
         room = self.max_seq_length - self.max_query_length - 3
         if room < 1:
-            raise ValueError(
+            raise UserError(
                 f"--max_seq_length={self.max_seq_length} must be greater than "
                 f"--max_query_length={self.max_query_length} + 3"
             )
         if not 1 <= self.doc_stride < room:
-            raise ValueError(
+            raise UserError(
                 f"--doc_stride={self.doc_stride}; wanted 1 to {room - 1}, so that "
                 f"windows overlap: beside a question of --max_query_length="
                 f"{self.max_query_length} pieces, --max_seq_length="

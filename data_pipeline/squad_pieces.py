@@ -13,6 +13,7 @@ from typing import Protocol
 import tokenization
 import tokenization_bpe
 from data_pipeline.gpt_features import SpecialTokens
+from errors import UserError
 
 
 class SquadTokenizer(Protocol):
@@ -54,12 +55,12 @@ class WordPieces(tokenization.FullTokenizer):
           do_lower_case: as for FullTokenizer.
 
         Raises:
-          ValueError: the vocabulary lacks [CLS] or [SEP].
+          UserError: the vocabulary lacks [CLS] or [SEP].
         """
         super().__init__(vocab_file, do_lower_case)
         for token in ("[CLS]", "[SEP]"):
             if token not in self.vocab:
-                raise ValueError(f"the vocabulary has no {token}")
+                raise UserError(f"the vocabulary has no {token}")
         self.first = self.vocab["[CLS]"]
         self.between = self.last = self.vocab["[SEP]"]
         self._do_lower_case = do_lower_case

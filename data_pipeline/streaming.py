@@ -18,6 +18,7 @@ from data_pipeline.blocks import Blocks
 from data_pipeline.instances import InstanceConfig, block_instances
 from data_pipeline.pretraining_report import PairReport, Report
 from data_pipeline.token_store import Documents, TokenStore
+from errors import UserError
 
 
 def make_block(
@@ -62,7 +63,7 @@ def create(
       The counts of everything.
 
     Raises:
-      ValueError: the corpus cannot be used; says why and where.
+      UserError: the corpus cannot be used; says why and where.
     """
     from data_pipeline import corpus  # TensorFlow, which the worker processes spare
 
@@ -85,13 +86,13 @@ def shard_files(names: str, num_shards: int) -> list[str]:
     """The names that --output_file and --num_output_shards stand for.
 
     Raises:
-      ValueError: both ask for several files.
+      UserError: both ask for several files.
     """
     files = names.split(",")
     if num_shards == 1:
         return files
     if len(files) > 1:
-        raise ValueError(
+        raise UserError(
             f"--num_output_shards={num_shards} divides one --output_file, got "
             f"{len(files)}"
         )

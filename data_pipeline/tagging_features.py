@@ -17,6 +17,7 @@ import tensorflow as tf
 from data_pipeline.conll import TaggedText
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import Tokenizer
+from errors import UserError
 
 TAGGING_SPEC = FeatureSpec(
     [
@@ -112,10 +113,10 @@ def tagging_columns(
       last_piece: whether a word's place is that of its last piece.
 
     Raises:
-      ValueError: `max_seq_length` is below 3.
+      UserError: `max_seq_length` is below 3.
     """
     if max_seq_length < 3:
-        raise ValueError(f"--max_seq_length={max_seq_length}; wanted at least 3")
+        raise UserError(f"--max_seq_length={max_seq_length}; wanted at least 3")
     room = max_seq_length - 2
     pieces, sizes = _pieces(tokenizer, text.words.tolist(), special.unknown)
     kept = np.minimum(sizes, room)
@@ -163,7 +164,7 @@ def word_columns(
       they pick what the model reads from an array of the words and those two.
 
     Raises:
-      ValueError: `max_seq_length` is below 3.
+      UserError: `max_seq_length` is below 3.
     """
     marks = SpecialIds(first=-2, last=-1, unknown=-1)
     return tagging_columns(text, tag_ids, _Places(), marks, max_seq_length)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+from errors import MissingFile, UserError
+
 # (line number from 1, the values of the wanted columns)
 Row = tuple[int, tuple[object, ...]]
 
@@ -16,24 +18,24 @@ def read_text(path: str) -> str:
     """The whole of a UTF-8 file, without its byte order mark.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is empty, or not UTF-8; names line and byte.
+      MissingFile: there is no such file.
+      UserError: it is empty, or not UTF-8; names line and byte.
     """
     if not tf.io.gfile.exists(path):
-        raise FileNotFoundError(f"{path}: no such file")
+        raise MissingFile(f"{path}: no such file")
     with tf.io.gfile.GFile(path, "rb") as file:
         data = file.read()
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
+        raise UserError(
             f"{path}, line {line}: not UTF-8, byte 0x{data[error.start]:02x} at "
             f"offset {error.start} of the file ({error.reason})"
         ) from error
     text = text.removeprefix("\ufeff")
     if not text.strip():
-        raise ValueError(f"{path}: the file is empty")
+        raise UserError(f"{path}: the file is empty")
     return text
 
 
@@ -59,7 +61,7 @@ def tsv_rows(
       (line number, values of `columns` and `optional`).
 
     Raises:
-      ValueError: a missing column or a row of the wrong width, and as `read_text`.
+      UserError: a missing column or a row of the wrong width, and as `read_text`.
     """
     lines = _lines(path)
     first = 1
@@ -99,7 +101,7 @@ def csv_rows(
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            raise UserError(f"{path}, line {number}: {error}") from error
         if fields is None:
             return
         if header is None:
@@ -122,14 +124,14 @@ def jsonl_rows(
         try:
             content = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
+            raise UserError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(content, dict):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: wanted a JSON object, got {line[:40]!r}"
             )
         for name in columns:
             if name not in content:
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {number}: no column {name!r}; "
                     f"found {sorted(content)}"
                 )
@@ -157,10 +159,10 @@ def _picker(
     """A function from a row's fields to the values of the wanted columns."""
     for name in columns:
         if name not in header:
-            raise ValueError(f"{path}: no column {name!r}; found {list(header)}")
+            raise UserError(f"{path}: no column {name!r}; found {list(header)}")
     for name in (*columns, *optional):
         if list(header).count(name) > 1:
-            raise ValueError(f"{path}: column {name!r} occurs more than once")
+            raise UserError(f"{path}: column {name!r} occurs more than once")
     places = [
         header.index(name) if name in header else None for name in (*columns, *optional)
     ]
@@ -172,7 +174,7 @@ def _picker(
 def _ragged(
     path: str, number: int, header: Sequence[str], fields: Sequence[str]
 ) -> ValueError:
-    return ValueError(
+    return UserError(
         f"{path}, line {number}: wanted {len(header)} fields {list(header)}, "
         f"got {len(fields)}"
     )

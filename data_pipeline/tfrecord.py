@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import tensorflow as tf
 
 from atomic_files import atomic_path
+from errors import UserError
 
 # Part of every cache's key: raise it when the meaning of cached records changes.
 FORMAT_VERSION = 1
@@ -48,7 +49,7 @@ def count(files: Sequence[str], limit: int | None = None) -> int:
     pass through tf.data.
 
     Raises:
-      ValueError: a file ends in the middle of a record, or is no TFRecord file.
+      UserError: a file ends in the middle of a record, or is no TFRecord file.
     """
     found = 0
     for path in files:
@@ -76,7 +77,7 @@ def _count_chunks(file: tf.io.gfile.GFile, path: str) -> Iterator[int]:
         while position + header.size <= len(buffer):
             length = header.unpack_from(buffer, position)[0]
             if begin + position + length + 16 > size:
-                raise ValueError(
+                raise UserError(
                     f"{path}: the record at byte {begin + position} goes beyond the "
                     "end of the file: cut short, or not a TFRecord file"
                 )
@@ -87,7 +88,7 @@ def _count_chunks(file: tf.io.gfile.GFile, path: str) -> Iterator[int]:
         rest, position = buffer[kept:], position - kept
         yield records
     if rest:
-        raise ValueError(f"{path}: cut short, or not a TFRecord file")
+        raise UserError(f"{path}: cut short, or not a TFRecord file")
 
 
 def fingerprint(path: str) -> str:
@@ -120,7 +121,7 @@ def cached(
       The file, found or built.
 
     Raises:
-      ValueError: a cache file is there without the JSON written before it.
+      UserError: a cache file is there without the JSON written before it.
     """
     digest = _key_digest(key)
     path = f"{prefix}-{digest}.tfrecord"
@@ -132,7 +133,7 @@ def cached(
             # Before the records' own rename: records found are records described.
             _write_json(sidecar, {"key": key, "num_records": num_records, "info": info})
     if not tf.io.gfile.exists(sidecar):
-        raise ValueError(f"{path} lacks its description {sidecar}; remove both")
+        raise UserError(f"{path} lacks its description {sidecar}; remove both")
     with tf.io.gfile.GFile(sidecar) as file:
         content = json.load(file)
     return CachedRecords(path, content["num_records"], content["info"])

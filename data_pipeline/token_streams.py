@@ -20,6 +20,7 @@ from data_pipeline import parallel, pretraining_records, progress_log, token_sto
 from data_pipeline.blocks import Permutation
 from data_pipeline.pretraining_report import Report
 from data_pipeline.streaming import write_shards
+from errors import UserError
 
 _BLOCK_RECORDS = 1024
 
@@ -43,7 +44,7 @@ class StreamConfig:
     def __post_init__(self):
         """Checks the length."""
         if self.max_seq_length < 2:
-            raise ValueError(
+            raise UserError(
                 f"--max_seq_length={self.max_seq_length}, but the shortest record that "
                 "predicts anything has 2 tokens"
             )
@@ -60,13 +61,13 @@ def stream_config(
     """The settings for streams with a GPT vocabulary.
 
     Raises:
-      ValueError: the vocabulary has no boundary, or a setting is impossible.
+      UserError: the vocabulary has no boundary, or a setting is impossible.
     """
     vocab = tokenization_bpe.load(vocab_file).vocab
     # No line of text contains it.
     boundary = tokenization_bpe.NEWLINE_TOKEN
     if boundary not in vocab:
-        raise ValueError(
+        raise UserError(
             f"{vocab_file} has no piece {boundary!r} among its {len(vocab)}: it is to "
             "stand between documents"
         )
@@ -96,14 +97,14 @@ def create(
       The counts of everything.
 
     Raises:
-      ValueError: the corpus cannot be used; says why and where.
+      UserError: the corpus cannot be used; says why and where.
     """
     with token_store.temporary_folder(output_files[0]) as folder:
         path = os.path.join(folder, "stream")
         with StreamWriter(path, config) as stream:
             report = _tokenize(files, vocab_file, stream, num_workers)
         if not stream.num_tokens:
-            raise ValueError(f"no text in {', '.join(files)}")
+            raise UserError(f"no text in {', '.join(files)}")
         write_shards(output_files, _blocks(path, stream.num_tokens, config), report)
     return report
 

@@ -12,6 +12,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from errors import MissingExtra, UserError
 from tokenization import (
     CJK_RANGES,
     MAX_CHARS_PER_WORD,
@@ -87,15 +88,15 @@ def learn(
       The vocabulary; equal input gives an equal one.
 
     Raises:
-      ValueError: there are no words, or no room for a single one.
+      UserError: there are no words, or no room for a single one.
     """
     first = first_rows(num_unused)
     room = vocab_size - len(first)
     if not words:
-        raise ValueError("there is no word in the input")
+        raise UserError("there is no word in the input")
     alphabet = _alphabet(words, room)
     if not alphabet:
-        raise ValueError(
+        raise UserError(
             f"--vocab_size={vocab_size} leaves no room beside {len(first)} special rows"
         )
     learnt = _merge(words, alphabet, room, min_frequency)
@@ -150,7 +151,7 @@ def tokenizers_package() -> types.ModuleType:
     try:
         import tokenizers
     except ImportError as error:
-        raise ImportError(
+        raise MissingExtra(
             "learning a vocabulary needs the package tokenizers: "
             'pip install "word2bert[vocab]"'
         ) from error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from numpy.typing import ArrayLike
 
+from errors import UserError
 from metrics import classification, similarity, tagging
 
 METRICS: dict[str, Callable[[ArrayLike, ArrayLike], dict[str, float]]] = {
@@ -37,11 +38,11 @@ def compute(
         The metrics' results in one dict, in the order of `names`.
 
     Raises:
-        ValueError: an unknown name, or what a metric says of its inputs.
+        UserError: an unknown name, or what a metric says of its inputs.
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        raise ValueError(f"unknown metrics {unknown}; known: {sorted(METRICS)}")
+        raise UserError(f"unknown metrics {unknown}; known: {sorted(METRICS)}")
     results = {}
     for name in names:
         results.update(METRICS[name](targets, predictions))

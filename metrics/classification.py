@@ -8,6 +8,7 @@ the arithmetic, and is imported on first use: importing it takes most of a secon
 import numpy as np
 from numpy.typing import ArrayLike
 
+from errors import UserError
 from metrics.inputs import paired_ids
 
 
@@ -22,7 +23,7 @@ def accuracy(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         {"accuracy": 0 to 1}.
 
     Raises:
-        ValueError: see `inputs.paired_ids`.
+        UserError: see `inputs.paired_ids`.
     """
     targets, predictions = paired_ids("accuracy", targets, predictions)
     return {"accuracy": float(np.mean(targets == predictions))}
@@ -39,14 +40,14 @@ def f1(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         {"f1": 0 to 1}; 0 where class 1 is neither wanted nor predicted.
 
     Raises:
-        ValueError: a class other than 0 and 1, or see `inputs.paired_ids`.
+        UserError: a class other than 0 and 1, or see `inputs.paired_ids`.
     """
     from sklearn.metrics import f1_score
 
     targets, predictions = paired_ids("f1", targets, predictions)
     classes = sorted({*targets.tolist(), *predictions.tolist()} - {0, 1})
     if classes:
-        raise ValueError(
+        raise UserError(
             f"f1: wanted the two classes 0 and 1, got also {classes};"
             " for more classes use macro_f1 or micro_f1"
         )
@@ -65,7 +66,7 @@ def macro_f1(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         of [N, L], all L. A class without any true positive counts 0.
 
     Raises:
-        ValueError: see `inputs.paired_ids`.
+        UserError: see `inputs.paired_ids`.
     """
     return {"macro_f1": _averaged_f1("macro", targets, predictions)}
 
@@ -81,7 +82,7 @@ def micro_f1(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         {"micro_f1": 0 to 1}; 0 where no label is wanted or predicted.
 
     Raises:
-        ValueError: see `inputs.paired_ids`.
+        UserError: see `inputs.paired_ids`.
     """
     return {"micro_f1": _averaged_f1("micro", targets, predictions)}
 
@@ -97,7 +98,7 @@ def exact_match(targets: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         {"exact_match": 0 to 1}.
 
     Raises:
-        ValueError: see `inputs.paired_ids`.
+        UserError: see `inputs.paired_ids`.
     """
     targets, predictions = paired_ids("exact_match", targets, predictions, ndims=(2,))
     return {"exact_match": float(np.mean((targets == predictions).all(axis=1)))}
@@ -117,7 +118,7 @@ def matthews_correlation(
         the coefficient's limit and what GLUE's scorer (scikit-learn) gives.
 
     Raises:
-        ValueError: see `inputs.paired_ids`.
+        UserError: see `inputs.paired_ids`.
     """
     from sklearn.metrics import matthews_corrcoef
 

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from errors import UserError
+
 # Where no count is 1, the estimate of a discount would be 0 and leave nothing to
 # what was never seen.
 _DISCOUNT_WITHOUT_SINGLETONS = 0.5
@@ -66,13 +68,11 @@ class KneserNey:
             Essen and Kneser 1994).
 
         Raises:
-          ValueError: there is no token, or one is not in the vocabulary.
+          UserError: there is no token, or one is not in the vocabulary.
         """
         if not len(ids) or ids.min() < 0 or ids.max() >= vocab_size:
             found = f"{ids.min()} to {ids.max()}" if len(ids) else "none"
-            raise ValueError(
-                f"wanted token ids from 0 to {vocab_size - 1}, got {found}"
-            )
+            raise UserError(f"wanted token ids from 0 to {vocab_size - 1}, got {found}")
         places = _places(lengths)
         grams = np.zeros(len(ids), np.int64)  # the empty context has the number 0
         keys, counts, sizes = [], [], [1]

@@ -8,6 +8,8 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 
+from errors import UserError
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 # What CMRC's script leaves out, and makes tokens of their own.
@@ -54,7 +56,7 @@ def squad_v1(references: References, predictions: Predictions) -> dict[str, floa
       `exact_match` and `f1`.
 
     Raises:
-      ValueError: no questions, or one without a correct answer.
+      UserError: no questions, or one without a correct answer.
     """
     _check(references)
     exact = _per_question(references, predictions, exact_score)
@@ -99,7 +101,7 @@ def squad_v2(
       null_score_diff_threshold that give them, `..._thresh`.
 
     Raises:
-      ValueError: no questions.
+      UserError: no questions.
     """
     _check(references, answered=False)
     # Answers such as "the" are none once normalized.
@@ -159,10 +161,10 @@ def _f1(common, wanted, got):
 
 def _check(references, answered=True):
     if not references:
-        raise ValueError("there are no questions to score")
+        raise UserError("there are no questions to score")
     for key, answers in references.items():
         if answered and not answers:
-            raise ValueError(f"question {key!r} has no correct answer to compare with")
+            raise UserError(f"question {key!r} has no correct answer to compare with")
 
 
 def _cmrc_tokens(text):

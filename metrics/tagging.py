@@ -7,6 +7,8 @@ begins a new one. seqeval finds the entities, and is imported on first use.
 
 from collections.abc import Sequence
 
+from errors import UserError
+
 Sentences = Sequence[Sequence[str]]
 
 
@@ -23,7 +25,7 @@ def entity_f1(targets: Sentences, predictions: Sentences) -> dict[str, float]:
         `f1_<type>`. All are 0 to 1, and 0 where there is nothing to divide by.
 
     Raises:
-        ValueError: there is no tag, or the two sides differ in length.
+        UserError: there is no tag, or the two sides differ in length.
     """
     from seqeval.metrics import sequence_labeling
 
@@ -58,15 +60,15 @@ def _scores(wanted: set, found: set, ending: str) -> dict[str, float]:
 
 def _check(targets: Sentences, predictions: Sentences) -> None:
     if len(targets) != len(predictions):
-        raise ValueError(
+        raise UserError(
             f"entity_f1: {len(targets)} target sentences, but {len(predictions)} "
             "predicted ones"
         )
     if not any(len(tags) for tags in targets):
-        raise ValueError("entity_f1: there are no tags to score")
+        raise UserError("entity_f1: there are no tags to score")
     for i, (wanted, got) in enumerate(zip(targets, predictions, strict=True)):
         if len(wanted) != len(got):
-            raise ValueError(
+            raise UserError(
                 f"entity_f1: sentence {i} has {len(wanted)} tags, but {len(got)} "
                 "predicted ones"
             )

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from errors import UserError
 from modeling import config_files
 
 _ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu", "tanh", "linear")
@@ -37,7 +38,7 @@ class BertConfig(config_files.ModelConfig):
       layer_norm_eps: float, added to the variance; 1e-12 in all of Google's models.
 
     Raises:
-      ValueError: a value is impossible; the message names the key.
+      UserError: a value is impossible; the message names the key.
     """
 
     owner = "BERT's"
@@ -59,7 +60,7 @@ class BertConfig(config_files.ModelConfig):
         for field in dataclasses.fields(self):
             _check_value(field.name, getattr(self, field.name))
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
+            raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of "
                 f"num_attention_heads {self.num_attention_heads}"
             )
@@ -81,7 +82,7 @@ class BertConfig(config_files.ModelConfig):
           The config.
 
         Raises:
-          ValueError: an unknown or missing key or an impossible value; the message
+          UserError: an unknown or missing key or an impossible value; the message
             names `source` and the key.
         """
         values = {k: v for k, v in json_object.items() if k not in _IGNORED_KEYS}
@@ -90,7 +91,7 @@ class BertConfig(config_files.ModelConfig):
         if "gelu_approximate" in values:
             approximate = values.pop("gelu_approximate")
             if values["hidden_act"] != "gelu" or not isinstance(approximate, bool):
-                raise ValueError(
+                raise UserError(
                     f"{source}: gelu_approximate is {approximate!r} with hidden_act "
                     f"{values['hidden_act']!r}; it must be true or false, and goes "
                     'with "gelu" only'
@@ -118,7 +119,7 @@ def _check_value(key: str, value: Any) -> None:
     """Raises ValueError, naming the key, for a value no BERT model can have."""
     if key == "hidden_act":
         if not isinstance(value, str) or value.lower() not in ("gelu", *_ACTIVATIONS):
-            raise ValueError(
+            raise UserError(
                 f"{key} is {value!r}, wanted one of gelu, {', '.join(_ACTIVATIONS)}"
             )
     elif key.endswith("_prob"):

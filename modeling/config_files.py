@@ -6,6 +6,8 @@ from typing import Any, ClassVar, TypeVar
 
 import tensorflow as tf
 
+from errors import UserError
+
 Config = TypeVar("Config", bound="ModelConfig")
 
 
@@ -20,16 +22,16 @@ def read_json_object(json_file: str, wanted: str) -> dict[str, Any]:
       The object.
 
     Raises:
-      ValueError: not a JSON object; the message names the file.
+      UserError: not a JSON object; the message names the file.
     """
     with tf.io.gfile.GFile(json_file, "r") as reader:
         text = reader.read()
     try:
         json_object = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{json_file}: not JSON: {error}") from None
+        raise UserError(f"{json_file}: not JSON: {error}") from None
     if not isinstance(json_object, dict):
-        raise ValueError(
+        raise UserError(
             f"{json_file}: got a JSON {type(json_object).__name__}, "
             f"wanted an object with {wanted} config keys"
         )
@@ -51,14 +53,14 @@ def check_keys(
       source: where the keys come from, for error messages.
 
     Raises:
-      ValueError: names `source` and the keys.
+      UserError: names `source` and the keys.
     """
     unknown = sorted(set(values) - set(required) - set(optional))
     if unknown:
-        raise ValueError(f"{source}: unknown key(s) {', '.join(unknown)}")
+        raise UserError(f"{source}: unknown key(s) {', '.join(unknown)}")
     missing = sorted(set(required) - set(values))
     if missing:
-        raise ValueError(f"{source}: missing key(s) {', '.join(missing)}")
+        raise UserError(f"{source}: missing key(s) {', '.join(missing)}")
 
 
 def check_value(key: str, value: Any, wanted: str) -> None:
@@ -70,11 +72,11 @@ def check_value(key: str, value: Any, wanted: str) -> None:
       wanted: a key of the table below, for messages as it stands there.
 
     Raises:
-      ValueError: names the key.
+      UserError: names the key.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (number and _KINDS[wanted](value)):
-        raise ValueError(f"{key} is {value!r}, wanted {wanted}")
+        raise UserError(f"{key} is {value!r}, wanted {wanted}")
 
 
 SHARE = "a number in [0, 1)"
@@ -110,7 +112,7 @@ class ModelConfig:
           The config.
 
         Raises:
-          ValueError: not a JSON object, or see `from_dict`; names the file.
+          UserError: not a JSON object, or see `from_dict`; names the file.
         """
         json_object = read_json_object(json_file, cls.owner)
         return cls.from_dict(json_object, source=str(json_file))
@@ -121,4 +123,4 @@ class ModelConfig:
         try:
             return cls(**values)
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
+            raise UserError(f"{source}: {error}") from None

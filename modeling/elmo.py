@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from errors import UserError
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 from modeling.layers import (
     base,
@@ -182,7 +183,7 @@ class ElmoLanguageModel(base.Model):
       **kwargs: `dtype`, `seed` and `fused`, see `ElmoModel`.
 
     Raises:
-      ValueError: no `n_tokens_vocab`, or fewer words than the sample has.
+      UserError: no `n_tokens_vocab`, or fewer words than the sample has.
     """
 
     config_class = ElmoConfig
@@ -191,9 +192,9 @@ class ElmoLanguageModel(base.Model):
         super().__init__(config, name=name, **kwargs)
         words, sample = config.n_tokens_vocab, config.n_negative_samples_batch
         if words is None:
-            raise ValueError("the config has no n_tokens_vocab, which a softmax needs")
+            raise UserError("the config has no n_tokens_vocab, which a softmax needs")
         if config.sample_softmax and sample > words:
-            raise ValueError(
+            raise UserError(
                 f"n_negative_samples_batch is {sample}, but n_tokens_vocab is {words}: "
                 "sample fewer words, or set sample_softmax to false"
             )

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from errors import UserError
 from modeling import config_files
 
 # 256 bytes; begin and end of sentence and of word; the filling of short words.
@@ -36,7 +37,7 @@ def _check(options: Any, keys: Sequence[str], is_valid: Callable[[Any], bool]) -
     for key in keys:
         value = getattr(options, key)
         if not is_valid(value):
-            raise ValueError(f"{key} is {value!r}, wanted {_WANTED[is_valid]}")
+            raise UserError(f"{key} is {value!r}, wanted {_WANTED[is_valid]}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +67,10 @@ class LstmOptions:
         for key in ("cell_clip", "proj_clip"):
             value = getattr(self, key)
             if value is not None and not (_is_number(value) and value > 0):
-                raise ValueError(f"{key} is {value!r}, wanted a positive number")
+                raise UserError(f"{key} is {value!r}, wanted a positive number")
         _check(self, ["use_skip_connections"], _is_bool)
         if self.projection_dim > self.dim:
-            raise ValueError(
+            raise UserError(
                 f"projection_dim {self.projection_dim} is more than dim {self.dim}"
             )
 
@@ -99,25 +100,25 @@ class CharCnnOptions:
         keys = ["embedding_dim", "max_characters_per_token"]
         _check(self, keys, _is_count)
         if not (type(self.n_highway) is int and self.n_highway >= 0):
-            raise ValueError(f"n_highway is {self.n_highway!r}, wanted 0 or more")
+            raise UserError(f"n_highway is {self.n_highway!r}, wanted 0 or more")
         if self.activation not in ("relu", "tanh"):
-            raise ValueError(f"activation is {self.activation!r}, wanted relu or tanh")
+            raise UserError(f"activation is {self.activation!r}, wanted relu or tanh")
         if self.n_characters not in (NUM_CHARACTERS, NUM_CHARACTERS + 1):
-            raise ValueError(
+            raise UserError(
                 f"n_characters is {self.n_characters!r}, wanted 261 (256 bytes and 5 "
                 "marks, as bilm-tf trains) or 262 (with the padding, id 0, as it "
                 "infers); the weights are the same"
             )
         for pair in self.filters:
             if len(pair) != 2 or not all(map(_is_count, pair)):
-                raise ValueError(f"filters has {pair!r}, wanted [width, number]")
+                raise UserError(f"filters has {pair!r}, wanted [width, number]")
             if pair[0] > self.max_characters_per_token:
-                raise ValueError(
+                raise UserError(
                     f"filters has width {pair[0]}, but max_characters_per_token is "
                     f"{self.max_characters_per_token}"
                 )
         if not self.filters:
-            raise ValueError("filters is empty")
+            raise UserError("filters is empty")
 
     @property
     def n_filters(self) -> int:
@@ -140,7 +141,7 @@ class ElmoConfig(config_files.ModelConfig):
       share_embedding_softmax: bool; True = the table is the softmax's `W`.
 
     Raises:
-      ValueError: a value is impossible; the message names the key.
+      UserError: a value is impossible; the message names the key.
     """
 
     owner = "ELMo's"
@@ -158,18 +159,16 @@ class ElmoConfig(config_files.ModelConfig):
         _check(self, ["n_negative_samples_batch"], _is_count)
         words = self.n_tokens_vocab
         if words is not None and not _is_count(words):
-            raise ValueError(f"n_tokens_vocab is {words!r}, wanted a positive int")
+            raise UserError(f"n_tokens_vocab is {words!r}, wanted a positive int")
         if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout is {self.dropout!r}, wanted a number in [0, 1)")
+            raise UserError(f"dropout is {self.dropout!r}, wanted a number in [0, 1)")
         if self.char_cnn is None:
             if words is None:
-                raise ValueError("neither char_cnn nor n_tokens_vocab is given")
+                raise UserError("neither char_cnn nor n_tokens_vocab is given")
         elif self.share_embedding_softmax:
-            raise ValueError(
-                "share_embedding_softmax needs words as input: no char_cnn"
-            )
+            raise UserError("share_embedding_softmax needs words as input: no char_cnn")
         elif self.char_cnn.n_filters < self.lstm.projection_dim:
-            raise ValueError(
+            raise UserError(
                 f"filters add up to {self.char_cnn.n_filters}, fewer than "
                 f"projection_dim {self.lstm.projection_dim}"
             )
@@ -189,19 +188,19 @@ class ElmoConfig(config_files.ModelConfig):
           The config.
 
         Raises:
-          ValueError: an unknown or missing key or an impossible value; the message
+          UserError: an unknown or missing key or an impossible value; the message
             names `source` and the key.
         """
         values = {k: v for k, v in json_object.items() if k not in _RUN_KEYS}
         if values.pop("bidirectional", True) is not True:
-            raise ValueError(f"{source}: bidirectional is not true: no ELMo model")
+            raise UserError(f"{source}: bidirectional is not true: no ELMo model")
         try:
             values["lstm"] = _section(LstmOptions, values.get("lstm"), "lstm")
             if values.get("char_cnn") is not None:
                 values["char_cnn"] = _char_cnn(values["char_cnn"])
             return _section(cls, values, "the options")
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
+            raise UserError(f"{source}: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys and values of options.json."""
@@ -220,28 +219,28 @@ class ElmoConfig(config_files.ModelConfig):
 def _section(kind: type, values: Any, title: str) -> Any:
     """Makes a dataclass of a JSON object, whose keys must be the fields."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"{title} is {values!r}, wanted a JSON object")
+        raise UserError(f"{title} is {values!r}, wanted a JSON object")
     fields = dataclasses.fields(kind)
     unknown = sorted(set(values) - {field.name for field in fields})
     if unknown:
-        raise ValueError(f"unknown key(s) {', '.join(unknown)} in {title}")
+        raise UserError(f"unknown key(s) {', '.join(unknown)} in {title}")
     needed = {f.name for f in fields if f.default is dataclasses.MISSING}
     missing = sorted(needed - set(values))
     if missing:
-        raise ValueError(f"missing key(s) {', '.join(missing)} in {title}")
+        raise UserError(f"missing key(s) {', '.join(missing)} in {title}")
     return kind(**values)
 
 
 def _char_cnn(values: Any) -> CharCnnOptions:
     """Reads the section `char_cnn`, whose JSON differs a little from the fields."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"char_cnn is {values!r}, wanted a JSON object")
+        raise UserError(f"char_cnn is {values!r}, wanted a JSON object")
     values = dict(values)
     embedding, filters = values.pop("embedding", None), values.get("filters")
     if not isinstance(embedding, Mapping) or set(embedding) != {"dim"}:
-        raise ValueError(f'embedding is {embedding!r}, wanted {{"dim": number}}')
+        raise UserError(f'embedding is {embedding!r}, wanted {{"dim": number}}')
     if not isinstance(filters, list) or not all(isinstance(f, list) for f in filters):
-        raise ValueError(f"filters is {filters!r}, wanted [[width, number], ...]")
+        raise UserError(f"filters is {filters!r}, wanted [[width, number], ...]")
     values["filters"] = tuple(tuple(pair) for pair in filters)
     values["n_highway"] = values.get("n_highway") or 0  # bilm-tf: absent, null or 0
     return _section(

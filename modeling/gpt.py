@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from errors import UserError
 from modeling.gpt_config import GptConfig
 from modeling.layers import base, decoder, dropout, fused, masking
 
@@ -80,7 +81,7 @@ class GptModel(base.Model):
           compute dtype [B, S, E].
 
         Raises:
-          ValueError: a static S is longer than `n_ctx`.
+          UserError: a static S is longer than `n_ctx`.
         """
         return self._encode(
             input_ids, input_mask, self._table(dropout_seed), dropout_seed
@@ -89,7 +90,7 @@ class GptModel(base.Model):
     def _encode(self, input_ids, input_mask, table, dropout_seed):
         length = base.shape_list(input_ids)[1]
         if isinstance(length, int) and length > self.config.n_ctx:
-            raise ValueError(
+            raise UserError(
                 f"input_ids have sequence length {length}, but the position table "
                 f"ends at n_ctx {self.config.n_ctx}"
             )
@@ -241,7 +242,7 @@ class GptClassifier(GptModel):
       **kwargs: `dtype`, `seed` and `fused`, see `GptModel`.
 
     Raises:
-      ValueError: no row for `_classify_`, or an unknown way to combine.
+      UserError: no row for `_classify_`, or an unknown way to combine.
     """
 
     def __init__(
@@ -255,11 +256,11 @@ class GptClassifier(GptModel):
         **kwargs,
     ):
         if combine not in COMBINATIONS:
-            raise ValueError(
+            raise UserError(
                 f"combine is {combine!r}, wanted one of {', '.join(COMBINATIONS)}"
             )
         if combine == "choice" and num_outputs != 1:
-            raise ValueError(f"num_outputs is {num_outputs}; a choice has 1 a sequence")
+            raise UserError(f"num_outputs is {num_outputs}; a choice has 1 a sequence")
         self._classify_id = config.special_id("_classify_")
         self.num_outputs = num_outputs
         self.combine = combine

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from errors import UserError
 from modeling import config_files
 
 # train.py's act_fns, as modeling.layers.activations names them.
@@ -31,7 +32,7 @@ class GptConfig(config_files.ModelConfig):
       clf_pdrop: float in [0, 1), on what a classifier sees.
 
     Raises:
-      ValueError: a value is impossible; the message names the key.
+      UserError: a value is impossible; the message names the key.
     """
 
     owner = "GPT's"
@@ -53,7 +54,7 @@ class GptConfig(config_files.ModelConfig):
             value = getattr(self, field.name)
             if field.name == "afn":
                 if value not in tuple(_ACTIVATIONS):
-                    raise ValueError(
+                    raise UserError(
                         f"afn is {value!r}, wanted one of {', '.join(_ACTIVATIONS)}"
                     )
                 continue
@@ -64,7 +65,7 @@ class GptConfig(config_files.ModelConfig):
                 wanted = config_files.SHARE
             config_files.check_value(field.name, value, wanted)
         if self.n_embd % self.n_head:
-            raise ValueError(
+            raise UserError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}"
             )
 
@@ -85,10 +86,10 @@ class GptConfig(config_files.ModelConfig):
           token: `_start_`, `_delimiter_` or `_classify_`.
 
         Raises:
-          ValueError: there is no such token, or the model has no row for it.
+          UserError: there is no such token, or the model has no row for it.
         """
         if token not in _SPECIAL_TOKENS[: self.n_special]:
-            raise ValueError(
+            raise UserError(
                 f"unknown special token {token!r}: the model has n_special="
                 f"{self.n_special} of {', '.join(_SPECIAL_TOKENS)}"
             )
@@ -108,7 +109,7 @@ class GptConfig(config_files.ModelConfig):
           The config.
 
         Raises:
-          ValueError: an unknown or missing key or an impossible value; the message
+          UserError: an unknown or missing key or an impossible value; the message
             names `source` and the key.
         """
         names = [field.name for field in dataclasses.fields(cls)]
@@ -116,7 +117,7 @@ class GptConfig(config_files.ModelConfig):
         values = dict(json_object)
         model_type = values.pop("model_type", "gpt")
         if model_type != "gpt":
-            raise ValueError(f"{source}: model_type is {model_type!r}, wanted 'gpt'")
+            raise UserError(f"{source}: model_type is {model_type!r}, wanted 'gpt'")
         return cls._make(values, source)
 
     def to_dict(self) -> dict[str, Any]:

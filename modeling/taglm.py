@@ -22,6 +22,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from errors import UserError
 from modeling import config_files
 from modeling.elmo import ElmoModel
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
@@ -57,7 +58,7 @@ class TaglmConfig(config_files.ModelConfig):
       lm: the language model's options; None = without one.
 
     Raises:
-      ValueError: a value is impossible; the message names the key.
+      UserError: a value is impossible; the message names the key.
     """
 
     owner = "TagLM's"
@@ -80,10 +81,10 @@ class TaglmConfig(config_files.ModelConfig):
     def __post_init__(self):
         config_files.check_value("dropout", self.dropout, config_files.SHARE)
         if not isinstance(self.do_lower_case, bool):
-            raise ValueError(f"do_lower_case is {self.do_lower_case!r}, wanted a bool")
+            raise UserError(f"do_lower_case is {self.do_lower_case!r}, wanted a bool")
         for key, wanted in _CHOICES.items():
             if getattr(self, key) not in wanted:
-                raise ValueError(
+                raise UserError(
                     f"{key} is {getattr(self, key)!r}, wanted {' or '.join(wanted)}"
                 )
         for field in dataclasses.fields(self):
@@ -92,16 +93,16 @@ class TaglmConfig(config_files.ModelConfig):
                 config_files.check_value(field.name, value, config_files.COUNT)
         longest = self.max_characters_per_token
         if self.char_filter_width > longest:
-            raise ValueError(
+            raise UserError(
                 f"char_filter_width {self.char_filter_width} is more than "
                 f"max_characters_per_token {longest}"
             )
         if self.lm is None:
             return
         if self.lm.char_cnn is None:
-            raise ValueError("lm reads words by a table; wanted one with char_cnn")
+            raise UserError("lm reads words by a table; wanted one with char_cnn")
         if self.lm.char_cnn.max_characters_per_token != longest:
-            raise ValueError(
+            raise UserError(
                 f"max_characters_per_token is {longest}, but lm's is "
                 f"{self.lm.char_cnn.max_characters_per_token}"
             )
@@ -122,7 +123,7 @@ class TaglmConfig(config_files.ModelConfig):
         """Returns the same with a language model, which decides how words are spelled.
 
         Raises:
-          ValueError: the language model reads no characters.
+          UserError: the language model reads no characters.
         """
         characters = self.max_characters_per_token
         if lm.char_cnn is not None:
@@ -140,7 +141,7 @@ class TaglmConfig(config_files.ModelConfig):
           source: where the keys come from, for error messages.
 
         Raises:
-          ValueError: an unknown or missing key or an impossible value; the message
+          UserError: an unknown or missing key or an impossible value; the message
             names `source` and the key.
         """
         names = {field.name for field in dataclasses.fields(cls)} - _OPTIONAL
@@ -148,7 +149,7 @@ class TaglmConfig(config_files.ModelConfig):
         values = dict(json_object)
         model_type = values.pop("model_type")
         if model_type != "taglm":
-            raise ValueError(f"{source}: model_type is {model_type!r}, wanted 'taglm'")
+            raise UserError(f"{source}: model_type is {model_type!r}, wanted 'taglm'")
         if "lm" in values:
             values["lm"] = ElmoConfig.from_dict(values["lm"], f"{source}: lm")
         return cls._make(values, source)

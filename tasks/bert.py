@@ -14,6 +14,7 @@ from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.sentences import Layout, bert_layout
 from data_pipeline.squad_pieces import WordPieces
 from data_pipeline.tagging_features import SpecialIds
+from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, encoder_groups
 from tasks.classification_config import ClassificationConfig
@@ -57,7 +58,7 @@ class BertSystem(System):
         if self.resize_vocab and rows > known:
             config = dataclasses.replace(self.config, vocab_size=rows)
             return dataclasses.replace(self, config=config)
-        raise ValueError(
+        raise UserError(
             f"{self.vocab_file} has {rows} rows, but the model's configuration says "
             f"vocab_size={known}: they do not belong together. (In training, "
             "--resize_vocab adds rows to the model for a longer vocabulary.)"
@@ -81,7 +82,7 @@ class BertSystem(System):
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """See System; BERT's paper has no multiple choice."""
         if config.output_kind == "multiple_choice":
-            raise ValueError(
+            raise UserError(
                 f"--task_name={config.task_name} is a multiple choice, which BERT does "
                 "not do here: wanted a GPT checkpoint"
             )

@@ -19,6 +19,7 @@ import tensorflow as tf
 import vocabulary
 from data_pipeline import sentence_streams
 from data_pipeline.sentence_streams import BACKWARD, DIRECTIONS, STARTS
+from errors import UserError
 from modeling import ElmoLanguageModel
 from modeling.elmo import States
 from modeling.layers.lstm import State
@@ -64,13 +65,13 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         """As PretrainingTask's, with a look at the words too.
 
         Raises:
-          ValueError: files are no such records, or of another vocabulary, or the
+          UserError: files are no such records, or of another vocabulary, or the
             vocabulary is not sorted by frequency and the softmax sampled.
         """
         records = super().train_records(files)
         ids, _ = self.tokens(files, _CHECKED_SENTENCES)
         if ids.max() >= self.vocab_size:
-            raise ValueError(
+            raise UserError(
                 f"{files[0]}: found the word number {ids.max()}, but the model has "
                 f"n_tokens_vocab={self.vocab_size}: the records were made with another "
                 "--vocab_file"

@@ -13,6 +13,7 @@ from absl import logging
 import metrics
 from data_pipeline import tfrecord
 from data_pipeline.examples import InputExample
+from errors import UserError
 from tasks.classification_config import ClassificationConfig
 from tasks.encoder import EncoderTask
 from tasks.system import CLASSIFIER, System
@@ -46,7 +47,7 @@ class ClassificationTask(EncoderTask):
             has one (Radford et al. 2018, eq. 5); a frozen encoder has none.
 
         Raises:
-          ValueError: `max_seq_length` is beyond the position table, or the system
+          UserError: `max_seq_length` is beyond the position table, or the system
             cannot do such a task.
         """
         super().__init__(config, system, static_shapes=static_shapes)
@@ -67,10 +68,10 @@ class ClassificationTask(EncoderTask):
           folder: where the TFRecord file is kept.
 
         Raises:
-          ValueError: there are no examples, or one has an unknown label.
+          UserError: there are no examples, or one has an unknown label.
         """
         if not examples:
-            raise ValueError(f"the {split} set has no examples")
+            raise UserError(f"the {split} set has no examples")
         if split == "train":
             self._train_examples = examples
         digest = hashlib.sha256()

@@ -14,6 +14,7 @@ from data_pipeline.conll import TaggedText
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import TaggingColumns
+from errors import UserError
 from modeling import ElmoClassifier, ElmoModel
 from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
 from modeling.tagger import Tagger
@@ -67,7 +68,7 @@ class ElmoSystem(System):
             config = dataclasses.replace(self.config, n_tokens_vocab=rows)
             return dataclasses.replace(self, config=config)
         if rows != known:
-            raise ValueError(
+            raise UserError(
                 f"{self.vocab_file} has {rows} words, but the model's options say "
                 f"n_tokens_vocab={known}: they do not belong together"
             )
@@ -91,14 +92,14 @@ class ElmoSystem(System):
         return elmo_features.WordEncoder(self._max_characters, known)
 
     def _refuse(self, what: str) -> NoReturn:
-        raise ValueError(
+        raise UserError(
             f"{what} reads word pieces, but ELMo words: wanted a BERT or GPT checkpoint"
         )
 
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """See System; of the kinds of task BERT has here."""
         if config.output_kind == "multiple_choice":
-            raise ValueError(
+            raise UserError(
                 f"--task_name={config.task_name} is a multiple choice, which ELMo does "
                 "not do here: wanted a GPT checkpoint"
             )

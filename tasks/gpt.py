@@ -15,6 +15,7 @@ from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.sentences import Layout
 from data_pipeline.squad_pieces import BytePairs
 from data_pipeline.tagging_features import SpecialIds
+from errors import UserError
 from modeling import GptClassifier, GptModel, GptSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, gpt_groups
 from tasks.classification_config import ClassificationConfig
@@ -61,7 +62,7 @@ class GptSystem(System):
         if self.resize_vocab and rows > known:
             config = dataclasses.replace(self.config, n_vocab=rows)
             return dataclasses.replace(self, config=config)
-        raise ValueError(
+        raise UserError(
             f"{self.vocab_file} has {rows} pieces, but the model's configuration says "
             f"n_vocab={known}: they do not belong together"
         )
@@ -70,10 +71,10 @@ class GptSystem(System):
         """See System.
 
         Raises:
-          ValueError: upper case is to be kept.
+          UserError: upper case is to be kept.
         """
         if self.do_lower_case is False:
-            raise ValueError(
+            raise UserError(
                 "--do_lower_case=False, but GPT's byte pairs are of lower-cased text"
             )
         return tokenization_bpe.load(self.vocab_file)
@@ -103,7 +104,7 @@ class GptSystem(System):
         """Returns the ids of what stands around texts.
 
         Raises:
-          ValueError: the model has no rows for them; see `with_special_tokens`.
+          UserError: the model has no rows for them; see `with_special_tokens`.
         """
         names = (_START, _DELIMITER, _CLASSIFY)
         return gpt_features.SpecialTokens(*map(self.config.special_id, names))

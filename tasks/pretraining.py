@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from data_pipeline import batching, tfrecord
 from data_pipeline.feature_spec import FeatureSpec
+from errors import UserError
 from metrics.ngram import KneserNey
 from optimization import OptimizerConfig, ParameterGroup
 from tasks.system import System
@@ -45,7 +46,7 @@ class PretrainingTask(Task):
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
 
         Raises:
-          ValueError: `max_seq_length` is beyond the position table.
+          UserError: `max_seq_length` is beyond the position table.
         """
         system.check_length(max_seq_length)
         self.system = system
@@ -67,7 +68,7 @@ class PretrainingTask(Task):
           files: TFRecord files of create_pretraining_data.py, the parent's or ours.
 
         Raises:
-          ValueError: a file is empty or damaged, its records are of another kind, or
+          UserError: a file is empty or damaged, its records are of another kind, or
             they do not fit into the lengths declared.
         """
         for path in files:
@@ -100,19 +101,19 @@ class PretrainingTask(Task):
             head = tf.data.TFRecordDataset(path).take(_CHECKED_RECORDS)
             serialized = list(head.as_numpy_iterator())
         except tf.errors.OpError as error:
-            raise ValueError(f"{path}: no TFRecord file: {error.message}") from None
+            raise UserError(f"{path}: no TFRecord file: {error.message}") from None
         if not serialized:
-            raise ValueError(f"{path} holds no examples")
+            raise UserError(f"{path} holds no examples")
         try:
             columns, lengths = self.feature_spec.parse(tf.constant(serialized))
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}: no examples of create_pretraining_data.py: {error.message}"
             ) from None
         for flag, (found, wanted) in self.limits(columns, lengths).items():
             row = int(tf.argmax(found))
             if found[row] > wanted:
-                raise ValueError(
+                raise UserError(
                     f"{path}: record {row} has length {int(found[row])}, but "
                     f"--{flag}={wanted}: give what the records were made with"
                 )

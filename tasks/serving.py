@@ -13,6 +13,7 @@ import tensorflow as tf
 from checkpoints import files, gpt
 from data_pipeline import squad, squad_answers, squad_features
 from data_pipeline.examples import InputExample, MultipleChoiceExample
+from errors import UserError
 from tasks.classification import ClassificationTask
 from tasks.classification_config import ClassificationConfig
 from tasks.encoder import TASK_FILE
@@ -41,7 +42,7 @@ def read_task(
       vocab_file: the vocabulary.
 
     Raises:
-      ValueError: there is no such file, or it is not of these tasks; or vocabulary and
+      UserError: there is no such file, or it is not of these tasks; or vocabulary and
         architecture do not belong together.
     """
     path = os.path.join(folder, TASK_FILE)
@@ -86,10 +87,10 @@ class Predictor:
           as str.
 
         Raises:
-          ValueError: no texts, or texts where pairs are wanted or the reverse.
+          UserError: no texts, or texts where pairs are wanted or the reverse.
         """
         if not len(texts):
-            raise ValueError("there are no texts to predict")
+            raise UserError("there are no texts to predict")
         columns = self._columns(texts)
         sizes = sum(np.array([len(text) for text in c]) for c in columns.values())
         order = np.argsort(sizes, kind="stable")
@@ -109,9 +110,7 @@ class Predictor:
         for i, text in enumerate(texts):
             if not isinstance(text, kind) or (self.text_pair and len(text) != 2):
                 wanted = "a pair of texts" if self.text_pair else "a text"
-                raise ValueError(
-                    f"text {i}: got {text!r}, but the model wants {wanted}"
-                )
+                raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
         columns = zip(*texts, strict=True) if self.text_pair else [texts]
         return dict(zip(self._inputs, columns, strict=True))
 
@@ -152,10 +151,10 @@ class PythonPredictor:
           As Predictor.predict.
 
         Raises:
-          ValueError: no texts, or not as many together as the model wants.
+          UserError: no texts, or not as many together as the model wants.
         """
         if not len(texts):
-            raise ValueError("there are no texts to predict")
+            raise UserError("there are no texts to predict")
         for i, text in enumerate(texts):
             self._check(i, text)
         if self._is_span:
@@ -177,7 +176,7 @@ class PythonPredictor:
             right = isinstance(text, tuple | list) and len(text) == number
         if not right:
             wanted = f"{number} texts together" if number > 1 else "a text"
-            raise ValueError(f"text {i}: got {text!r}, but the model wants {wanted}")
+            raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
 
     def _example(self, guid, text):
         if isinstance(text, str):

@@ -12,6 +12,7 @@ from absl import logging
 
 from data_pipeline import squad_answers, squad_features
 from data_pipeline.squad import LANGUAGES, SquadExample
+from errors import UserError
 from metrics import squad as squad_metrics
 from tasks.encoder import EncoderTask
 from tasks.system import SPAN, System
@@ -38,7 +39,7 @@ class SpanConfig(TaskConfig):
       task_name: tells this file from another task's.
 
     Raises:
-      ValueError: an impossible value; names the flag.
+      UserError: an impossible value; names the flag.
     """
 
     script: ClassVar[str] = "run_squad.py"
@@ -58,12 +59,12 @@ class SpanConfig(TaskConfig):
         self.windows()  # checks its three
         for name in ("n_best_size", "max_answer_length"):
             if getattr(self, name) < 1:
-                raise ValueError(f"--{name}={getattr(self, name)}; wanted at least 1")
+                raise UserError(f"--{name}={getattr(self, name)}; wanted at least 1")
         if self.language not in LANGUAGES:
             known = ", ".join(LANGUAGES)
-            raise ValueError(f"--language={self.language}; wanted one of {known}")
+            raise UserError(f"--language={self.language}; wanted one of {known}")
         if self.language == "zh" and self.version_2_with_negative:
-            raise ValueError("--language=zh and --version_2_with_negative exclude")
+            raise UserError("--language=zh and --version_2_with_negative exclude")
 
     def windows(self) -> squad_features.WindowConfig:
         """Returns how contexts are cut."""
@@ -103,7 +104,7 @@ class SpanTask(EncoderTask):
           verbose_logging: logs every answer that cannot be aligned with its context.
 
         Raises:
-          ValueError: `max_seq_length` is beyond the position table.
+          UserError: `max_seq_length` is beyond the position table.
         """
         super().__init__(config, system, static_shapes=static_shapes)
         self._verbose_logging = verbose_logging
@@ -125,7 +126,7 @@ class SpanTask(EncoderTask):
           folder: where the TFRecord file is kept.
 
         Raises:
-          ValueError: no context has a word piece.
+          UserError: no context has a word piece.
         """
         cached = squad_features.cached_features(
             os.path.join(folder, split),
@@ -138,7 +139,7 @@ class SpanTask(EncoderTask):
             self.config.windows(),
         )
         if not cached.num_records:
-            raise ValueError(f"the {split} set has no context with a word piece")
+            raise UserError(f"the {split} set has no context with a word piece")
         logging.info(
             "%s: %d questions, %d windows", split, len(examples), cached.num_records
         )

@@ -23,6 +23,7 @@ from data_pipeline.tagging_features import (
     TaggingColumns,
     tagging_columns,
 )
+from errors import UserError
 from modeling.tagger import Tagger
 from optimization import OptimizerConfig, ParameterGroup
 from tasks.classification_config import ClassificationConfig
@@ -127,7 +128,7 @@ class System(abc.ABC):
         """Returns the system, with as many rows as its vocabulary has.
 
         Raises:
-          ValueError: vocabulary and config disagree, and `resize_vocab` is not set.
+          UserError: vocabulary and config disagree, and `resize_vocab` is not set.
         """
 
     @abc.abstractmethod
@@ -172,7 +173,7 @@ class System(abc.ABC):
         """Declares what a record of a classification task has.
 
         Raises:
-          ValueError: the system cannot do such a task.
+          UserError: the system cannot do such a task.
         """
         self._refuse("run_classifier.py")
 
@@ -306,7 +307,7 @@ class System(abc.ABC):
         """Raises ValueError where --max_seq_length is beyond the position table."""
         name, longest = self.max_length
         if max_seq_length > longest:
-            raise ValueError(
+            raise UserError(
                 f"--max_seq_length={max_seq_length}, but the model has only "
                 f"{name}={longest}"
             )

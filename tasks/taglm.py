@@ -20,6 +20,7 @@ from data_pipeline.conll import TaggedText
 from data_pipeline.elmo_features import WordEncoder
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import TaggingColumns
+from errors import UserError
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
 from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup, with_decay
 from tasks.system import TAGGER, System, Tokenizer
@@ -129,7 +130,7 @@ class TaglmSystem(System):
         """See System."""
         rows = len(self.vocabulary())
         if rows != self.config.vocab_size:
-            raise ValueError(
+            raise UserError(
                 f"{self.vocab_file} has {rows} words, but the model's configuration "
                 f"says vocab_size={self.config.vocab_size}: they do not belong together"
             )
@@ -206,7 +207,7 @@ class TaglmSystem(System):
 
     def _refuse(self, what: str) -> NoReturn:
         del what  # everything but tagging
-        raise ValueError("TagLM is a tagger: only run_tagger.py takes it")
+        raise UserError("TagLM is a tagger: only run_tagger.py takes it")
 
 
 def new_system(
@@ -226,7 +227,7 @@ def new_system(
       lm_checkpoint: of ELMo's model, in any format that `checkpoints` reads.
 
     Raises:
-      ValueError: what the checkpoint holds is no ELMo, or one without characters.
+      UserError: what the checkpoint holds is no ELMo, or one without characters.
     """
     chosen = tuple(choose_words(words, word_vectors, config.do_lower_case))
     config = dataclasses.replace(config, vocab_size=len(chosen))
@@ -236,7 +237,7 @@ def new_system(
     if lm_checkpoint is not None:
         found = checkpoints.open_checkpoint(lm_checkpoint).config
         if not isinstance(found, ElmoConfig):
-            raise ValueError(
+            raise UserError(
                 f"--lm_checkpoint={lm_checkpoint} is of {type(found).__name__}; wanted "
                 "ELMo's weights, with options.json beside them"
             )

@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 import tensorflow as tf
 
 from checkpoints import files
+from errors import UserError
 
 Config = TypeVar("Config", bound="TaskConfig")
 
@@ -41,11 +42,11 @@ class TaskConfig:
           The config; JSON's lists are tuples.
 
         Raises:
-          ValueError: the file is missing or no JSON object, keys are missing or
+          UserError: the file is missing or no JSON object, keys are missing or
             unknown, or it is another task's.
         """
         if not tf.io.gfile.exists(path):
-            raise ValueError(
+            raise UserError(
                 f"{path} does not exist; it is written by {cls.script} --do_train"
             )
         values = files.read_json(path)
@@ -55,7 +56,7 @@ class TaskConfig:
         task_name = values.get("task_name")
         # A class of one task has its name as the default.
         if missing or unknown or task_name != getattr(cls, "task_name", task_name):
-            raise ValueError(
+            raise UserError(
                 f"{path} is not of a model that {cls.script} trained: task_name "
                 f"{task_name!r}, missing keys {missing}, unknown keys {unknown}"
             )

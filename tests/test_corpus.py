@@ -46,15 +46,6 @@ def test_undecodable_bytes_are_named_by_file_line_and_place(
         lines(path)
 
 
-def test_globs_and_commas_give_the_files_in_order(tmp_path):
-    for name in ("b1", "a2", "b0", "c"):
-        (tmp_path / name).write_text("x")
-    found = corpus.find_files(f"{tmp_path}/b*,{tmp_path}/a2")
-    assert [path[-2:] for path in found] == ["b0", "b1", "a2"]
-    with pytest.raises(FileNotFoundError, match=r"no file matches '.*nothing\*'"):
-        corpus.find_files(f"{tmp_path}/a2,{tmp_path}/nothing*")
-
-
 def test_a_vocabulary_without_special_tokens_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"v\.txt has no line \[CLS\], \[MASK\]"):
         corpus.instance_config("v.txt", {"[UNK]": 0, "[SEP]": 1})

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
+    {"errors"},
     {
         "tokenization",
         "tokenization_tf",
@@ -14,6 +15,7 @@ RANKS = (
         "tokenization_english",
         "vocabulary",
         "atomic_files",
+        "paths",
         "optimization",
         "schedules",
         "metrics",
@@ -22,7 +24,7 @@ RANKS = (
     {"data_pipeline", "checkpoints"},
     {"tasks"},
     {"training", "export"},
-    {"common_flags"},
+    {"common_flags", "startup"},
 )
 SCRIPTS = len(RANKS)
 # One thing in several files: tokenization_tf is the in-graph form of tokenization.
@@ -31,8 +33,9 @@ TOGETHER = {
     ("tokenization_bpe", "tokenization"),
     ("tokenization_bpe", "tokenization_english"),
     ("optimization", "schedules"),
+    ("paths", "atomic_files"),
 }
-FLAGS_FROM = 4
+FLAGS_FROM = 5
 
 MODULES = sorted(
     path.relative_to(ROOT)

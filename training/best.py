@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from errors import UserError
+
 _DROP = 0.1
 
 
@@ -16,12 +18,12 @@ class Best:
       drops: how often the learning rate falls to a tenth instead of ending the run.
 
     Raises:
-      ValueError: drops, but a patience that never runs out.
+      UserError: drops, but a patience that never runs out.
     """
 
     def __init__(self, patience: int, drops: int = 0):
         if drops and not patience:
-            raise ValueError(
+            raise UserError(
                 f"--learning_rate_drops={drops} needs an --early_stopping_patience, "
                 "after which the rate falls"
             )

@@ -16,6 +16,7 @@ import modeling
 from data_pipeline import batching, sentences, vector_files
 from data_pipeline.sentences import Sentence
 from data_pipeline.vector_files import Table, Vectors
+from errors import UserError
 from modeling.layers import pooling
 from tasks.system import System
 from training.progress import Progress
@@ -54,7 +55,7 @@ class ExtractionConfig:
       static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
 
     Raises:
-      ValueError: an unknown choice.
+      UserError: an unknown choice.
     """
 
     pooling: str = "none"
@@ -81,7 +82,7 @@ class ExtractionConfig:
             object.__setattr__(self, name, value)
         for name, known in (("layer_combination", COMBINATIONS), ("long", LONG)):
             if getattr(self, name) not in known:
-                raise ValueError(
+                raise UserError(
                     f"--{name}={getattr(self, name)}; wanted one of {', '.join(known)}"
                 )
 
@@ -89,20 +90,20 @@ class ExtractionConfig:
         """Refuses what the model cannot do.
 
         Raises:
-          ValueError: a layer that the model does not have, or a length beyond its
+          UserError: a layer that the model does not have, or a length beyond its
             position table or below what a window needs.
         """
         depth = system.num_layers
         for layer in self.layers:
             if not -depth <= layer < depth:
-                raise ValueError(
+                raise UserError(
                     f"--layers has {layer}, but the model has {depth} layers: wanted "
                     f"{-depth} (the first) to -1 (the last), or 0 to {depth - 1}"
                 )
         shortest = 5 if self.long == "window" else 3
         name, longest = system.max_length
         if not shortest <= self.max_seq_length <= longest:
-            raise ValueError(
+            raise UserError(
                 f"--max_seq_length={self.max_seq_length}; wanted {shortest} to "
                 f"{longest}, the model's {name}"
             )
@@ -140,7 +141,7 @@ class FeatureExtractor:
           strategy: where to compute, in this process; None: on one device.
 
         Raises:
-          ValueError: see ExtractionConfig.check; several workers; or checkpoint,
+          UserError: see ExtractionConfig.check; several workers; or checkpoint,
             architecture and vocabulary do not belong together.
         """
         config.check(system)
@@ -149,7 +150,7 @@ class FeatureExtractor:
         self.layer_axis = config.layer_axis
         self._strategy = strategy or tf.distribute.get_strategy()
         if num_workers(self._strategy) > 1:
-            raise ValueError(
+            raise UserError(
                 "--distribution_strategy=multi_worker: features are extracted in one "
                 "process; give every worker a file of its own"
             )
@@ -359,15 +360,15 @@ def extract_file(
       output_format: "jsonl", "npy", "tfrecord" or "hdf5", see `vector_files`.
 
     Raises:
-      FileNotFoundError: there is no such input file.
-      ValueError: the input is empty or not UTF-8, `output_file` is a folder, or the
+      MissingFile: there is no such input file.
+      UserError: the input is empty or not UTF-8, `output_file` is a folder, or the
         format cannot hold the vectors.
     """
     config = extractor.config
     if tf.io.gfile.isdir(output_file):
-        raise ValueError(f"--output_file={output_file} is a folder; wanted a file")
+        raise UserError(f"--output_file={output_file} is a folder; wanted a file")
     if (output_format, config.pooling, config.long) == ("npy", "none", "window"):
-        raise ValueError(
+        raise UserError(
             "--output_format=npy with --pooling=none holds --max_seq_length pieces a "
             "line, but --long=window gives all; wanted jsonl, tfrecord or a pooling"
         )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from errors import UserError
 from tasks.task import Records, Task
 from training import state
 from training.progress import write_results
@@ -73,7 +74,7 @@ class FineTuning:
           The scores on the dev sets, as written to eval_results.txt.
 
         Raises:
-          ValueError: there is nothing trained in output_dir, and nothing to train.
+          UserError: there is nothing trained in output_dir, and nothing to train.
         """
         started = time.monotonic()
         known = None  # scores of the last checkpoint on the main dev set
@@ -132,7 +133,7 @@ class FineTuning:
             folder = os.path.join(output_dir, BEST)
         prefix = state.latest(folder)
         if prefix is None:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds no trained checkpoint: train first, with --do_train"
                 + (" and --do_eval" if self.use_checkpoint == "best" else "")
             )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from errors import UserError
 from modeling import GptModel
 from modeling.layers import sampling
 
@@ -29,7 +30,7 @@ class GenerationConfig:
       batch_size: texts written at a time.
 
     Raises:
-      ValueError: an impossible value.
+      UserError: an impossible value.
     """
 
     max_new_tokens: int = 64
@@ -49,7 +50,7 @@ class GenerationConfig:
         }
         for name, (fits, wanted) in limits.items():
             if not fits:
-                raise ValueError(f"--{name}={getattr(self, name)}; wanted {wanted}")
+                raise UserError(f"--{name}={getattr(self, name)}; wanted {wanted}")
 
 
 class Generator:
@@ -67,11 +68,11 @@ class Generator:
           stop_id: the token that ends a text and is no part of it; None = nothing does.
 
         Raises:
-          ValueError: `max_new_tokens` leaves no room for a prompt.
+          UserError: `max_new_tokens` leaves no room for a prompt.
         """
         n_ctx = model.config.n_ctx
         if config.max_new_tokens >= n_ctx:
-            raise ValueError(
+            raise UserError(
                 f"--max_new_tokens={config.max_new_tokens}; wanted less than n_ctx="
                 f"{n_ctx}, the model's longest sequence, which a prompt is part of"
             )
@@ -105,7 +106,7 @@ class Generator:
           The new tokens of each prompt, in the order of the prompts.
 
         Raises:
-          ValueError: an empty prompt; names its number.
+          UserError: an empty prompt; names its number.
         """
         prompts = self._cut(prompts)
         for first in range(0, len(prompts), self.config.batch_size):
@@ -128,7 +129,7 @@ class Generator:
         room = self._model.config.n_ctx - self.config.max_new_tokens
         for number, prompt in enumerate(prompts):
             if not len(prompt):
-                raise ValueError(f"prompt {number + 1} has no token to start from")
+                raise UserError(f"prompt {number + 1} has no token to start from")
         long = [len(prompt) - room for prompt in prompts if len(prompt) > room]
         if long:
             logging.warning(

@@ -15,6 +15,7 @@ from absl import logging
 
 from checkpoints import tensorflow_files
 from checkpoints.files import write_text
+from errors import UserError
 
 _SETTINGS_FILE = "training_settings.json"
 
@@ -51,7 +52,7 @@ def restore(prefix: str, variables: Mapping[str, tf.Variable]) -> None:
     """Sets every variable from a checkpoint that `save` wrote.
 
     Raises:
-      ValueError: a variable is missing from the file or has another shape.
+      UserError: a variable is missing from the file or has another shape.
     """
     reader = tf.train.load_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
@@ -61,7 +62,7 @@ def restore(prefix: str, variables: Mapping[str, tf.Variable]) -> None:
         if shapes.get(name) != variable.shape.as_list()
     ]
     if problems:
-        raise ValueError(
+        raise UserError(
             f"{prefix} is not a checkpoint of this run:\n  " + "\n  ".join(problems)
         )
     for name, variable in variables.items():
@@ -77,13 +78,13 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
       settings: all that shapes the weights, as JSON values.
 
     Raises:
-      ValueError: names every setting that differs and both values.
+      UserError: names every setting that differs and both values.
     """
     path = os.path.join(output_dir, _SETTINGS_FILE)
     wanted = json.loads(json.dumps(settings))
     if not tf.io.gfile.exists(path):
         if latest(output_dir):
-            raise ValueError(
+            raise UserError(
                 f"--output_dir={output_dir} holds checkpoints but no {_SETTINGS_FILE}; "
                 "they are not of this program: give another --output_dir"
             )
@@ -97,7 +98,7 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
         if found.get(key) != wanted.get(key)
     ]
     if differences and latest(output_dir):
-        raise ValueError(
+        raise UserError(
             f"--output_dir={output_dir} holds another training ({path}):\n  "
             + "\n  ".join(differences)
             + "\nGive another --output_dir, or remove that one to start afresh."

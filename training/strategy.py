@@ -7,6 +7,8 @@ import os
 
 import tensorflow as tf
 
+from errors import UserError
+
 STRATEGIES = ("off", "mirrored", "multi_worker", "tpu")
 
 
@@ -35,7 +37,7 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
     """Returns the strategy; call it before any other TensorFlow operation.
 
     Raises:
-      ValueError: the strategy is unknown, TF_CONFIG is missing or malformed, or
+      UserError: the strategy is unknown, TF_CONFIG is missing or malformed, or
         the TPU has another number of cores.
     """
     if config.strategy == "off":
@@ -49,7 +51,7 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if config.strategy == "tpu":
         return _tpu_strategy(config)
-    raise ValueError(
+    raise UserError(
         f"--distribution_strategy is {config.strategy!r}; "
         f"it must be one of {', '.join(STRATEGIES)}"
     )
@@ -89,7 +91,7 @@ def _check_tf_config(value):
         '"task": {"type": "worker", "index": 0}}'
     )
     if not value:
-        raise ValueError(
+        raise UserError(
             "--distribution_strategy=multi_worker needs the environment variable "
             f"TF_CONFIG, one per worker, such as {example}"
         )
@@ -98,11 +100,11 @@ def _check_tf_config(value):
         complete = parsed["cluster"] and parsed["task"]["type"]
         complete = complete and parsed["task"]["index"] >= 0
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"TF_CONFIG is {value!r} ({error}); wanted JSON such as {example}"
         ) from error
     if not complete:
-        raise ValueError(f"TF_CONFIG is {value!r}; wanted JSON such as {example}")
+        raise UserError(f"TF_CONFIG is {value!r}; wanted JSON such as {example}")
 
 
 def _tpu_strategy(config):
@@ -115,7 +117,7 @@ def _tpu_strategy(config):
     tf.tpu.experimental.initialize_tpu_system(resolver)
     strategy = tf.distribute.TPUStrategy(resolver)
     if strategy.num_replicas_in_sync != config.num_tpu_cores:
-        raise ValueError(
+        raise UserError(
             f"the TPU has {strategy.num_replicas_in_sync} cores; "
             f"--num_tpu_cores is {config.num_tpu_cores}"
         )

@@ -14,6 +14,7 @@ from absl import logging
 
 import modeling
 from checkpoints.files import write_text
+from errors import UserError
 from optimization import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
@@ -110,11 +111,11 @@ class Trainer:
           config: how to train.
 
         Raises:
-          ValueError: the batch cannot be divided over replicas and micro-batches.
+          UserError: the batch cannot be divided over replicas and micro-batches.
         """
         pieces = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
         if config.train_batch_size % pieces:
-            raise ValueError(
+            raise UserError(
                 f"--train_batch_size={config.train_batch_size} cannot be divided over "
                 f"{strategy.num_replicas_in_sync} replicas x "
                 f"--gradient_accumulation_steps={config.gradient_accumulation_steps}"
@@ -146,7 +147,7 @@ class Trainer:
           The scores on `dev` of the model as it now is, if it was evaluated.
 
         Raises:
-          ValueError: the folder holds a training with other settings.
+          UserError: the folder holds a training with other settings.
           FloatingPointError: the loss is not finite.
           SystemExit: the process was terminated; the state is saved.
         """

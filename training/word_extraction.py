@@ -19,6 +19,7 @@ from absl import logging
 import modeling
 import vocabulary
 from data_pipeline.vector_files import Vectors
+from errors import UserError
 from modeling.layers.recurrent import CarriedStates
 from tasks.elmo import ElmoSystem
 
@@ -73,7 +74,7 @@ class WordExtractor:
           system: the encoder and its checkpoint.
 
         Raises:
-          ValueError: a layer that the model does not have; or checkpoint and
+          UserError: a layer that the model does not have; or checkpoint and
             architecture do not belong together.
         """
         self.config, self._cnn = config, system.config.char_cnn
@@ -81,7 +82,7 @@ class WordExtractor:
         self._layers = config.layers or tuple(range(depth))
         for layer in self._layers:
             if not -depth <= layer < depth:
-                raise ValueError(
+                raise UserError(
                     f"--layers has {layer}, but the model has {depth} layers with the "
                     f"words themselves: wanted 0 to {depth - 1}, or {-depth} to -1"
                 )

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from errors import UserError
+
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
@@ -52,10 +54,10 @@ def get_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
       A function from tensor to tensor.
 
     Raises:
-      ValueError: no such activation.
+      UserError: no such activation.
     """
     if name not in _ACTIVATIONS:
-        raise ValueError(
+        raise UserError(
             f"no activation {name!r}; there are {', '.join(sorted(_ACTIVATIONS))}"
         )
     return _ACTIVATIONS[name]

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from errors import UserError
 from modeling.layers import base, dense, dropout, fused
 
 # B batch, S positions (F as queries, T as keys), N heads, D head size, H = N * D.
@@ -19,7 +20,7 @@ class SelfAttention(base.Layer):
       **kwargs: see `base.Layer`.
 
     Raises:
-      ValueError: the heads do not divide the width.
+      UserError: the heads do not divide the width.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class SelfAttention(base.Layer):
     ):
         super().__init__(**kwargs)
         if hidden_size % num_heads:
-            raise ValueError(
+            raise UserError(
                 f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}"
             )
         self.num_heads = num_heads

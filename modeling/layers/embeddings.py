@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from errors import UserError
 from modeling.layers import base, dense, dropout, fused
 
 
@@ -68,12 +69,12 @@ class Embeddings(base.Layer):
           compute dtype [B*S, H].
 
         Raises:
-          ValueError: a static S is longer than the position table; an S that is only
+          UserError: a static S is longer than the position table; an S that is only
             known when running fails in the slice instead.
         """
         length = base.shape_list(input_ids)[1]
         if isinstance(length, int) and length > self.max_position_embeddings:
-            raise ValueError(
+            raise UserError(
                 f"input_ids have sequence length {length}, but the position table "
                 f"ends at max_position_embeddings {self.max_position_embeddings}"
             )

@@ -6,6 +6,8 @@ Sentence-BERT (Reimers and Gurevych 2019, section 3).
 
 import tensorflow as tf
 
+from errors import UserError
+
 STRATEGIES = ("none", "cls", "mean", "max", "mean_max", "first", "last")
 _BERT_AS_SERVICE = {
     "reduce_mean": "mean",
@@ -28,12 +30,12 @@ def strategy_name(name: str) -> str:
       One of STRATEGIES.
 
     Raises:
-      ValueError: neither knows it.
+      UserError: neither knows it.
     """
     found = _BERT_AS_SERVICE.get(name.lower(), name.lower())
     if found not in STRATEGIES:
         theirs = ", ".join(key.upper() for key in _BERT_AS_SERVICE)
-        raise ValueError(
+        raise UserError(
             f"unknown pooling {name!r}; wanted one of {', '.join(STRATEGIES)}, "
             f"or of bert-as-service's names {theirs}"
         )
@@ -54,7 +56,7 @@ def pool(x: tf.Tensor, mask: tf.Tensor, strategy: str) -> tf.Tensor:
       itself with 0 where the mask is 0.
 
     Raises:
-      ValueError: an unknown strategy.
+      UserError: an unknown strategy.
     """
     if strategy == "cls":
         return x[:, 0]
@@ -82,7 +84,7 @@ def pool(x: tf.Tensor, mask: tf.Tensor, strategy: str) -> tf.Tensor:
     if strategy == "max":
         highest = tf.reduce_max(tf.where(_like(counts, x), x, x.dtype.min), axis=1)
         return _zero_unless(some, highest)
-    raise ValueError(f"unknown pooling {strategy!r}; known: {', '.join(STRATEGIES)}")
+    raise UserError(f"unknown pooling {strategy!r}; known: {', '.join(STRATEGIES)}")
 
 
 def _like(values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
