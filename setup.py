@@ -16,6 +16,7 @@ setuptools.setup(
         "vocabulary",
         "atomic_files",
         "errors",
+        "json_files",
         "paths",
         "startup",
         "optimization",

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import ftfy
 import numpy as np
 
+import json_files
 import tokenization
 import tokenization_english
 from errors import UserError
@@ -259,15 +260,8 @@ def load(vocab_file: str) -> TextEncoder:
 
 
 def _read_encoder(path: str) -> dict[str, int]:
-    try:
-        encoder = json.loads(tokenization.read_bytes(path).decode("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
-    if not isinstance(encoder, dict):
-        raise UserError(
-            f"{path}: got a JSON {type(encoder).__name__}, wanted an object of "
-            "piece: id"
-        )
+    encoder = json_files.parse(tokenization.read_bytes(path), path)
+    json_files.check_object(encoder, path, "an object of piece: id")
     free = set(range(len(encoder)))
     for piece, i in encoder.items():
         if type(i) is not int or i not in free:

@@ -6,37 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
+import json_files
 from atomic_files import atomic_path
 from checkpoints.mapping import CheckpointError
 
 TASK = "task.json"  # in a training folder: names its labels, among others
 TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCAB = "vocab.txt"
-
-
-def read_json(path: str) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Args:
-      path: local or remote (`gs://`) path.
-
-    Returns:
-      The object.
-
-    Raises:
-      CheckpointError: the file is not JSON, or not an object.
-    """
-    with tf.io.gfile.GFile(path, "rb") as reader:
-        data = reader.read()
-    try:
-        value = json.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(
-            f"{path}: got a JSON {type(value).__name__}, wanted an object"
-        )
-    return value
 
 
 def write_text(path: str, text: str) -> None:
@@ -87,7 +63,7 @@ def read_do_lower_case(folder: str) -> bool | None:
     path = find(folder, TOKENIZER_CONFIG)
     if path is None:
         return None
-    value = read_json(path).get("do_lower_case")
+    value = json_files.read_object(path).get("do_lower_case")
     if value is not None and not isinstance(value, bool):
         raise CheckpointError(f"{path}: do_lower_case is {value!r}, wanted a boolean")
     return value
@@ -96,5 +72,5 @@ def read_do_lower_case(folder: str) -> bool | None:
 def read_labels(folder: str) -> tuple[str, ...] | None:
     """Returns the labels of a training folder's task, in order; None if it has none."""
     path = find(folder, TASK)
-    labels = read_json(path).get("labels") if path else None
+    labels = json_files.read_object(path).get("labels") if path else None
     return tuple(labels) if labels else None

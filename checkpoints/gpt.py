@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+import json_files
 import tokenization_bpe
 from checkpoints import files, tensorflow_files
 from checkpoints.loading import Rows
@@ -90,7 +91,7 @@ def check_vocab(path: str, config: GptConfig, vocab_file: str) -> None:
       CheckpointError: another number of entries than the model has tokens, or no
         merges beside it.
     """
-    entries = len(files.read_json(vocab_file))
+    entries = len(json_files.read_object(vocab_file))
     if entries != config.n_vocab:
         raise CheckpointError(
             f"{vocab_file} has {entries} entries, but {path} has n_vocab="

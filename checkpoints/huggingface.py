@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+import json_files
 from checkpoints import files, google_bert, huggingface_config, safetensors_files
 from checkpoints.mapping import (
     Checkpoint,
@@ -117,7 +118,7 @@ def _read_config(
 ) -> tuple[BertConfig | None, tuple[str, ...] | None]:
     if path is None:
         return None, None
-    values = files.read_json(path)
+    values = json_files.read_object(path)
     return (
         huggingface_config.from_dict(values, path),
         huggingface_config.labels(values, path),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+import json_files
 from checkpoints import files, gpt, huggingface_config, safetensors_files
 from checkpoints.mapping import (
     Checkpoint,
@@ -119,7 +120,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     config_file = files.find(folder, CONFIG)
     beside = gpt.beside(folder)
     if config_file:
-        beside["config"] = from_dict(files.read_json(config_file), config_file)
+        beside["config"] = from_dict(json_files.read_object(config_file), config_file)
     return gpt.join(
         safetensors_files.open_checkpoint(path, TABLE, labels=None, **beside)
     )

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+import json_files
 from checkpoints import files, gpt
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from errors import UserError
@@ -117,8 +118,9 @@ def _read_shapes(path: str) -> dict[str, tuple[int, ...]]:
     """Returns name -> shape in the order of the files."""
     with tf.io.gfile.GFile(path, "rb") as reader:
         data = reader.read()
+    value = json_files.parse(data, path)
     try:
-        found = [tuple(map(int, shape)) for shape in json.loads(data)]
+        found = [tuple(map(int, shape)) for shape in value]
         (positions, width), (tokens, _), *_ = found
         wanted = _layout(positions, tokens, width, (len(found) - 2) // 12)
     except (ValueError, TypeError):

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import tensorflow as tf
 
+import json_files
 from checkpoints import (
     bilm,
     files,
@@ -171,7 +172,7 @@ def read_config(path: str) -> Config:
     Raises:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
-    values = files.read_json(path)
+    values = json_files.read_object(path)
     if values.get("model_type") == "taglm":
         return TaglmConfig.from_dict(values, source=path)
     if "lstm" in values:

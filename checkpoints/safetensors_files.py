@@ -13,6 +13,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+import json_files
 from checkpoints import files
 from checkpoints.mapping import (
     Checkpoint,
@@ -132,7 +133,7 @@ def _list_file(path: str) -> dict[str, Stored]:
 
 
 def _list_shards(index: str) -> dict[str, Stored]:
-    weight_map = files.read_json(index).get("weight_map")
+    weight_map = json_files.read_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: has no weight_map")
     stored, problems = {}, []

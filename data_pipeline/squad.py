@@ -7,12 +7,12 @@ with `language="zh"` every CJK character is a word as well.
 
 import bisect
 import dataclasses
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import json_files
 import tokenization
 from data_pipeline import text_files
 from errors import UserError
@@ -202,11 +202,7 @@ def _report_unfound(path: str, unfound: list[str], total: int) -> None:
 
 def _paragraphs(path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Yields each paragraph and its place in the file."""
-    text = text_files.read_text(path)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
+    content = json_files.parse(text_files.read_text(path), path)
     for i, entry in enumerate(_get(content, "data", list, path)):
         where = f"{path}, data[{i}]"
         for j, paragraph in enumerate(_get(entry, "paragraphs", list, where)):

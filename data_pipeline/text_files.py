@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+import json_files
 from errors import MissingFile, UserError
 
 # (line number from 1, the values of the wanted columns)
@@ -121,10 +121,7 @@ def jsonl_rows(
     Args, Yields, Raises: as `tsv_rows`; a column is missing if any object lacks it.
     """
     for number, line in enumerate(_lines(path), 1):
-        try:
-            content = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON: {error}") from error
+        content = json_files.parse(line, f"{path}, line {number}")
         if not isinstance(content, dict):
             raise UserError(
                 f"{path}, line {number}: wanted a JSON object, got {line[:40]!r}"

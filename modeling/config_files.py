@@ -1,41 +1,12 @@
 """What the configs of all models share: strict reading of their JSON."""
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
-import tensorflow as tf
-
+import json_files
 from errors import UserError
 
 Config = TypeVar("Config", bound="ModelConfig")
-
-
-def read_json_object(json_file: str, wanted: str) -> dict[str, Any]:
-    """Reads a file that holds one JSON object.
-
-    Args:
-      json_file: local or remote (`gs://`) path.
-      wanted: whose keys the object should have, for error messages.
-
-    Returns:
-      The object.
-
-    Raises:
-      UserError: not a JSON object; the message names the file.
-    """
-    with tf.io.gfile.GFile(json_file, "r") as reader:
-        text = reader.read()
-    try:
-        json_object = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{json_file}: not JSON: {error}") from None
-    if not isinstance(json_object, dict):
-        raise UserError(
-            f"{json_file}: got a JSON {type(json_object).__name__}, "
-            f"wanted an object with {wanted} config keys"
-        )
-    return json_object
 
 
 def check_keys(
@@ -114,8 +85,9 @@ class ModelConfig:
         Raises:
           UserError: not a JSON object, or see `from_dict`; names the file.
         """
-        json_object = read_json_object(json_file, cls.owner)
-        return cls.from_dict(json_object, source=str(json_file))
+        source = str(json_file)
+        wanted = f"an object with {cls.owner} config keys"
+        return cls.from_dict(json_files.read_object(source, wanted), source)
 
     @classmethod
     def _make(cls: type[Config], values: Mapping[str, Any], source: str) -> Config:

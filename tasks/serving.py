@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from checkpoints import files, gpt
+import json_files
+from checkpoints import gpt
 from data_pipeline import squad, squad_answers, squad_features
 from data_pipeline.examples import InputExample, MultipleChoiceExample
 from errors import UserError
@@ -28,7 +29,9 @@ BESIDE = "assets.extra"
 def read_task_name(folder: str) -> str | None:
     """Returns the task that a folder's task.json names; None without one."""
     path = os.path.join(folder, TASK_FILE)
-    return files.read_json(path).get("task_name") if tf.io.gfile.exists(path) else None
+    if not tf.io.gfile.exists(path):
+        return None
+    return json_files.read_object(path).get("task_name")
 
 
 def read_task(

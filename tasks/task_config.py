@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 import tensorflow as tf
 
-from checkpoints import files
+import json_files
 from errors import UserError
 
 Config = TypeVar("Config", bound="TaskConfig")
@@ -49,7 +49,7 @@ class TaskConfig:
             raise UserError(
                 f"{path} does not exist; it is written by {cls.script} --do_train"
             )
-        values = files.read_json(path)
+        values = json_files.read_object(path)
         names = {field.name for field in dataclasses.fields(cls)}
         missing = sorted(names - cls.optional_keys - values.keys())
         unknown = sorted(values.keys() - names)

@@ -8,6 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
     {"errors"},
+    {"json_files"},
     {
         "tokenization",
         "tokenization_tf",
@@ -35,7 +36,7 @@ TOGETHER = {
     ("optimization", "schedules"),
     ("paths", "atomic_files"),
 }
-FLAGS_FROM = 5
+FLAGS_FROM = 6
 
 MODULES = sorted(
     path.relative_to(ROOT)

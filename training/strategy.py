@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
-import json
 import os
 
 import tensorflow as tf
 
+import json_files
 from errors import UserError
 
 STRATEGIES = ("off", "mirrored", "multi_worker", "tpu")
@@ -96,7 +96,7 @@ def _check_tf_config(value):
             f"TF_CONFIG, one per worker, such as {example}"
         )
     try:
-        parsed = json.loads(value)
+        parsed = json_files.parse(value, "TF_CONFIG")
         complete = parsed["cluster"] and parsed["task"]["type"]
         complete = complete and parsed["task"]["index"] >= 0
     except (ValueError, KeyError, TypeError) as error:
