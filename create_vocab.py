@@ -132,7 +132,7 @@ def _whole_words(
     kept = vocabulary.most_frequent(words, FLAGS.vocab_size, FLAGS.min_frequency)
     tokens, known = words.total(), sum(words[word] for word in kept)
     learnt = SimpleNamespace(pieces=kept, tokens=tokens, unknown=tokens - known)
-    text = "".join(f"{word}\n" for word in kept)
+    text = vocabulary.file_text(kept)
     return learnt, {output: text}, f"rarest_count = {words[kept[-1]]}"
 
 

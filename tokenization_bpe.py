@@ -282,8 +282,8 @@ def _read_merges(path: str) -> dict[tuple[str, str], int]:
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         if number == 1 and line.startswith("#version"):
             continue
-        pair = tuple(line.split())
-        if len(pair) != 2:
+        pair = tuple(line.removesuffix("\r").split(" "))
+        if len(pair) != 2 or not all(pair):
             raise UserError(f"{path}, line {number}: wanted two pieces, got {line!r}")
         ranks[pair] = len(ranks)
     return ranks

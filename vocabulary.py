@@ -1,7 +1,8 @@
 """Words, their counts and their characters, as language models over words read them.
 
 The files are bilm-tf's: one word a line, `<S>`, `</S>` and `<UNK>` among them, the most
-frequent words first. A word's characters are the bytes of its UTF-8 between two marks.
+frequent words first. TagLM's are like them, but their words may begin or end with
+blanks. A word's characters are the bytes of its UTF-8 between two marks.
 """
 
 import collections
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from errors import UserError
+from errors import MissingFile, UserError
 
 BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
 _NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
@@ -39,12 +40,24 @@ class Vocabulary:
 
     @classmethod
     def from_file(cls, vocab_file: str) -> "Vocabulary":
-        """Reads one word a line, from a local or remote (`gs://`) file."""
-        with tf.io.gfile.GFile(vocab_file, "rb") as reader:
-            text = reader.read().decode("utf-8")
-        lines = text.removesuffix("\n").split("\n")
-        words = (line.strip() for line in lines)
+        """Reads a language model's file as bilm-tf does: no blanks around words.
+
+        Args:
+          vocab_file: local or remote (`gs://`).
+
+        Raises:
+          MissingFile, UserError: no such file, or not UTF-8; names file and line.
+        """
+        words = (line.strip() for line in _read_lines(vocab_file))
         return cls((word for word in words if word != _NO_WORD), vocab_file)
+
+    @classmethod
+    def from_exact_file(cls, vocab_file: str) -> "Vocabulary":
+        """Reads what `file_text` wrote: words as they are, blanks around them, too.
+
+        See `from_file`.
+        """
+        return cls(_read_lines(vocab_file), vocab_file)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -78,6 +91,25 @@ class Vocabulary:
                 f"{self.source}: no line {' and no line '.join(missing)}; to train, a "
                 "vocabulary needs all three marks"
             )
+
+
+def file_text(words: Iterable[str]) -> str:
+    """Returns what a file of words holds; no word may have a line feed in it."""
+    return "".join(f"{word}\n" for word in words)
+
+
+def _read_lines(path: str) -> list[str]:
+    r"""Lines end at "\n" only: a word may hold any other of Unicode's line ends."""
+    if not tf.io.gfile.exists(path):
+        raise MissingFile(f"{path}: no such file")
+    with tf.io.gfile.GFile(path, "rb") as reader:
+        lines = reader.read().removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            lines[number - 1] = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
+    return lines
 
 
 def count_words(lines: Iterable[str]) -> collections.Counter[str]:

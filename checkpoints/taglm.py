@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+import vocabulary
 from checkpoints import files, tensorflow_files
 from checkpoints.mapping import Checkpoint
 from modeling.taglm import TaglmConfig
@@ -41,4 +42,5 @@ def save_beside(folder: str, config: TaglmConfig, words: Sequence[str]) -> None:
     """
     tf.io.gfile.makedirs(folder)
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
-    files.write_text(os.path.join(folder, files.VOCAB), "\n".join(words) + "\n")
+    path = os.path.join(folder, files.VOCAB)
+    files.write_text(path, vocabulary.file_text(words))

@@ -58,7 +58,7 @@ def choose_words(
         chosen += [
             word
             for word in vectors.words
-            if word == normalize(word, do_lower_case).strip() and word not in known
+            if word == normalize(word, do_lower_case) and word not in known
         ]
     return chosen
 
@@ -124,7 +124,7 @@ class TaglmSystem(System):
         """Returns the words that have a vector."""
         if self.words is not None:
             return vocabulary.Vocabulary(self.words)
-        return vocabulary.Vocabulary.from_file(self.vocab_file)
+        return vocabulary.Vocabulary.from_exact_file(self.vocab_file)
 
     def match_vocabulary(self) -> "TaglmSystem":
         """See System."""
