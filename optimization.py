@@ -214,6 +214,8 @@ class Optimizer(abc.ABC):
     """
 
     initial_slots: ClassVar[Mapping[str, float]]  # slot -> the value it starts from
+    # Whether rows of a table whose gradient is zero stay as they are.
+    leaves_other_rows: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -260,7 +262,8 @@ class Optimizer(abc.ABC):
 
         Args:
           gradients: float32, in the order of `self.trainable`, already summed over
-            replicas.
+            replicas; where the rule leaves other rows, they may be tf.IndexedSlices
+            of rows that differ from one another.
           step: integer [], the number of updates made before this one.
           enabled: bool []; False leaves every variable as it is.
         """
@@ -388,14 +391,19 @@ class AdagradOptimizer(Optimizer):
     """
 
     initial_slots: ClassVar[Mapping[str, float]] = {"Adagrad": 1.0}
+    leaves_other_rows = True
 
     def _make_rule(self, step):
         del step
 
         def adagrad(w, g, v, *, lr, decay):
             del decay
-            tf.raw_ops.ResourceApplyAdagradV2(
-                var=w.handle, accum=v.handle, lr=lr, epsilon=0.0, grad=g
-            )
+            shared = {"var": w.handle, "accum": v.handle, "lr": lr, "epsilon": 0.0}
+            if isinstance(g, tf.IndexedSlices):
+                tf.raw_ops.ResourceSparseApplyAdagradV2(
+                    **shared, grad=g.values, indices=g.indices
+                )
+            else:
+                tf.raw_ops.ResourceApplyAdagradV2(**shared, grad=g)
 
         return adagrad

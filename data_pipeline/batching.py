@@ -14,6 +14,7 @@ Everything runs in tf.data; no Python touches a record.
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from data_pipeline import feature_spec, tfrecord
@@ -22,7 +23,7 @@ from errors import UserError
 _BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
 
 # What a random draw is for; folded into the seed so that no two draws are related.
-_FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER = range(3)
+_FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS = range(4)
 
 
 def default_buckets(max_seq_length: int) -> tuple[int, ...]:
@@ -192,6 +193,32 @@ def eval_batches(
         )
 
     return finish(pools.flat_map(to_batches))
+
+
+def turns(
+    batches: Sequence[int], seed: int, start_step: int
+) -> tuple[tf.data.Dataset, list[int]]:
+    """Says which of several data sets each batch is of, in an order drawn each epoch.
+
+    Args:
+      batches: how many batches of each data set an epoch has.
+      seed: of the order.
+      start_step: batches to leave out.
+
+    Returns:
+      Infinite dataset of int32 [], places in `batches`; and how many batches of each
+      data set were left out.
+    """
+    epoch_turns = np.repeat(np.arange(len(batches), dtype=np.int32), batches)
+    first_epoch, skipped = divmod(start_step, len(epoch_turns))
+
+    def of_epoch(epoch: tf.Tensor) -> tf.Tensor:
+        return _shuffled(tf.constant(epoch_turns), _fold(seed, _TURNS, epoch))
+
+    past = np.bincount(of_epoch(first_epoch)[:skipped], minlength=len(batches))
+    past += first_epoch * np.array(batches)
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return finish(epochs.map(of_epoch).unbatch().skip(skipped)), past.tolist()
 
 
 def record_stream(

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import types
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -39,12 +40,19 @@ class Task(abc.ABC):
         is better.
       shuffle_records: records shuffled at once, in memory, while training; up to so
         many are shuffled completely.
+      parts: of a task of several tasks, these by name, see tasks/several.py; a
+        training batch is of one of them alone.
+      sparse_tables: regular expression, searched for in the names of the variables
+        whose gradients are kept as the rows that a batch has read, for tables much
+        larger than a batch; None: every gradient is as large as its variable.
     """
 
     feature_spec: FeatureSpec
     buckets: tuple[int, ...]
     main_metric: str
     shuffle_records: int = 1_000_000
+    parts: Mapping[str, "Task"] = types.MappingProxyType({})
+    sparse_tables: str | None = None
 
     @abc.abstractmethod
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:

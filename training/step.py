@@ -5,7 +5,8 @@ several workers and accumulated micro-batches all compute what one device would.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import re
 
 import keras
 import tensorflow as tf
@@ -51,7 +52,7 @@ class TrainStep:
         model: keras.layers.Layer,
         optimizer: Optimizer,
         config: StepConfig,
-        carried: Mapping[str, tf.Tensor] | None = None,
+        rows: int = 0,
     ):
         """Creates the counters.
 
@@ -60,8 +61,11 @@ class TrainStep:
           model: what `task.build_model` made.
           optimizer: over the model's variables.
           config: see StepConfig.
-          carried: what goes from batch to batch, as it is before the first one; see
-            Task.carried_states.
+          rows: of a global batch; 0 where nothing is carried from batch to batch.
+
+        Raises:
+          ValueError: the optimizer changes rows of a sparse table that have no
+            gradient.
         """
         self.task, self.model, self.optimizer = task, model, optimizer
         self.config = config
@@ -73,29 +77,42 @@ class TrainStep:
         }
         self.state |= optimizer.slots
         self.state["global_step"] = self.global_step
-        self._carried = {
-            name: _counter(name, value, value.dtype)
-            for name, value in (carried or {}).items()
-        }
-        self.state |= {f"trainer/{name}": v for name, v in self._carried.items()}
+        self._parts = [
+            _Part(name, part, model, rows)
+            for name, part in (task.parts or {"": task}).items()
+        ]
+        for part in self._parts:
+            self.state |= part.state
+        pattern = task.sparse_tables
+        self._sparse = [
+            pattern is not None and bool(re.search(pattern, name))
+            for name in optimizer.trainable
+        ]
+        if any(self._sparse) and not optimizer.leaves_other_rows:
+            raise ValueError(
+                f"{type(optimizer).__name__} changes rows that have no gradient, too: "
+                f"it cannot train the sparse tables {pattern!r}"
+            )
         if config.scale_loss:
             self._loss_scale = _counter("loss_scale", _INITIAL_LOSS_SCALE, tf.float32)
             self._good_steps = _counter("good_steps", 0, tf.int64)
             self.state["trainer/loss_scale"] = self._loss_scale
             self.state["trainer/good_steps"] = self._good_steps
         # Autograph has nothing to convert here, and takes seconds to find that out.
-        self._forward_backward = tf.function(
-            self._forward_backward_eager,
-            jit_compile=config.jit_compile,
-            autograph=False,
-        )
+        for part in self._parts:
+            part.forward_backward = tf.function(
+                functools.partial(self._forward_backward, part),
+                jit_compile=config.jit_compile,
+                autograph=False,
+            )
         self.run = tf.function(self._run, autograph=False)
 
     def _run(self, iterator, num_steps, stop):
         """Makes several updates in one host call; `run` is its compiled form.
 
         Args:
-          iterator: yields per-replica batches.
+          iterator: yields per-replica batches. Of a task of several: an iterator that
+            yields the places of those whose turn it is, and one of batches for each.
           num_steps: int32 [], updates to make.
           stop: int32 [], 1 if this worker was asked to stop.
 
@@ -105,12 +122,7 @@ class TrainStep:
         """
 
         def body(i, losses, norms, _):
-            results = self.strategy.run(self._update, args=(iterator.get_next(), stop))
-            # Every replica returns the all-reduced value: take the first.
-            loss, norm, stopping = (
-                self.strategy.experimental_local_results(result)[0]
-                for result in results
-            )
+            loss, norm, stopping = self._next_update(iterator, stop)
             return i + 1, losses.write(i, loss), norms.write(i, norm), stopping
 
         _, losses, norms, stopping = tf.while_loop(
@@ -125,23 +137,44 @@ class TrainStep:
         )
         return losses.stack(), norms.stack(), stopping
 
+    def _next_update(self, iterator, stop):
+        """Makes one update, of the task whose turn it is."""
+        if len(self._parts) == 1:
+            return self._update_replicas(self._parts[0], iterator, stop)
+        turns, iterators = iterator
+        updates = [
+            functools.partial(self._update_replicas, part, batches, stop)
+            for part, batches in zip(self._parts, iterators, strict=True)
+        ]
+        return tf.switch_case(turns.get_next(), updates)
+
+    def _update_replicas(self, part, iterator, stop):
+        """Returns the loss, the gradient norm and who stops, of one update."""
+        update = functools.partial(self._update, part)
+        results = self.strategy.run(update, args=(iterator.get_next(), stop))
+        # Every replica returns the all-reduced value: take the first.
+        return [
+            self.strategy.experimental_local_results(result)[0] for result in results
+        ]
+
     def recovers_from_overflow(self) -> bool:
         """Whether a lower loss scale can still mend a loss that is not finite."""
         return self.config.scale_loss and float(self._loss_scale.numpy()) > 1.0
 
-    def _update(self, batch, stop):
+    def _update(self, part, batch, stop):
         context = tf.distribute.get_replica_context()
         step = self.global_step.read_value()
         denominators, stopping = context.all_reduce(
             tf.distribute.ReduceOp.SUM,
             # int32 would be reduced elsewhere than float32, which is an error.
-            (self.task.loss_denominators(batch), tf.cast(stop, tf.float32)),
+            (part.task.loss_denominators(batch), tf.cast(stop, tf.float32)),
         )
         replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
         scale = self._loss_scale.read_value() if self.config.scale_loss else 1.0
         rows = next(iter(batch.values())).shape[0]
         loss, gradients, after = self._accumulate(
-            batch | self._rows_of_carried(replica * rows, rows),
+            part,
+            batch | part.rows(replica * rows, rows),
             denominators,
             [tf.cast(step, tf.int32), self.config.seed + replica],
             scale,
@@ -149,9 +182,13 @@ class TrainStep:
         loss, gradients = context.all_reduce(
             tf.distribute.ReduceOp.SUM, (loss, gradients)
         )
-        self._carry(after, replica * rows)
+        part.carry(after, replica * rows)
+        gradients = [
+            _unique_rows(gradient) if sparse else gradient
+            for gradient, sparse in zip(gradients, self._sparse, strict=True)
+        ]
         if self.config.scale_loss:
-            gradients = [gradient / scale for gradient in gradients]
+            gradients = [_unscaled(gradient, scale) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(norm)
         # Clipping by a norm that is not finite gives NaN everywhere, which ends the
@@ -167,7 +204,7 @@ class TrainStep:
         self.global_step.assign_add(1)
         return loss, norm, stopping
 
-    def _accumulate(self, batch, denominators, seed, scale):
+    def _accumulate(self, part, batch, denominators, seed, scale):
         """Adds up the gradients of the micro-batches of one batch.
 
         Returns:
@@ -175,7 +212,7 @@ class TrainStep:
         """
         pieces = self.config.gradient_accumulation_steps
         if pieces == 1:
-            return self._forward_backward(batch, denominators, seed, scale)
+            return part.forward_backward(batch, denominators, seed, scale)
         rows = next(iter(batch.values())).shape[0] // pieces
 
         def body(piece, total, sums, carried):
@@ -187,10 +224,10 @@ class TrainStep:
                 value.set_shape([rows, *value.shape[1:]])
             # Micro-batches of one step draw different masks.
             micro_seed = [seed[0] * pieces + piece, seed[1]]
-            loss, gradients, after = self._forward_backward(
+            loss, gradients, after = part.forward_backward(
                 micro, denominators, micro_seed, scale
             )
-            sums = [a + b for a, b in zip(sums, gradients, strict=True)]
+            sums = [_added(a, piece, b) for a, b in zip(sums, gradients, strict=True)]
             places = piece * rows + tf.range(rows)[:, None]
             carried = {
                 name: tf.tensor_scatter_nd_update(value, places, after[name])
@@ -198,50 +235,46 @@ class TrainStep:
             }
             return piece + 1, total + loss, sums, carried
 
-        zeros = [tf.zeros(v.shape) for v in self.optimizer.trainable.values()]
-        carried = {name: batch[name] for name in self._carried}
+        zeros = [
+            _no_rows(variable, pieces) if sparse else tf.zeros(variable.shape)
+            for variable, sparse in zip(
+                self.optimizer.trainable.values(), self._sparse, strict=True
+            )
+        ]
+        carried = {name: batch[name] for name in part.carried}
         _, loss, gradients, carried = tf.while_loop(
             lambda piece, *_: piece < pieces,
             body,
             (tf.constant(0), tf.zeros([]), zeros, carried),
             parallel_iterations=1,
         )
+        variables = self.optimizer.trainable.values()
+        gradients = [
+            _all_rows(gradient, variable) if sparse else gradient
+            for gradient, variable, sparse in zip(
+                gradients, variables, self._sparse, strict=True
+            )
+        ]
         return loss, gradients, carried
 
-    def _forward_backward_eager(self, batch, denominators, seed, scale):
+    def _forward_backward(self, part, batch, denominators, seed, scale):
         variables = list(self.optimizer.trainable.values())
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            sums = dict(self.task.loss_sums(self.model, batch, tf.stack(seed)))
-            after = {name: sums.pop(name) for name in self._carried}
-            loss = self.task.total_loss(sums, denominators)
+            sums = dict(part.task.loss_sums(self.model, batch, tf.stack(seed)))
+            after = {name: sums.pop(name) for name in part.carried}
+            loss = part.task.total_loss(sums, denominators)
             scaled = loss * scale
-        gradients = tape.gradient(
-            scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
-        # Embedding gradients are sparse; Adam needs duplicate ids added up.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = tape.gradient(scaled, variables)
+        gradients = [
+            _sparse_gradient(gradient, variable)
+            if sparse
+            else _dense_gradient(gradient, variable)
+            for gradient, variable, sparse in zip(
+                gradients, variables, self._sparse, strict=True
+            )
+        ]
         return loss, gradients, after
-
-    def _rows_of_carried(self, first, rows):
-        """Returns this replica's rows of what the batch before left."""
-        return {
-            name: tf.ensure_shape(
-                variable.read_value()[first : first + rows], [rows, *variable.shape[1:]]
-            )
-            for name, variable in self._carried.items()
-        }
-
-    def _carry(self, after, first):
-        """Keeps what the rows carry, from `first` on, of every replica on each."""
-        context = tf.distribute.get_replica_context()
-        for name, variable in self._carried.items():
-            rows = after[name].shape[0]
-            mine = tf.scatter_nd(
-                first + tf.range(rows)[:, None], after[name], variable.shape
-            )
-            whole = context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
-            variable.assign(whole)
 
     def _adapt_loss_scale(self, finite):
         """Halves the scale after an overflow, doubles it after many good steps."""
@@ -259,3 +292,102 @@ def _counter(name, value, dtype):
         name=name,
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
     )
+
+
+class _Part:
+    """A task that batches are of, and what its rows carry from batch to batch.
+
+    Attributes:
+      task: gives the loss.
+      carried: name -> variable, as Task.carried_states names them.
+      state: the same by the names of a checkpoint.
+      forward_backward: the compiled forward and backward pass of a batch.
+    """
+
+    def __init__(self, name, task, model, rows):
+        self.task = task
+        states = task.carried_states(model, rows) if rows else {}
+        self.carried = {
+            state: _counter(state, value, value.dtype)
+            for state, value in states.items()
+        }
+        prefix = f"trainer/{name}/" if name else "trainer/"
+        self.state = {prefix + state: v for state, v in self.carried.items()}
+        self.forward_backward = None
+
+    def rows(self, first, rows):
+        """Returns a replica's rows of what the batch before left."""
+        return {
+            name: tf.ensure_shape(
+                variable.read_value()[first : first + rows], [rows, *variable.shape[1:]]
+            )
+            for name, variable in self.carried.items()
+        }
+
+    def carry(self, after, first):
+        """Keeps what the rows carry, from `first` on, of every replica on each."""
+        context = tf.distribute.get_replica_context()
+        for name, variable in self.carried.items():
+            rows = after[name].shape[0]
+            mine = tf.scatter_nd(
+                first + tf.range(rows)[:, None], after[name], variable.shape
+            )
+            whole = context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+            variable.assign(whole)
+
+
+def _dense_gradient(gradient, variable):
+    """Adds up the rows of an embedding's gradient: Adam needs that of each id."""
+    if gradient is None:
+        return tf.zeros(variable.shape)
+    return tf.convert_to_tensor(gradient)
+
+
+def _sparse_gradient(gradient, variable):
+    """Returns the rows that were read, some of them more than once."""
+    if gradient is None:
+        gradient = tf.IndexedSlices(
+            tf.zeros([0, *variable.shape[1:]]), tf.zeros([0], tf.int64)
+        )
+    if not isinstance(gradient, tf.IndexedSlices):
+        raise ValueError(
+            f"{variable.name} is declared a sparse table, but is not only gathered "
+            "from: its gradient has every row"
+        )
+    return tf.IndexedSlices(
+        gradient.values, tf.cast(gradient.indices, tf.int64), tf.shape(variable)
+    )
+
+
+def _no_rows(variable, pieces):
+    """Makes room for the rows of so many micro-batches: their ids and gradients."""
+    return tuple(
+        tf.TensorArray(dtype, pieces, infer_shape=False, element_shape=[None, *width])
+        for dtype, width in ((tf.int64, []), (tf.float32, variable.shape[1:]))
+    )
+
+
+def _added(total, piece, gradient):
+    if not isinstance(gradient, tf.IndexedSlices):
+        return total + gradient
+    ids, values = total
+    return ids.write(piece, gradient.indices), values.write(piece, gradient.values)
+
+
+def _all_rows(total, variable):
+    ids, values = total
+    return tf.IndexedSlices(values.concat(), ids.concat(), tf.shape(variable))
+
+
+def _unique_rows(gradient):
+    """Adds up the gradients of each row that was read."""
+    ids, places = tf.unique(gradient.indices)
+    sums = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(ids))
+    return tf.IndexedSlices(sums, ids, gradient.dense_shape)
+
+
+def _unscaled(gradient, scale):
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values / scale
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient / scale

@@ -131,7 +131,10 @@ class Trainer:
                 ),
                 seed=config.seed,
             )
-            self._evaluator = Evaluator(task, self.model)
+            parts = task.parts or {"": task}
+            self._evaluators = {
+                name: Evaluator(part, self.model) for name, part in parts.items()
+            }
 
     def train(
         self, train: Records, dev: Records | None, settings: Mapping[str, Any]
@@ -172,7 +175,7 @@ class Trainer:
         if first >= config.num_train_steps or best.exhausted:
             logging.info("training is complete: %s", newest)
             return None
-        batches = iter(self._batches(train, first))
+        batches = self._iterator(train, first)
         events_dir = os.path.join(config.output_dir, "events") if self._chief else None
         scores = None
         with Progress(first, config.num_train_steps, events_dir) as progress:
@@ -205,11 +208,20 @@ class Trainer:
 
     def evaluate(self, records: Records) -> dict[str, float]:
         """Scores the model as it is on labelled examples."""
-        return self._evaluator.evaluate(records, self._config.eval_batch_size)
+        size = self._config.eval_batch_size
+        if not self._task.parts:
+            return self._evaluators[""].evaluate(records, size)
+        return self._task.scores(
+            {
+                name: evaluator.evaluate(records[name], size)
+                for name, evaluator in self._evaluators.items()
+                if name in records
+            }
+        )
 
     def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
         """Predicts for every example, in order; see Evaluator.predict."""
-        return self._evaluator.predict(records, batch_size)
+        return self._evaluators[""].predict(records, batch_size)
 
     def _follow(self, step, dev, best, progress, variables):
         """Evaluates while training, once a step, and keeps the best checkpoint."""
@@ -241,17 +253,33 @@ class Trainer:
             scale_loss=config.mixed_precision == "float16",
             jit_compile=config.jit_compile,
         )
-        carried = self._task.carried_states(self.model, config.train_batch_size)
-        return TrainStep(self._task, self.model, optimizer, step_config, carried)
-
-    def _batches(self, train, start_step):
-        return distribute(
-            self._strategy,
-            lambda **shard: self._train_batches(train, start_step, **shard),
+        return TrainStep(
+            self._task, self.model, optimizer, step_config, config.train_batch_size
         )
 
-    def _train_batches(self, train, start_step, **shard):
-        return self._task.train_batches(
+    def _iterator(self, train, start_step):
+        """Opens what the updates read; see TrainStep."""
+        if not self._task.parts:
+            return iter(self._batches(train, start_step))
+        turns, past = self._turns(train, start_step)
+        parts = self._task.parts.items()
+        streams = [self._batches(train[k], past[k], part) for k, part in parts]
+        return iter(turns), [iter(stream) for stream in streams]
+
+    def _turns(self, train, step):
+        config = self._config
+        return self._task.turns(
+            train, batch_size=config.train_batch_size, seed=config.seed, step=step
+        )
+
+    def _batches(self, train, start_step, task=None):
+        return distribute(
+            self._strategy,
+            lambda **shard: self._train_batches(train, start_step, task, **shard),
+        )
+
+    def _train_batches(self, train, start_step, task=None, **shard):
+        return (task or self._task).train_batches(
             train,
             batch_size=self._config.train_batch_size,
             seed=self._config.seed,
@@ -319,14 +347,23 @@ class Trainer:
         path = os.path.join(folder, "eval_results.txt")
         write_results(path, {**scores, "global_step": step})
 
+    def _turn(self, train, step):
+        """Returns the task an update is of, its records and the batches before."""
+        if not self._task.parts:
+            return self._task, train, step
+        turns, past = self._turns(train, step)
+        name = list(self._task.parts)[int(next(iter(turns)))]
+        return self._task.parts[name], train[name], past[name]
+
     def _check_finite(self, updates, losses, norms, first_step, train):
         """Names the examples of the first batch whose loss is not finite."""
         finite = np.isfinite(losses) & np.isfinite(norms)
         if finite.all() or updates.recovers_from_overflow():
             return
         step = first_step + int(np.flatnonzero(~finite)[0])
-        batch = next(iter(self._train_batches(train, step)))
-        examples = self._task.describe_examples(batch["example_index"].numpy())
+        task, train, position = self._turn(train, step)
+        batch = next(iter(self._train_batches(train, position, task)))
+        examples = task.describe_examples(batch["example_index"].numpy())
         raise FloatingPointError(
             f"step {step}: the loss is {losses[step - first_step]}, the gradient norm "
             f"{norms[step - first_step]}; the last checkpoint is kept. The batch was:\n"
