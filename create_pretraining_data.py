@@ -151,4 +151,8 @@ def main(_):
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["input_file", "output_file", "vocab_file"])
+    startup.run(
+        main,
+        required=["input_file", "output_file", "vocab_file"],
+        pipes=["input_file"],
+    )

@@ -148,4 +148,4 @@ def _check_gpt_flags(output: str) -> None:
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["input_file"])
+    startup.run(main, required=["input_file"], pipes=["input_file"])

@@ -146,4 +146,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    startup.run(main)
+    startup.run(main, pipes=["input_file"])

@@ -19,6 +19,7 @@ setuptools.setup(
         "json_files",
         "paths",
         "startup",
+        "streams",
         "optimization",
         "schedules",
         "export",

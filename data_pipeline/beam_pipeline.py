@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+import streams
 from errors import MissingExtra, UserError
 
 try:
@@ -87,11 +88,17 @@ def create(
       The counts of everything.
 
     Raises:
-      UserError: the output files are not the shards of one name. Faults of the
+      UserError: the output files are not the shards of one name, or an input file is
+        a pipe, which the workers do not have. Faults of the
         corpus are raised inside the pipeline: which error that becomes, with the
         same text, is the runner's choice.
     """
     prefix, template = _sharding(output_files)
+    for path in filter(streams.is_stream, files):
+        raise UserError(
+            f"--input_file={path} is a pipe or a device; --pipeline=beam wants files, "
+            "which its workers read"
+        )
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_args)))
     documents = (
         pipeline

@@ -7,12 +7,14 @@ fault is named by file and line.
 import concurrent.futures
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+import streams
 import tokenization
 from data_pipeline import parallel, progress_log, segmentation, token_store
 from data_pipeline.instances import InstanceConfig
@@ -36,7 +38,7 @@ def chunks(path: str) -> Iterator[tuple[int, list[str]]]:
       UserError: a line is not UTF-8; names it.
     """
     first, rest = 1, b""
-    with tf.io.gfile.GFile(path, "rb") as file:
+    with streams.open_bytes(path) as file:
         while True:
             data = file.read(_CHUNK_BYTES)
             head, line_end, tail = data.rpartition(b"\n")
@@ -60,7 +62,9 @@ def watched(
     """Passes on what `read`, chunks or portions, makes of files; logs how far it is."""
     sizes = [tf.io.gfile.stat(path).length for path in files]
     log = progress_log.ProgressLog(f"reading {len(files)} files")
-    total, before = max(1, sum(sizes)), 0
+    # Nobody knows how much a pipe will give: then nothing is told.
+    total = math.inf if any(map(streams.is_stream, files)) else max(1, sum(sizes))
+    before = 0
     for path, size in zip(files, sizes, strict=True):
         for number, portion in enumerate(read(path), 1):
             yield portion

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+import streams
 from data_pipeline.features import Tokenizer, special_id, truncated_lengths
 from errors import MissingFile, UserError
 
@@ -65,28 +66,36 @@ class Sentence:
     dropped_tokens: int
 
 
-def read_lines(path: str) -> Iterator[str]:
+def read_lines(path: str, name: str | None = None) -> Iterator[str]:
     """Yields the lines of a UTF-8 file one by one, however large it is.
 
     Lines end at LF; white space around them is stripped, as in the parent.
 
+    Args:
+      path: a file or a pipe.
+      name: of what the file is a copy of, for the message.
+
     Raises:
       UserError: bytes that are not UTF-8; names file and line.
     """
-    with tf.io.gfile.GFile(path, "rb") as file:
+    with streams.open_bytes(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 yield line.decode("utf-8").strip()
             except UnicodeDecodeError as error:
                 raise UserError(
-                    f"{path}, line {number}: not UTF-8, byte "
+                    f"{name or path}, line {number}: not UTF-8, byte "
                     f"0x{line[error.start]:02x} at offset {error.start} of the line "
                     f"({error.reason})"
                 ) from error
 
 
-def count_lines(path: str) -> int:
+def count_lines(path: str, name: str | None = None) -> int:
     """Counts the lines, and reads them all once: what is wrong is known before work.
+
+    Args:
+      path: a file.
+      name: as of `read_lines`.
 
     Raises:
       MissingFile: there is no such file.
@@ -97,11 +106,11 @@ def count_lines(path: str) -> int:
     if tf.io.gfile.isdir(path):
         raise UserError(f"{path}: a folder; wanted a text file, one text a line")
     lines, texts = 0, 0
-    for line in read_lines(path):
+    for line in read_lines(path, name):
         lines += 1
         texts += bool(line)
     if not texts:
-        raise UserError(f"{path}: the file is empty")
+        raise UserError(f"{name or path}: the file is empty")
     return lines
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ import modeling
 from checkpoints import google_bert
 from data_pipeline import sentences
 from tasks.bert import BertSystem
-from training import extraction
+from training import extraction, progress
 from training.extraction import ExtractionConfig, FeatureExtractor
 
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
@@ -312,10 +314,6 @@ def test_bfloat16_is_near_float32_and_written_as_float32(model):
     assert 1e-5 < error < 3e-2
 
 
-def with_line(path, line):
-    path.write_bytes(b"good\n" + line)
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -339,6 +337,27 @@ def test_what_cannot_be_is_refused_and_the_old_output_stays(
     with pytest.raises((ValueError, FlagError), match=message):
         run(model, text, output, *flags)
     assert output.read_text() == "old"
+
+
+def test_a_pipe_gives_what_its_file_gives(model, text, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    content = text.read_text()
+    threading.Thread(
+        target=(tmp_path / "pipe").write_text, args=(content,), daemon=True
+    ).start()
+    for name in ("input.txt", "pipe"):
+        run(model, tmp_path / name, tmp_path / f"{name}.npy", "--pooling=mean")
+    wanted, found = (np.load(tmp_path / f"{n}.npy") for n in ("input.txt", "pipe"))
+    np.testing.assert_array_equal(found, wanted)
+    assert len(found) == len(LINES)
+
+
+def test_a_line_of_many_windows_may_be_read_for_long(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    (tmp_path / "text").write_text(" ".join(tiny.WORDS))
+    flags = ("--long=window", "--batch_size=1", "--pooling=mean", "--max_seq_length=9")
+    run(model, tmp_path / "text", tmp_path / "out.npy", *flags)
+    assert np.load(tmp_path / "out.npy").shape == (1, 15)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ RANKS = (
         "vocabulary",
         "atomic_files",
         "paths",
+        "streams",
         "optimization",
         "schedules",
         "metrics",

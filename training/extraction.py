@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 import modeling
+import streams
 from data_pipeline import batching, sentences, vector_files
 from data_pipeline.sentences import Sentence
 from data_pipeline.vector_files import Table, Vectors
@@ -355,7 +356,8 @@ def extract_file(
 
     Args:
       extractor: what computes them.
-      input_file: UTF-8, one text a line, or a pair as `a ||| b`.
+      input_file: UTF-8, one text a line, or a pair as `a ||| b`; of a pipe, a copy is
+        kept while it is read.
       output_file: is replaced if it exists.
       output_format: "jsonl", "npy", "tfrecord" or "hdf5", see `vector_files`.
 
@@ -372,7 +374,14 @@ def extract_file(
             "--output_format=npy with --pooling=none holds --max_seq_length pieces a "
             "line, but --long=window gives all; wanted jsonl, tfrecord or a pooling"
         )
-    number = sentences.count_lines(input_file)
+    with streams.kept(input_file) as path:
+        number = sentences.count_lines(path, input_file)
+        lines = sentences.read_lines(path, input_file)
+        _extract_lines(extractor, lines, number, output_file, output_format)
+
+
+def _extract_lines(extractor, lines, number, output_file, output_format):
+    """Writes the vectors of so many lines, and tells how far it is."""
     table = Table(number, extractor.row_shape, extractor.layer_axis)
     started = time.monotonic()
     with Progress(0, number, unit="line") as progress:
@@ -384,7 +393,6 @@ def extract_file(
             rate = done / (time.monotonic() - started)
             progress.steps(round(done), {"examples_per_second": rate})
 
-        lines = sentences.read_lines(input_file)
         rows = extractor.extract(lines, report)
         vector_files.WRITERS[output_format](output_file, rows, table)
     seconds = time.monotonic() - started

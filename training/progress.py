@@ -76,11 +76,11 @@ class Progress:
             shown = f"loss {scalars['loss']:.4f}, {shown}"
         if self._bar:
             self._bar.update(self._bar_task, completed=step, shown=shown)
-        now = time.monotonic()
-        if self._bar or now - self._last_line < _SECONDS_BETWEEN_LINES:
-            return
+        now, done = time.monotonic(), step - self._first
+        if self._bar or now - self._last_line < _SECONDS_BETWEEN_LINES or not done:
+            return  # of less than one step nobody knows how long the rest takes
         self._last_line = now
-        left = (now - self._started) / (step - self._first) * (self._last - step)
+        left = (now - self._started) / done * (self._last - step)
         logging.info(
             "%s %d of %d: %s, %.0f s left", self._unit, step, self._last, shown, left
         )
