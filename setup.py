@@ -1,6 +1,12 @@
 """Installs word2bert: the scripts' modules and packages, as they lie in the folder."""
 
+import pathlib
+
 import setuptools
+
+ROOT = pathlib.Path(__file__).resolve().parent
+# What is for the repository alone.
+LEFT = {"setup", "quickstart", "tests", "benchmarks", "build", ".venv"}
 
 setuptools.setup(
     name="word2bert",
@@ -8,42 +14,17 @@ setuptools.setup(
     description="From word embeddings to BERT in TensorFlow 2",
     license="Apache-2.0",
     python_requires=">=3.10",
-    py_modules=[
-        "tokenization",
-        "tokenization_tf",
-        "tokenization_bpe",
-        "tokenization_english",
-        "vocabulary",
-        "atomic_files",
-        "errors",
-        "json_files",
-        "paths",
-        "startup",
-        "streams",
-        "optimization",
-        "schedules",
-        "export",
-        "common_flags",
-        "create_pretraining_data",
-        "create_vocab",
-        "run_classifier",
-        "run_squad",
-        "run_tagger",
-        "run_pretraining",
-        "extract_features",
-        "generate",
-        "convert_checkpoint",
-        "export_saved_model",
-    ],
+    py_modules=sorted(path.stem for path in ROOT.glob("*.py") if path.stem not in LEFT),
     packages=[
-        "metrics",
-        "modeling",
-        "modeling.layers",
-        "data_pipeline",
-        "checkpoints",
-        "tasks",
-        "training",
+        *sorted(
+            ".".join(path.parent.relative_to(ROOT).parts)
+            for path in ROOT.glob("*/**/__init__.py")
+            if path.relative_to(ROOT).parts[0] not in LEFT
+        ),
+        "configs",
     ],
+    package_data={"configs": ["models/*.json", "runs/*.flags"]},
+    entry_points={"console_scripts": ["word2bert = word2bert:main"]},
     install_requires=[
         # 2.20 is the last release with a TPU build (the extra below).
         "tensorflow>=2.20",
