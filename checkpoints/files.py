@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -56,6 +57,33 @@ def find(folder: str, name: str) -> str | None:
     """Returns the path of file `name` in `folder`, or None when there is none."""
     path = os.path.join(folder, name)
     return path if tf.io.gfile.exists(path) else None
+
+
+def find_one(folder: str, names: Sequence[str]) -> str | None:
+    """Returns the path of the one of `names` that is in `folder`, or None.
+
+    Raises:
+      CheckpointError: there are several.
+    """
+    found = [name for name in names if find(folder, name)]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{folder}: holds {' and '.join(found)}; name one of them"
+        )
+    return os.path.join(folder, found[0]) if found else None
+
+
+def read_head(path: str, size: int) -> bytes:
+    """Returns the first bytes of a file, which tell its format.
+
+    Raises:
+      CheckpointError: it is not there, or cannot be read.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "rb") as reader:
+            return reader.read(size)
+    except tf.errors.OpError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.message}") from None
 
 
 def read_do_lower_case(folder: str) -> bool | None:

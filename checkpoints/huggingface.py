@@ -7,7 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 import json_files
-from checkpoints import files, google_bert, huggingface_config, safetensors_files
+from checkpoints import (
+    files,
+    google_bert,
+    huggingface_config,
+    safetensors_files,
+    state_dicts,
+)
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -102,7 +108,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     """
     folder = os.path.dirname(path)
     config, labels = _read_config(files.find(folder, CONFIG))
-    return safetensors_files.open_checkpoint(
+    return state_dicts.open_checkpoint(
         path,
         TABLE,
         vocab_tensors=google_bert.VOCAB_TENSORS,

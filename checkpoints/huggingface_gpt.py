@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import json_files
-from checkpoints import files, gpt, huggingface_config, safetensors_files
+from checkpoints import files, gpt, huggingface_config, safetensors_files, state_dicts
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -110,7 +110,7 @@ def is_gpt(names: Iterable[str]) -> bool:
 
 
 def open_checkpoint(path: str) -> Checkpoint:
-    """Opens a GPT; arguments, result and errors of safetensors_files.open_checkpoint.
+    """Opens a GPT; arguments, result and errors of state_dicts.open_checkpoint.
 
     Args:
       path: a .safetensors file, or the index file of shards; config.json, vocab.json
@@ -121,9 +121,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     beside = gpt.beside(folder)
     if config_file:
         beside["config"] = from_dict(json_files.read_object(config_file), config_file)
-    return gpt.join(
-        safetensors_files.open_checkpoint(path, TABLE, labels=None, **beside)
-    )
+    return gpt.join(state_dicts.open_checkpoint(path, TABLE, labels=None, **beside))
 
 
 def save(

@@ -16,8 +16,10 @@ from checkpoints import (
     huggingface_gpt,
     openai_gpt,
     safetensors_files,
+    state_dicts,
     taglm,
     tensorflow_files,
+    torch_files,
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert_config import BertConfig
@@ -43,8 +45,9 @@ def open_checkpoint(path: str) -> Checkpoint:
     Args:
       path: a TF prefix (`.index` or not), a folder with a TF checkpoint (Google's
         archive, or a training folder: its newest), a Hugging Face folder, a
-        .safetensors file, or the index file of sharded ones, OpenAI's folder of GPT,
-        or its params_shapes.json, bilm-tf's HDF5 file, or the folder with it.
+        .safetensors file or one of torch.save, or the index file of sharded ones,
+        OpenAI's folder of GPT, or its params_shapes.json, bilm-tf's HDF5 file, or the
+        folder with it.
 
     Returns:
       The checkpoint; no tensor has been read.
@@ -85,10 +88,11 @@ def _open_folder(folder: str) -> Checkpoint:
         return _open_tensorflow(prefix)
     if found:
         return _open_file(found[0])
+    # Often it stands beside another form of the same weights, which is preferred.
+    torch_weights = torch_files.find_weights(folder)
+    if torch_weights:
+        return _open_file(torch_weights)
     names = sorted(tf.io.gfile.listdir(folder))
-    for name in names:
-        if name.startswith("pytorch_model"):
-            safetensors_files.refuse_pickle(os.path.join(folder, name))
     _refuse(folder, f"a folder with {', '.join(names[:10]) or 'nothing in it'}")
 
 
@@ -104,26 +108,30 @@ def _open_tensorflow(prefix: str) -> Checkpoint:
 
 
 def _open_file(path: str) -> Checkpoint:
-    with tf.io.gfile.GFile(path, "rb") as reader:
-        head = reader.read(9)
+    head = files.read_head(path, torch_files.HEAD)
     if head.startswith(bilm.MAGIC):
         return bilm.open_checkpoint(path)
     if head[:1] == b"[":  # a JSON list
         return openai_gpt.open_checkpoint(path)
-    if head[:1] == b"{" or head[8:] == b"{":  # JSON; its length, then JSON
-        if huggingface_gpt.is_gpt(safetensors_files.list_tensors(path)):
-            return huggingface_gpt.open_checkpoint(path)
-        return huggingface.open_checkpoint(path)
-    if head.startswith((b"PK\x03\x04", b"\x80")):  # torch.save's archive; a bare pickle
-        safetensors_files.refuse_pickle(path)
+    # JSON; its length, then JSON; torch's archive or pickle
+    if head[:1] == b"{" or head[8:] == b"{" or torch_files.is_torch(head):
+        return _open_state_dict(path)
     _refuse(path, f"a file that starts with {head!r}")
+
+
+def _open_state_dict(path: str) -> Checkpoint:
+    tensors, _ = state_dicts.list_tensors(path)
+    if huggingface_gpt.is_gpt(tensors):
+        return huggingface_gpt.open_checkpoint(path)
+    return huggingface.open_checkpoint(path)
 
 
 def _refuse(path: str, got: str) -> NoReturn:
     raise CheckpointError(
         f"{path}: got {got}; wanted a TensorFlow checkpoint (prefix, or folder with "
         f"*.index), Hugging Face weights ({safetensors_files.WEIGHTS}, "
-        f"{safetensors_files.INDEX}), OpenAI's GPT ({openai_gpt.SHAPES}) or bilm-tf's "
+        f"{safetensors_files.INDEX}, {torch_files.WEIGHTS}, {torch_files.INDEX}, or "
+        f"another file of torch.save), OpenAI's GPT ({openai_gpt.SHAPES}) or bilm-tf's "
         f"ELMo ({bilm.WEIGHTS})"
     )
 

@@ -1,7 +1,4 @@
-"""Safetensors files, one or in shards: listed, read by tensor, written.
-
-Only safetensors files are read: pytorch_model.bin is a pickle, that is, a program.
-"""
+"""Safetensors files: listed, read by tensor, written, in shards where large."""
 
 import dataclasses
 import os
@@ -13,16 +10,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-import json_files
 from checkpoints import files
-from checkpoints.mapping import (
-    Checkpoint,
-    CheckpointError,
-    Table,
-    choose_sources,
-    mapped_shape,
-    raise_problems,
-)
+from checkpoints.mapping import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -30,30 +19,12 @@ _FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 def find_weights(folder: str) -> str | None:
-    """Finds the weights of a folder.
-
-    Returns:
-      The path of model.safetensors or of the shards' index; None when there is none.
+    """Returns model.safetensors of a folder, or its shards' index; None: neither.
 
     Raises:
-      CheckpointError: there are both, or there is nothing but a pickle.
+      CheckpointError: there are both.
     """
-    found = [p for p in (files.find(folder, WEIGHTS), files.find(folder, INDEX)) if p]
-    if len(found) > 1:
-        raise CheckpointError(
-            f"{folder}: holds {WEIGHTS} and {INDEX}; name one of them"
-        )
-    return found[0] if found else None
-
-
-def refuse_pickle(path: str) -> None:
-    """Raises the CheckpointError that tells how to convert a pickle."""
-    raise CheckpointError(
-        f"{path}: a PyTorch pickle is a program, and is never run here. Where torch "
-        "and transformers are installed, and you trust the file, "
-        "`AutoModel.from_pretrained(folder).save_pretrained(new_folder)` (of "
-        "AutoModelForPreTraining for one with its heads) writes model.safetensors"
-    )
+    return files.find_one(folder, (WEIGHTS, INDEX))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,56 +35,21 @@ class Stored:
     shape: tuple[int, ...]
     dtype: str
 
+    def read(self, name: str) -> np.ndarray:
+        """Reads it as float32.
 
-def open_checkpoint(path: str, table: Table, **kwargs) -> Checkpoint:
-    """Opens weights in one file or in shards.
+        Args:
+          name: its name in the file.
 
-    Args:
-      path: a .safetensors file, or the index file of shards.
-      table: how its names become ours.
-      **kwargs: the fields of Checkpoint that are not read from the weights.
-
-    Returns:
-      The checkpoint; its names are ours.
-
-    Raises:
-      CheckpointError: a damaged file, shards that are not what the index says, tied
-        tensors that differ.
-    """
-    stored = list_tensors(path)
-    matched = table.match(stored)
-    sources, duplicates = choose_sources(
-        matched, lambda name: read(stored[name], name), path
-    )
-
-    def reader(name: str) -> np.ndarray:
-        source = sources[name]
-        return source.rule.read(read(stored[source.name], source.name))
-
-    return Checkpoint(
-        format="huggingface",
-        path=path,
-        shapes={
-            name: mapped_shape(stored[source.name].shape, source.rule)
-            for name, source in sources.items()
-        },
-        ignored={**matched.ignored, **duplicates},
-        unknown={name: stored[name].shape for name in matched.unknown},
-        reader=reader,
-        **kwargs,
-    )
-
-
-def list_tensors(path: str) -> dict[str, Stored]:
-    """Lists the tensors of a .safetensors file, or of the shards of an index file.
-
-    Returns:
-      Name in the file -> where it is; no tensor has been read.
-
-    Raises:
-      CheckpointError: a damaged file, or shards that are not what the index says.
-    """
-    return _list_shards(path) if path.endswith(".json") else _list_file(path)
+        Raises:
+          CheckpointError: it is not of a float type, or the file is damaged.
+        """
+        if self.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"{self.file}: {name} is {self.dtype}, wanted one of {_FLOATS}"
+            )
+        with _open(self.file) as reader:
+            return reader.get_tensor(name).astype(np.float32)
 
 
 def _open(path: str) -> Any:
@@ -123,48 +59,21 @@ def _open(path: str) -> Any:
         raise CheckpointError(f"{path}: not a safetensors file: {error}") from None
 
 
-def _list_file(path: str) -> dict[str, Stored]:
+def list_tensors(path: str) -> dict[str, Stored]:
+    """Lists the tensors of one file.
+
+    Returns:
+      Name in the file -> where it is; no tensor has been read.
+
+    Raises:
+      CheckpointError: a damaged file.
+    """
     stored = {}
     with _open(path) as reader:
         for name in reader.keys():  # noqa: SIM118  (not a dict)
             part = reader.get_slice(name)
             stored[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
     return stored
-
-
-def _list_shards(index: str) -> dict[str, Stored]:
-    weight_map = json_files.read_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index}: has no weight_map")
-    stored, problems = {}, []
-    for shard in sorted(set(weight_map.values())):
-        if os.path.basename(shard) != shard:
-            raise CheckpointError(f"{index}: {shard!r} is not the name of a file here")
-        found = _list_file(os.path.join(os.path.dirname(index), shard))
-        wanted = {name for name, file in weight_map.items() if file == shard}
-        problems += [
-            f"missing: {n} is not in {shard}" for n in sorted(wanted - set(found))
-        ]
-        problems += [
-            f"extra: {n} of {shard} is not listed" for n in sorted(set(found) - wanted)
-        ]
-        stored.update(found)
-    raise_problems(problems, index)
-    return stored
-
-
-def read(stored: Stored, name: str) -> np.ndarray:
-    """Reads one tensor as float32.
-
-    Raises:
-      CheckpointError: it is not of a float type, or the file is damaged.
-    """
-    if stored.dtype not in _FLOATS:
-        raise CheckpointError(
-            f"{stored.file}: {name} is {stored.dtype}, wanted one of {_FLOATS}"
-        )
-    with _open(stored.file) as reader:
-        return reader.get_tensor(name).astype(np.float32)
 
 
 def save(folder: str, tensors: Mapping[str, np.ndarray], max_shard_bytes: int) -> None:

@@ -312,14 +312,16 @@ def test_a_folder_with_both_formats_asks_for_one(folder):
 
 def test_a_pickle_is_refused_and_never_run(tmp_path):
     trap = f"cposix\nsystem\n(S'touch {tmp_path}/ran'\ntR.".encode()
-    for name, data in (("a.pt", b"\x80\x02" + trap), ("b.pt", b"PK\x03\x04....")):
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(checkpoints.CheckpointError, match="save_pretrained"):
-            checkpoints.open_checkpoint(tmp_path / name)
+    (tmp_path / "a.pt").write_bytes(b"\x80\x02" + trap)
+    with pytest.raises(checkpoints.CheckpointError, match=r"a\.pt: .*posix\.system"):
+        checkpoints.open_checkpoint(tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(b"PK\x03\x04....")
+    with pytest.raises(checkpoints.CheckpointError, match="a damaged zip archive"):
+        checkpoints.open_checkpoint(tmp_path / "b.pt")
     shutil.copy(HUGGINGFACE / "config.json", tmp_path)
     (tmp_path / "a.pt").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(
-        checkpoints.CheckpointError, match="pytorch_model.bin: a PyTorch"
+        checkpoints.CheckpointError, match=r"model\.bin: the pickle names posix"
     ):
         checkpoints.open_checkpoint(tmp_path)
     assert not (tmp_path / "ran").exists()
