@@ -27,6 +27,14 @@ _WORD = {
     "zh": re.compile(f"[{_CJK}]|[^{_SPACES}{_CJK}]+"),
 }
 _IDS_SHOWN = 20
+_UNFOUND = (
+    "left out %d of %d questions, whose answer is not in the context at its "
+    "answer_start"
+)
+_MOVED = (
+    "took the answers of %d of %d questions from the place nearest to their "
+    "answer_start, which is another"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +93,51 @@ class SquadData:
       examples: the questions, in the file's order.
       unfound: training: ids of the questions left out because their annotated answer
         is not in the context at the place given.
+      moved: training: ids of the questions whose answer was taken from elsewhere than
+        the place given, see `read_squad_examples`.
     """
 
     examples: list[SquadExample]
     unfound: tuple[str, ...]
+    moved: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Passage:
+    """A context as it stands in the file, and where in it each word starts."""
+
+    raw: str
+    context: Context
+    word_starts: list[int]
+
+    def words_at(self, answer: str, start: int, end: int) -> tuple[int, int] | None:
+        """Returns the first and last word of raw[start:end], if they hold the answer.
+
+        White space of any kind and number is one space on both sides: words are cut
+        at fewer characters than answers may hold.
+        """
+        first = bisect.bisect_right(self.word_starts, start) - 1
+        last = bisect.bisect_right(self.word_starts, end - 1) - 1
+        cleaned = _squeeze(answer)
+        if not cleaned or not 0 <= first <= last < len(self.context.starts):
+            return None
+        if cleaned not in _squeeze(self.context.span(first, last)):
+            return None
+        return first, last
+
+    def nearest(self, answer: str, place: int) -> tuple[int, int] | None:
+        """Returns start and end of the answer where it is nearest to a place."""
+        words = answer.split()
+        if not words:
+            return None
+        pattern = r"\s+".join(map(re.escape, words))
+        # Looked ahead for, so that they may overlap.
+        found = [m.span(1) for m in re.finditer(f"(?=({pattern}))", self.raw)]
+        return min(found, key=lambda span: abs(span[0] - place), default=None)
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(tokenization.whitespace_tokenize(text))
 
 
 def make_context(raw: str, language: str = "en") -> tuple[Context, list[int]]:
@@ -133,44 +182,47 @@ def read_squad_examples(
 
     Returns:
       The questions. Those whose answer is not where the file says are left out of a
-      training set, and their ids are logged and returned.
+      training set, and their ids are logged and returned. In Chinese, where CMRC 2018
+      is off by a few characters, the answer is taken from the nearest place that has
+      it, and only what is nowhere is left out.
 
     Raises:
       MissingFile: there is no such file.
       UserError: not JSON, not SQuAD's layout, an id given twice, no questions, or a
         training question without exactly one answer; names file, place and question.
     """
-    examples, unfound, seen = [], [], set()
-    for paragraph, where in _paragraphs(input_file):
-        context, raw_starts = make_context(
-            _get(paragraph, "context", str, where), language
+    examples, unfound, moved, total = [], [], [], 0
+    for qa, passage, qas_id, place in _questions(input_file, language):
+        total += 1
+        example = SquadExample(
+            qas_id=qas_id,
+            question_text=_get(qa, "question", str, place),
+            context=passage.context,
+            is_impossible=version_2_with_negative
+            and _is_impossible(qa, is_training, place),
+            answers=_answers(qa, place),
         )
-        for i, qa in enumerate(_get(paragraph, "qas", list, where)):
-            place = f"{where}.qas[{i}]"
-            qas_id = _get(qa, "id", str, place)
-            place = f"{place} (question {qas_id!r})"
-            if qas_id in seen:
-                raise UserError(f"{place}: the id was given to a question before")
-            seen.add(qas_id)
-            example = SquadExample(
-                qas_id=qas_id,
-                question_text=_get(qa, "question", str, place),
-                context=context,
-                is_impossible=version_2_with_negative and _is_impossible(qa, place),
-                answers=_answers(qa, place),
+        is_moved = False
+        if is_training and example.is_impossible:
+            example = dataclasses.replace(
+                example, orig_answer_text="", start_position=-1, end_position=-1
             )
-            if is_training:
-                example = _with_span(
-                    example, qa, raw_starts, version_2_with_negative, place
-                )
-            if example is None:
-                unfound.append(qas_id)
-            else:
-                examples.append(example)
+        elif is_training:
+            answer = _only_answer(qa, version_2_with_negative, place)
+            example, is_moved = _with_span(
+                example, *answer, passage, search=language == "zh"
+            )
+        if example is None:
+            unfound.append(qas_id)
+        else:
+            examples.append(example)
+        if is_moved:
+            moved.append(qas_id)
     if not examples:
         raise UserError(f"{input_file}: no questions that can be used")
-    _report_unfound(input_file, unfound, len(seen))
-    return SquadData(examples, tuple(unfound))
+    _report(input_file, _UNFOUND, unfound, total)
+    _report(input_file, _MOVED, moved, total)
+    return SquadData(examples, tuple(unfound), tuple(moved))
 
 
 def has_answers(examples: Sequence[SquadExample], version_2: bool) -> bool:
@@ -183,21 +235,30 @@ def has_answers(examples: Sequence[SquadExample], version_2: bool) -> bool:
     return all(e.answers if not version_2 else e.answers is not None for e in examples)
 
 
-def _report_unfound(path: str, unfound: list[str], total: int) -> None:
-    if not unfound:
+def _report(path: str, what: str, ids: list[str], total: int) -> None:
+    if not ids:
         return
-    more = (
-        "" if len(unfound) <= _IDS_SHOWN else f" and {len(unfound) - _IDS_SHOWN} more"
-    )
-    logging.warning(
-        "%s: left out %d of %d questions, whose answer is not in the context at its "
-        "answer_start: %s%s",
-        path,
-        len(unfound),
-        total,
-        ", ".join(unfound[:_IDS_SHOWN]),
-        more,
-    )
+    more = "" if len(ids) <= _IDS_SHOWN else f" and {len(ids) - _IDS_SHOWN} more"
+    shown = ", ".join(ids[:_IDS_SHOWN]) + more
+    logging.warning("%s: " + what + ": %s", path, len(ids), total, shown)
+
+
+def _questions(
+    path: str, language: str
+) -> Iterator[tuple[Mapping[str, Any], _Passage, str, str]]:
+    """Yields each question with its passage, its id and its place in the file."""
+    seen = set()
+    for paragraph, where in _paragraphs(path):
+        raw = _get(paragraph, "context", str, where)
+        passage = _Passage(raw, *make_context(raw, language))
+        for i, qa in enumerate(_get(paragraph, "qas", list, where)):
+            place = f"{where}.qas[{i}]"
+            qas_id = _question_id(qa, place)
+            place = f"{place} (question {qas_id!r})"
+            if qas_id in seen:
+                raise UserError(f"{place}: the id was given to a question before")
+            seen.add(qas_id)
+            yield qa, passage, qas_id, place
 
 
 def _paragraphs(path: str) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -222,9 +283,16 @@ def _get(values: Any, key: str, kind: type, place: str) -> Any:
     return values[key]
 
 
-def _is_impossible(qa: Mapping[str, Any], place: str) -> bool:
-    """Reads `is_impossible`; a file to predict, with no answers, need not have it."""
-    if "is_impossible" not in qa and "answers" not in qa:
+def _question_id(qa: Any, place: str) -> str:
+    """Reads `id`, which some files have as a number."""
+    if isinstance(qa, dict) and type(qa.get("id")) is int:
+        return str(qa["id"])
+    return _get(qa, "id", str, place)
+
+
+def _is_impossible(qa: Mapping[str, Any], is_training: bool, place: str) -> bool:
+    """Reads `is_impossible`; to be predicted, questions of 1.1 have none."""
+    if "is_impossible" not in qa and not is_training:
         return False
     return _get(qa, "is_impossible", bool, place)
 
@@ -237,18 +305,10 @@ def _answers(qa: Mapping[str, Any], place: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(texts))
 
 
-def _with_span(
-    example: SquadExample,
-    qa: Mapping[str, Any],
-    raw_starts: list[int],
-    version_2_with_negative: bool,
-    place: str,
-) -> SquadExample | None:
-    """Adds the answer's words; None where it is not in the context."""
-    if example.is_impossible:
-        return dataclasses.replace(
-            example, orig_answer_text="", start_position=-1, end_position=-1
-        )
+def _only_answer(
+    qa: Mapping[str, Any], version_2_with_negative: bool, place: str
+) -> tuple[str, int]:
+    """Returns text and place of a training question's one answer."""
     annotated = _get(qa, "answers", list, place)
     if len(annotated) != 1:
         hint = ""
@@ -258,15 +318,32 @@ def _with_span(
             f"{place}: has {len(annotated)} answers; for training each question must "
             f"have exactly 1{hint}"
         )
-    answer = _get(annotated[0], "text", str, place)
-    offset = _get(annotated[0], "answer_start", int, place)
-    first = bisect.bisect_right(raw_starts, offset) - 1
-    last = bisect.bisect_right(raw_starts, offset + len(answer) - 1) - 1
-    cleaned = " ".join(tokenization.whitespace_tokenize(answer))
-    if not cleaned or not 0 <= first <= last < len(example.context.starts):
-        return None
-    if cleaned not in example.context.span(first, last):
-        return None
-    return dataclasses.replace(
+    answer = annotated[0]
+    return _get(answer, "text", str, place), _get(answer, "answer_start", int, place)
+
+
+def _with_span(
+    example: SquadExample, answer: str, start: int, passage: _Passage, search: bool
+) -> tuple[SquadExample | None, bool]:
+    """Adds the answer's words; None where there are none.
+
+    Args:
+      example: the question.
+      answer: its answer.
+      start: where it should begin.
+      passage: that it is in.
+      search: whether to look for it elsewhere.
+
+    Returns:
+      The question, and whether the answer was found elsewhere.
+    """
+    words, is_moved = passage.words_at(answer, start, start + len(answer)), False
+    if words is None and search and (span := passage.nearest(answer, start)):
+        words, is_moved = passage.words_at(answer, *span), True
+    if words is None:
+        return None, False
+    first, last = words
+    found = dataclasses.replace(
         example, orig_answer_text=answer, start_position=first, end_position=last
     )
+    return found, is_moved

@@ -208,8 +208,9 @@ def get_final_text(
     """Finds what was tokenized to `pred_text` within the words it stands in.
 
     "steve smith" in "Steve Smith's" is "Steve Smith". Both texts are compared without
-    spaces: where tokenizing changed nothing but case and spaces, characters correspond
-    one to one.
+    white space: where tokenizing changed nothing else but case, characters correspond
+    one to one. (The parent takes only " " for white space, and so gives the whole
+    words where they hold another.)
 
     Args:
       pred_text: tokens joined by spaces.
@@ -223,7 +224,7 @@ def get_final_text(
     tok_text = " ".join(token for word in words for token in tokens(word))
     start = tok_text.find(pred_text)
     end = start + len(pred_text) - 1
-    orig_places = [i for i, char in enumerate(orig_text) if char != " "]
+    orig_places = [i for i, char in enumerate(orig_text) if not char.isspace()]
     tok_places = [i for i, char in enumerate(tok_text) if char != " "]
     if start < 0 or end < start or len(orig_places) != len(tok_places):
         return None

@@ -17,6 +17,11 @@ Tensors = dict[str, tf.Tensor]
 
 _SPACES = r"[ \t\r\n\x{202f}]+"
 _ENDS = "^ | $"
+# str.isspace: what answers are aligned without.
+_WHITE_SPACE = (
+    r"[\t-\r\x1c- \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}"
+    r"\x{3000}]"
+)
 # No character: marks where words are cut.
 _CUT = "\uffff"
 _CJK = "".join(
@@ -262,7 +267,7 @@ def _final_text(
     """`squad_answers.get_final_text`, or the original where that gives None."""
     before = tf.strings.split(tokenized[None], predicted).values
     chars = tf.strings.unicode_split(original, "UTF-8")
-    places = tf.where(chars != " ")[:, 0]
+    places = tf.where(~tf.strings.regex_full_match(chars, _WHITE_SPACE))[:, 0]
     aligned = tf.size(before) > 1
     aligned &= tf.size(places) == _num_visible(tokenized)
     aligned &= predicted != ""
@@ -277,5 +282,6 @@ def _final_text(
 
 
 def _num_visible(text: tf.Tensor) -> tf.Tensor:
-    """Characters that are not spaces, int32."""
-    return tf.strings.length(tf.strings.regex_replace(text, " ", ""), "UTF8_CHAR")
+    """Characters that are not white space, int32."""
+    visible = tf.strings.regex_replace(text, _WHITE_SPACE, "")
+    return tf.strings.length(visible, "UTF8_CHAR")

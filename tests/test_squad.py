@@ -183,6 +183,61 @@ def test_an_answer_not_in_its_context_is_counted_and_named(
     assert len(read(tmp_path, data, is_training=False).examples) == 2
 
 
+# Characters that str.split parts at, and words of contexts are not cut at.
+OTHER_SPACES = "\u00a0\u2009\u2003\u3000\x0b\x0c\x85\u2028"
+
+
+@pytest.mark.parametrize("space", OTHER_SPACES, ids=lambda char: f"{ord(char):04x}")
+@pytest.mark.parametrize("language", squad.LANGUAGES)
+def test_answers_may_hold_any_white_space(tmp_path, tokenizer, caplog, space, language):
+    data = question(f"the (red{space}fox) saw", f"red{space}fox")
+    found = read(tmp_path, data, language=language)
+    assert (found.unfound, found.moved, caplog.text) == ((), (), "")
+    (example,) = found.examples
+    assert example.context.span(example.start_position, example.end_position) == (
+        f"(red{space}fox)"
+    )
+    (feature,) = convert(tokenizer, found.examples, 30, 5, 4)
+    span = feature.input_ids[feature.start_position : feature.end_position + 1]
+    assert span == tokenizer.piece_ids(f"red{space}fox")
+    # And where the annotation has a plain space instead.
+    data = question(f"the red{space}fox saw", "red fox", 4)
+    assert read(tmp_path, data, language=language).unfound == ()
+
+
+@pytest.mark.parametrize(
+    ("offset", "start"),
+    [(1, 2), (3, 2), (8, 9), (-5, 2), (99, 9)],
+    ids=["before", "behind", "nearer", "negative", "beyond"],
+)
+def test_a_chinese_answer_is_taken_from_the_place_nearest_to_its_own(
+    tmp_path, caplog, offset, start
+):
+    context = "人，中国 人saw人中国\u3000人"
+    data = question(context, "中国 人", offset, key="moved-3")
+    data += question(context, "中国 人", 2, key="right")
+    data += question(context, "国中", 3, key="lost-7")
+    found = read(tmp_path, data, language="zh")
+    assert (found.moved, found.unfound) == (("moved-3",), ("lost-7",))
+    moved, right = found.examples
+    # The words are 人 ， 中 国 人 saw 人 中 国 \u3000 人.
+    words = {2: (2, 4), 9: (7, 10)}[start]
+    assert (moved.start_position, moved.end_position) == words
+    assert (right.start_position, right.end_position) == (2, 4)
+    assert "left out 1 of 3 questions" in caplog.text
+    assert "took the answers of 1 of 3 questions from the place nearest" in caplog.text
+    assert caplog.text.rstrip().endswith("moved-3")
+
+
+def test_ids_may_be_numbers(tmp_path):
+    data = question("the red fox", "red", key=262)
+    data += question("the red fox", "fox", key="263")
+    found = read(tmp_path, data).examples
+    assert [example.qas_id for example in found] == ["262", "263"]
+    with pytest.raises(ValueError, match=r"data\[1\].*'262'.*given to a question"):
+        read(tmp_path, question("a fox", "fox", key=262) * 2)
+
+
 def test_questions_without_an_answer_need_version_2(tmp_path):
     data = question("the red fox", "red", answers=[], is_impossible=True)
     (example,) = read(tmp_path, data, version_2_with_negative=True).examples
@@ -200,7 +255,8 @@ def test_questions_without_an_answer_need_version_2(tmp_path):
         ({"answers": "red"}, r"'q1'.*'answers' is 'red', wanted a list"),
         ({"answers": [{"text": "a", "answer_start": 0}] * 2}, r"'q1'.*has 2 answers"),
         ({"question": None}, r"'q1'.*'question' is 'None', wanted a str"),
-        ({"id": 7}, r"data\[0\].paragraphs\[0\].qas\[0\]: 'id' is '7'"),
+        ({"id": 7.5}, r"data\[0\].paragraphs\[0\].qas\[0\]: 'id' is '7.5'"),
+        ({"id": True}, r"data\[0\].paragraphs\[0\].qas\[0\]: 'id' is 'True'"),
     ],
 )
 def test_a_question_that_is_not_as_wanted_is_named(tmp_path, change, message):
@@ -211,6 +267,11 @@ def test_a_question_that_is_not_as_wanted_is_named(tmp_path, change, message):
 def test_a_version_2_question_that_does_not_say_whether_it_has_an_answer(tmp_path):
     with pytest.raises(ValueError, match="'q1'.*no key 'is_impossible'"):
         read(tmp_path, question("a fox", "fox"), version_2_with_negative=True)
+    # To be predicted, it is one of version 1.1, all of which have.
+    (example,) = read(
+        tmp_path, question("a fox", "fox"), False, version_2_with_negative=True
+    ).examples
+    assert (example.is_impossible, example.answers) == (False, ("fox",))
 
 
 @pytest.mark.parametrize(

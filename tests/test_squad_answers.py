@@ -23,6 +23,9 @@ def tokenizer(tmp_path):
         ("steve smith", "Steve Smith's", "Steve Smith"),
         ("smith ' s", "Steve Smith's", "Smith's"),
         ("cafe", "(Café),", "Café"),
+        ("red fox", "(Red\u00a0\u3000Fox),", "Red\u00a0\u3000Fox"),
+        ("fox", "red\u2028fox", "fox"),
+        ("redfox", "(red\x0bfox)", "red\x0bfox"),  # a control character is dropped
         ("fox", "red", None),  # not in it
         ("fox", "fox\u200b", None),  # a character was dropped
         ("", "fox", None),

@@ -19,6 +19,8 @@ PARTS = [
     "Steve\u200b",
     "x18-18",
     "fox\u00a0the",
+    "(the\u3000fox)\u2028\u00a0.",
+    "fox\x0bthe.\x85",
     "中国，人",
 ]
 PARTS += ["THE-fox", "İfox", "中", "国 人", "fox\u202f(the)", "...", "\ufffd", "cafe"]
