@@ -14,7 +14,7 @@ import checkpoints
 import tokenization
 from errors import UserError
 from optimization import OPTIMIZERS, OptimizerConfig
-from schedules import DECAYS
+from schedules import DECAYS, warmup_steps
 from tasks.system import System
 from tasks.systems import SYSTEMS, make_system
 from training.strategy import STRATEGIES, DistributionConfig
@@ -292,10 +292,11 @@ def finetuning_config(num_examples: int) -> TrainingConfig:
             f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
             f"{FLAGS.train_batch_size}"
         )
-    return training_config(steps, int(steps * FLAGS.warmup_proportion))
+    warmup = warmup_steps(FLAGS.learning_rate_decay, steps, FLAGS.warmup_proportion)
+    return training_config(steps, warmup)
 
 
-def training_config(num_train_steps: int, num_warmup_steps: int) -> TrainingConfig:
+def training_config(num_train_steps: int, num_warmup_steps: float) -> TrainingConfig:
     """Reads the training flags, for a run of so many updates."""
     eval_steps = FLAGS.eval_steps
     if eval_steps is None:

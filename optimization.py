@@ -80,7 +80,7 @@ class OptimizerConfig:
       kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam, or
         Adagrad, which decays no weights.
       learning_rate: peak rate.
-      num_warmup_steps: updates of linear warm-up.
+      num_warmup_steps: updates of linear warm-up; see schedules.warmup_steps.
       decay: see Schedule.
       weight_decay: decoupled decay of all but layer norms and biases.
       layer_decay: factor on the rate from one layer to the one below.
@@ -90,7 +90,7 @@ class OptimizerConfig:
 
     kind: str = "adam_weight_decay"
     learning_rate: float = 5e-5
-    num_warmup_steps: int = 0
+    num_warmup_steps: float = 0
     decay: str = "linear"
     weight_decay: float = 0.01
     layer_decay: float = 1.0

@@ -11,6 +11,22 @@ DECAYS = (
     *("linear", "cosine", "constant"),
     *("warmup_linear", "warmup_cosine", "warmup_constant"),
 )
+_OPENAIS = "warmup_"
+
+
+def warmup_steps(decay: str, num_train_steps: int, proportion: float) -> float:
+    """Returns how many steps a share of a run is.
+
+    OpenAI's schedules (opt.py) compare shares of the run, so that a warm-up may end
+    between two steps; with all others it is cut to whole steps, as in the parent.
+
+    Args:
+      decay: one of DECAYS.
+      num_train_steps: of the run.
+      proportion: of them that warm up, 0 to 1.
+    """
+    steps = num_train_steps * proportion
+    return steps if decay.startswith(_OPENAIS) else int(steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +42,14 @@ class Schedule:
     Attributes:
       init_lr: the peak learning rate, without unit.
       num_train_steps: the step at which the rate reaches zero.
-      num_warmup_steps: steps of linear warm-up; 0 for none.
+      num_warmup_steps: steps of linear warm-up, see `warmup_steps`; 0 for none.
       decay: "linear", "cosine" (half a period) or "constant"; OpenAI's are
         "warmup_linear", "warmup_cosine" and "warmup_constant".
     """
 
     init_lr: float
     num_train_steps: int
-    num_warmup_steps: int = 0
+    num_warmup_steps: float = 0
     decay: str = "linear"
 
     def __post_init__(self):
@@ -63,7 +79,7 @@ class Schedule:
         if not self.num_warmup_steps:
             return rate
         warmup = self.init_lr * step / self.num_warmup_steps
-        if not self.decay.startswith("warmup_"):
+        if not self.decay.startswith(_OPENAIS):
             return tf.where(step < self.num_warmup_steps, warmup, rate)
         if self.decay == "warmup_linear":
             warmup *= 1.0 - progress

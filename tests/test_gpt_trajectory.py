@@ -10,6 +10,7 @@ import tensorflow as tf
 import checkpoints
 import modeling
 import optimization
+import schedules
 from modeling.gpt import GptClassifier
 from modeling.gpt_config import GptConfig
 
@@ -58,7 +59,9 @@ def test_eight_updates_follow_openais_trajectory(golden, model):
     config = optimization.OptimizerConfig(
         "openai_adam",
         wanted["lr"],
-        num_warmup_steps=round(wanted["lr_warmup"] * wanted["n_updates_total"]),
+        num_warmup_steps=schedules.warmup_steps(
+            wanted["lr_schedule"], wanted["n_updates_total"], wanted["lr_warmup"]
+        ),
         decay=wanted["lr_schedule"],
         weight_decay=wanted["l2"],
     )

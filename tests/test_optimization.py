@@ -197,6 +197,29 @@ def test_openais_schedules_give_their_values(decay, warmup, num_warmup_steps):
     np.testing.assert_allclose(rates, golden[f"warmup_{decay}"][warmup], atol=1e-6)
 
 
+def openais_rate(x, warmup, decay):
+    """The factor on the rate at a share x of the run: opt.py, in numpy."""
+    if decay == "linear":
+        return (x / warmup if x <= warmup else 1) * (1 - x)
+    if x <= warmup:
+        return x / warmup
+    return 0.5 * (1 + np.cos(np.pi * x)) if decay == "cosine" else 1
+
+
+@pytest.mark.parametrize("decay", ["cosine", "constant", "linear"])
+@pytest.mark.parametrize("steps", [16, 20, 30, 750])
+@pytest.mark.parametrize("warmup", [0.002, 0.07, 0.1, 0.3])
+def test_openais_warm_up_ends_at_a_share_of_the_run(decay, steps, warmup):
+    name = f"warmup_{decay}"
+    number = schedules.warmup_steps(name, steps, warmup)
+    schedule = schedules.Schedule(1.0, steps, number, name)
+    shown = range(min(steps, 60))
+    rates = [float(schedule(tf.constant(step))) for step in shown]
+    wanted = [openais_rate(step / steps, warmup, decay) for step in shown]
+    np.testing.assert_allclose(rates, wanted, atol=1e-6)
+    assert schedules.warmup_steps(decay, 16, 0.1) == 1  # as the parent cuts it
+
+
 BERT_NAMES = [
     "bert/embeddings/word_embeddings",
     "bert/embeddings/LayerNorm/gamma",
