@@ -25,7 +25,6 @@ import tokenization_english
 from errors import UserError
 
 UNK_TOKEN, NEWLINE_TOKEN, END_OF_WORD = "<unk>", "\n</w>", "</w>"
-UNKNOWN_ID = 0  # of <unk>
 VOCAB, MERGES = "vocab.json", "merges.txt"
 # What OpenAI's release, its folders and Hugging Face's call the pair of files.
 _FILE_NAMES = (
@@ -144,6 +143,7 @@ class TextEncoder:
     Attributes:
       encoder, vocab: piece -> id.
       decoder: id -> piece.
+      unknown_id: of <unk>, for pieces outside the vocabulary; 0 in the release.
       bpe_ranks: pair of pieces -> its place among the merges.
       cache: token -> its pieces, joined by spaces.
     """
@@ -157,9 +157,12 @@ class TextEncoder:
 
         Raises:
           MissingFile: there is no such file.
-          UserError: a file is not of its format, or the two do not belong together.
+          UserError: a file is not of its format, or of another encoding, or the two do
+            not belong together.
         """
         self.encoder = self.vocab = _read_encoder(encoder_path)
+        _check_encoding(encoder_path, self.encoder)
+        self.unknown_id = self.encoder[UNK_TOKEN]
         self.decoder = {i: piece for piece, i in self.encoder.items()}
         self.bpe_ranks = _read_merges(bpe_path)
         _check_pair(encoder_path, self.encoder, bpe_path, self.bpe_ranks)
@@ -229,7 +232,7 @@ class TextEncoder:
 
     def _ids_of_word(self, word: str) -> tuple[int, ...]:
         return tuple(
-            self.encoder.get(piece, UNKNOWN_ID) for piece in self._pieces(word)
+            self.encoder.get(piece, self.unknown_id) for piece in self._pieces(word)
         )
 
     def _pieces(self, word: str) -> list[str]:
@@ -271,6 +274,21 @@ def _read_encoder(path: str) -> dict[str, int]:
             )
         free.remove(i)
     return encoder
+
+
+def _check_encoding(path: str, encoder: Mapping[str, int]) -> None:
+    """Refuses pieces of other encodings, in which ends of words are not marked."""
+    if not any(piece.endswith(END_OF_WORD) for piece in encoder):
+        raise UserError(
+            f"{path}: none of {len(encoder)} pieces ends in {END_OF_WORD!r}, as GPT's "
+            "byte pairs mark the end of a word; is it a vocabulary of bytes, as "
+            "GPT-2's? Such models are not read here"
+        )
+    if UNK_TOKEN not in encoder:
+        raise UserError(
+            f"{path}: no piece {UNK_TOKEN!r} among {len(encoder)}, which characters "
+            "outside the vocabulary would become"
+        )
 
 
 def _read_merges(path: str) -> dict[tuple[str, str], int]:

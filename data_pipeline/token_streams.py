@@ -159,7 +159,7 @@ def _tokenize(
     """Fills the stream with the corpus and counts it."""
     from data_pipeline import corpus  # TensorFlow, which the worker processes spare
 
-    report = Report()
+    report, unknown = Report(), tokenization_bpe.load(vocab_file).unknown_id
     with parallel.worker_processes(num_workers, _start, (vocab_file,)) as pool:
         portions = corpus.watched(files, corpus.portions)
         made = parallel.in_order(pool, _tokenize_lines, portions, num_workers)
@@ -167,7 +167,7 @@ def _tokenize(
             stream.add(ids, lengths)
             report.sentences += int((lengths > 0).sum())
             report.tokens += ids.size
-            report.unknown += int((ids == tokenization_bpe.UNKNOWN_ID).sum())
+            report.unknown += int((ids == unknown).sum())
     report.documents = stream.num_documents
     return report
 

@@ -96,9 +96,8 @@ class GptSystem(System):
 
     def special_ids(self, tokenizer: tokenization_bpe.TextEncoder) -> SpecialIds:
         """See System."""
-        del tokenizer
         special = self.special_tokens()
-        return SpecialIds(special.start, special.classify, tokenization_bpe.UNKNOWN_ID)
+        return SpecialIds(special.start, special.classify, tokenizer.unknown_id)
 
     def special_tokens(self) -> gpt_features.SpecialTokens:
         """Returns the ids of what stands around texts.
@@ -156,8 +155,7 @@ class GptSystem(System):
 
     def sentence_layout(self, tokenizer: tokenization_bpe.TextEncoder) -> Layout:
         """See System: nothing, as in pre-training; of no text at all, <unk>."""
-        del tokenizer
-        return Layout(empty=(tokenization_bpe.UNKNOWN_ID,))
+        return Layout(empty=(tokenizer.unknown_id,))
 
     def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
         """See System."""

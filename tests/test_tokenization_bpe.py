@@ -146,6 +146,14 @@ def test_pieces_outside_the_vocabulary_are_zero(encoder):
     assert encoder.encode(["\u2603 a"]) == [[0, encoder.vocab["a</w>"]]]
 
 
+def test_unknown_pieces_are_unk_wherever_it_stands(tmp_path):
+    for name, text in zip(("vocab.json", "merges.txt"), PAIR, strict=True):
+        (tmp_path / name).write_text(text)
+    encoder = bpe.load(str(tmp_path / "vocab.json"))
+    assert encoder.encode(["ab c"]) == [[2, 3]]
+    assert encoder.unknown_id == 3
+
+
 def test_the_first_pair_learnt_is_merged_first_and_everywhere():
     ranks = {("a", "b"): 1, ("b", "a"): 0, ("ba", "ba"): 2, ("a", "a</w>"): 3}
     assert bpe.merge("ababa", ranks) == ["a", "ba", "b", "a</w>"]
@@ -197,6 +205,12 @@ PAIR = ('{"a": 0, "b</w>": 1, "ab</w>": 2, "<unk>": 3}', "#version: 0.2\na b</w>
         ('{"a": 0, "b": 2}', "", r"ids 0 to 1, each one once; got 2 for 'b'"),
         ('{"a": 0, "b": 0}', "", r"each one once; got 0 for 'b'"),
         ('{"a": [0]}', "", r"got \[0\] for 'a'"),
+        (
+            '{"a": 0, "\u0120a": 1, "<|endoftext|>": 2}',
+            "\u0120 a\n",
+            r"vocab\.json: none of 3 pieces ends in '</w>'.* GPT-2's",
+        ),
+        ('{"a</w>": 0}', "", r"vocab\.json: no piece '<unk>' among 1"),
         (PAIR[0], b"a \xff\n", r"merges\.txt: not UTF-8"),
         (
             PAIR[0],
