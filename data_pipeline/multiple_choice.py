@@ -13,6 +13,7 @@ from data_pipeline.examples import (
     check_label,
 )
 from errors import MissingFile, UserError
+from paths import glob_escape
 
 _STORY = tuple(f"InputSentence{i}" for i in range(1, 5))
 _ENDINGS = ("RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2")
@@ -63,9 +64,10 @@ class RocStoriesProcessor(DataProcessor):
 
 
 def _find(data_dir: str, name: str) -> str:
-    pattern = os.path.join(data_dir, f"*cloze_test_ALL_{name}*.csv")
-    found = tf.io.gfile.glob(pattern)
+    pattern = f"*cloze_test_ALL_{name}*.csv"
+    found = tf.io.gfile.glob(os.path.join(glob_escape(data_dir), pattern))
     if len(found) != 1:
+        pattern = os.path.join(data_dir, pattern)
         raise MissingFile(f"{pattern}: {len(found)} files; wanted one")
     return found[0]
 

@@ -12,8 +12,7 @@ the processes that read it need no TensorFlow (3 s and 400 MB each).
 import contextlib
 import dataclasses
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -69,17 +68,12 @@ def join(
     return Documents(numbers, (flat & mask).astype(np.int32), flat > mask, bounds)
 
 
-@contextlib.contextmanager
-def temporary_folder(output_file: str) -> Iterator[str]:
-    """Yields a folder beside a file to be, or if that is remote, where /tmp is."""
-    beside = os.path.dirname(output_file) or "."
-    remote = "://" in beside
-    if not remote:
-        os.makedirs(beside, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".tokens-", suffix=".tmp", dir=None if remote else beside
-    ) as folder:
-        yield folder
+def temporary_folder(output_file: str) -> contextlib.AbstractContextManager[str]:
+    """Returns a folder beside a file to be, or if that is remote, where /tmp is."""
+    import atomic_files  # TensorFlow, which the worker processes spare
+
+    path = os.path.join(os.path.dirname(output_file), ".tokens")
+    return atomic_files.temporary_folder(path)
 
 
 class TokenStoreWriter:

@@ -6,14 +6,13 @@ A file appears under its name when it is complete.
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 
 import h5py
 import numpy as np
 import tensorflow as tf
 
-from atomic_files import atomic_path
+from atomic_files import atomic_path, temporary_folder
 from data_pipeline.tfrecord import write
 
 _ENDINGS = {
@@ -125,7 +124,7 @@ def write_hdf5(path: str, rows: Iterable[Vectors], table: Table) -> None:
     Layers that are an axis come first: float32 [layers, tokens, width]. HDF5 is not
     written in one go: the file is made here and then copied to where it belongs.
     """
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
+    with atomic_path(path) as temporary, temporary_folder(path) as folder:
         local = os.path.join(folder, "vectors.hdf5")
         with h5py.File(local, "w") as file:
             for row in rows:

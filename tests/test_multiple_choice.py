@@ -20,6 +20,12 @@ def test_a_story_has_four_sentences_and_two_endings(tmp_path):
     assert examples[0].label == first[7]
 
 
+def test_the_folder_may_have_the_characters_of_patterns(tmp_path):
+    for name in ("a1", "a[1]", "a*"):  # the first matches the others as patterns
+        folder = tiny_gpt.write_stories(tmp_path / name)
+        assert len(RocStoriesProcessor().get_test_examples(folder)) == 7
+
+
 def test_the_labelled_stories_are_split_as_the_original_splits_them(tmp_path):
     model_selection = pytest.importorskip("sklearn.model_selection")
     processor = RocStoriesProcessor()
