@@ -17,6 +17,7 @@ from optimization import OPTIMIZERS, OptimizerConfig
 from schedules import DECAYS, warmup_steps
 from tasks.system import System
 from tasks.systems import SYSTEMS, make_system
+from training import state
 from training.strategy import STRATEGIES, DistributionConfig
 from training.trainer import TrainingConfig
 
@@ -388,7 +389,8 @@ def _do_lower_case(source):
 
 
 def _trained_here(output_dir):
-    if not output_dir or not tf.train.latest_checkpoint(output_dir):
+    newest = state.latest(output_dir) if output_dir else None
+    if newest is None:
         return None
     logging.info("architecture and vocabulary are those of --output_dir=%s", output_dir)
-    return checkpoints.open_checkpoint(output_dir)
+    return checkpoints.open_checkpoint(newest)

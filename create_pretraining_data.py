@@ -13,6 +13,7 @@ nothing there.
 """
 
 import os
+import re
 import time
 
 import startup
@@ -90,6 +91,11 @@ def check_combination() -> None:
                 f"--compatible is the original's way; it excludes "
                 f"--{flag}={FLAGS[flag].value}"
             )
+    if FLAGS.pipeline == "beam" and re.search(r"[*?\[\]{}\\]", FLAGS.output_file):
+        raise UserError(
+            f"--output_file={FLAGS.output_file}: Apache Beam takes the name for a "
+            "pattern, and removes what it matches; give one without *?[]{}\\"
+        )
     if FLAGS.beam_args and FLAGS.pipeline != "beam":
         raise UserError("--beam_args needs --pipeline=beam")
 

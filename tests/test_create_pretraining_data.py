@@ -133,6 +133,7 @@ def test_a_bad_corpus_is_named_and_leaves_nothing(tmp_path, fault):
         (["--compatible", "--pipeline=beam"], "excludes --pipeline=beam"),
         (["--beam_args=--streaming"], "--beam_args needs --pipeline=beam"),
         (["--num_output_shards=2", "--output_file=a,b"], "one --output_file, got 2"),
+        (["--pipeline=beam", "--output_file=a[1]"], "takes the name for a pattern"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(tmp_path, flags, message):

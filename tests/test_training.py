@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -260,6 +261,55 @@ def test_best_checkpoint_is_kept_and_patience_ends_the_run(run):
     again = run.trainer("best", eval_steps=1, early_stopping_patience=2)
     again.train(run.train, run.dev, {})
     assert state.latest(output).endswith("model.ckpt-4")
+
+
+def scored(trainer, scores):
+    """Lets a trainer find these scores, one by one; None kills it."""
+    scores = iter(scores)
+
+    def evaluate(records):
+        score = next(scores)
+        if score is None:
+            raise KeyboardInterrupt
+        return {"eval_accuracy": score}
+
+    trainer.evaluate = evaluate
+    return trainer
+
+
+def test_a_run_killed_before_its_last_evaluation_finds_the_best_after_all(run):
+    output = str(run.folder / "late")
+    trainer = scored(run.trainer("late", eval_steps=4), [0.54, None])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(run.train, run.dev, {})
+    assert state.latest(output).endswith("model.ckpt-6")
+    again = scored(run.trainer("late", eval_steps=4), [1.0])
+    assert again.train(run.train, run.dev, {}) == {"eval_accuracy": 1.0}
+    assert state.latest(os.path.join(output, BEST)).endswith("model.ckpt-6")
+    results = tiny.read_results(os.path.join(output, BEST, "eval_results.txt"))
+    assert results == {"eval_accuracy": 1.0, "global_step": 6}
+
+
+def test_a_run_killed_before_patience_ran_out_stops_where_it_would_have(run):
+    output = str(run.folder / "stops")
+    settings = {"eval_steps": 2, "save_checkpoints_steps": 2}
+    settings["early_stopping_patience"] = 1
+    trainer = scored(run.trainer("stops", **settings), [0.7, None])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(run.train, run.dev, {})
+    again = scored(run.trainer("stops", **settings), [0.6])
+    assert again.train(run.train, run.dev, {}) == {"eval_accuracy": 0.6}
+    assert state.latest(output).endswith("model.ckpt-4")
+    assert run.trainer("stops", **settings).train(run.train, run.dev, {}) is None
+
+
+def test_a_training_whose_best_model_is_gone_does_not_go_on(run):
+    trainer = scored(run.trainer("gone", eval_steps=4), [0.5, 0.4])
+    trainer.train(run.train, run.dev, {})
+    shutil.rmtree(run.folder / "gone" / BEST)
+    with pytest.raises(ValueError, match=r"gone/best has no checkpoint"):
+        run.trainer("gone", eval_steps=4).train(run.train, run.dev, {})
+    run.trainer("gone", eval_steps=0).train(run.train, None, {})  # asks for none
 
 
 def test_patience_lowers_the_rate_and_goes_on_from_the_best_model(run, monkeypatch):

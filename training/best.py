@@ -40,6 +40,11 @@ class Best:
         if drops:
             self.state["trainer/learning_rate_drops"] = self._dropped
 
+    @property
+    def found(self) -> bool:
+        """Whether there is a best model."""
+        return self._score.numpy() > -np.inf
+
     def is_known(self, step: int) -> bool:
         """Whether the score of that step was taken in before."""
         return self._step.numpy() >= step

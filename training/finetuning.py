@@ -83,13 +83,7 @@ class FineTuning:
             main_dev = self.data.dev.get("") if config.eval_steps else None
             known = trainer.train(self.data.train, main_dev, self.settings)
             logging.info("trained in %.1f s", time.monotonic() - started)
-        if self.use_initial and not state.latest(config.output_dir):
-            trainer.initialize()
-            step = 0
-        else:
-            prefix = self._checkpoint(config.output_dir)
-            trainer.restore(prefix)
-            step = int(prefix.rpartition("-")[2])
+        step = self._restore(trainer, config.output_dir)
         if self.use_checkpoint == "best":
             known = None
         scores, computed = self._evaluate(trainer, step, config.output_dir, known)
@@ -127,17 +121,20 @@ class FineTuning:
             self._write(config.output_dir, results)
         return results
 
-    def _checkpoint(self, output_dir):
-        folder = output_dir
-        if self.use_checkpoint == "best":
-            folder = os.path.join(output_dir, BEST)
-        prefix = state.latest(folder)
+    def _restore(self, trainer, output_dir):
+        """Sets the model from the checkpoint asked for; returns its step."""
+        if self.use_initial and not state.latest(output_dir):
+            trainer.initialize()
+            return 0
+        best = self.use_checkpoint == "best"
+        folder = os.path.join(output_dir, BEST) if best else output_dir
+        prefix = trainer.restore_newest(folder)
         if prefix is None:
             raise UserError(
                 f"{folder} holds no trained checkpoint: train first, with --do_train"
-                + (" and --do_eval" if self.use_checkpoint == "best" else "")
+                + (" and --do_eval" if best else "")
             )
-        return prefix
+        return state.step_of(prefix)
 
     def _evaluate(self, trainer, step, output_dir, known):
         """Scores the dev sets; keeps the outputs for those that are predicted too."""

@@ -13,11 +13,16 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+import json_files
 from checkpoints import tensorflow_files
 from checkpoints.files import write_text
+from checkpoints.mapping import CheckpointError
+from checkpoints.tensorflow_files import step_of
 from errors import UserError
 
+BEST = "best"  # the folder, inside the output folder, of the best checkpoint
 _SETTINGS_FILE = "training_settings.json"
+_NOTHING_SAVED = "nothing_saved_yet"  # there until the first checkpoint is complete
 
 
 def save(output_dir: str, variables: Mapping[str, tf.Variable], keep: int) -> str:
@@ -34,28 +39,61 @@ def save(output_dir: str, variables: Mapping[str, tf.Variable], keep: int) -> st
     step = int(variables["global_step"].numpy())
     prefix = os.path.join(output_dir, f"model.ckpt-{step}")
     tensorflow_files.save(prefix, {name: v.numpy() for name, v in variables.items()})
-    known = [path for path in _listed(output_dir) if path != prefix] + [prefix]
+    # What is listed from this step on was damaged or given up: it is made again.
+    earlier = tensorflow_files.listed(output_dir)
+    known = [path for path in earlier if step_of(path) < step]
+    known.append(prefix)
     kept = known[-keep:] if keep else known
     _write_listed(output_dir, prefix, kept)
+    settings = _read_settings(output_dir)
+    if settings and settings.pop(_NOTHING_SAVED, False):
+        _write_settings(output_dir, settings)
     for path in known[: len(known) - len(kept)]:
-        for file in tf.io.gfile.glob(f"{path}.*"):
-            tf.io.gfile.remove(file)
+        tensorflow_files.remove(path)
     return prefix
 
 
 def latest(output_dir: str) -> str | None:
-    """Returns the prefix of the newest complete checkpoint of a folder."""
-    return tf.train.latest_checkpoint(output_dir)
+    """Returns the prefix of the newest complete checkpoint of a folder.
+
+    Raises:
+      UserError: there was a training, but none of its checkpoints is complete.
+    """
+    newest = next(tensorflow_files.newest_first(output_dir), None)
+    if newest is None:
+        _check_nothing_lost(output_dir)
+    return newest
+
+
+def restore_newest(output_dir: str, variables: Mapping[str, tf.Variable]) -> str | None:
+    """Sets every variable from the newest checkpoint of a folder that can be read.
+
+    Returns:
+      Its prefix; None, and nothing is set, where nothing was trained.
+
+    Raises:
+      UserError: see `restore` and `latest`.
+    """
+    for prefix in tensorflow_files.newest_first(output_dir):
+        try:
+            restore(prefix, variables)
+        except CheckpointError as error:  # a checksum is wrong
+            logging.warning("%s is damaged and left out: %s", prefix, error)
+        else:
+            return prefix
+    _check_nothing_lost(output_dir)
+    return None
 
 
 def restore(prefix: str, variables: Mapping[str, tf.Variable]) -> None:
     """Sets every variable from a checkpoint that `save` wrote.
 
     Raises:
+      CheckpointError: the file is damaged.
       UserError: a variable is missing from the file or has another shape.
     """
-    reader = tf.train.load_checkpoint(prefix)
-    shapes = reader.get_variable_to_shape_map()
+    reader = tensorflow_files.Reader(prefix)
+    shapes = reader.shapes
     problems = [
         f"{name}: wanted {variable.shape.as_list()}, got {shapes.get(name, 'nothing')}"
         for name, variable in variables.items()
@@ -66,7 +104,7 @@ def restore(prefix: str, variables: Mapping[str, tf.Variable]) -> None:
             f"{prefix} is not a checkpoint of this run:\n  " + "\n  ".join(problems)
         )
     for name, variable in variables.items():
-        variable.assign(reader.get_tensor(name))
+        variable.assign(reader.read(name))
     logging.info("resumed from %s", prefix)
 
 
@@ -82,34 +120,66 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
     """
     path = os.path.join(output_dir, _SETTINGS_FILE)
     wanted = json.loads(json.dumps(settings))
-    if not tf.io.gfile.exists(path):
-        if latest(output_dir):
-            raise UserError(
-                f"--output_dir={output_dir} holds checkpoints but no {_SETTINGS_FILE}; "
-                "they are not of this program: give another --output_dir"
-            )
-        write_text(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
-        return
-    with tf.io.gfile.GFile(path) as file:
-        found = json.load(file)
+    found = _read_settings(output_dir)
+    trained = latest(output_dir)
+    if found is None and trained:
+        raise UserError(
+            f"--output_dir={output_dir} holds checkpoints but no {_SETTINGS_FILE}; "
+            "they are not of this program: give another --output_dir"
+        )
+    found = found or {}
+    found.pop(_NOTHING_SAVED, None)
     differences = [
         f"{key}: there {found.get(key)!r}, now {wanted.get(key)!r}"
         for key in sorted(found.keys() | wanted.keys())
         if found.get(key) != wanted.get(key)
     ]
-    if differences and latest(output_dir):
+    # A run that had saved nothing yet may still have a best model.
+    if differences and (trained or latest(os.path.join(output_dir, BEST))):
         raise UserError(
             f"--output_dir={output_dir} holds another training ({path}):\n  "
             + "\n  ".join(differences)
             + "\nGive another --output_dir, or remove that one to start afresh."
         )
-    if differences:  # nothing was trained there yet
-        write_text(path, json.dumps(wanted, indent=2, sort_keys=True) + "\n")
+    if differences:
+        _write_settings(output_dir, wanted | {_NOTHING_SAVED: True})
 
 
-def _listed(output_dir):
-    state = tf.train.get_checkpoint_state(output_dir)
-    return list(state.all_model_checkpoint_paths) if state else []
+def _check_nothing_lost(folder):
+    """Refuses a folder without a complete checkpoint where one has been.
+
+    A run that was killed while it wrote its first checkpoint has lost nothing: there
+    may be data without an index, and a best model.
+    """
+    if not tf.io.gfile.isdir(folder):
+        return
+    names = {name.rstrip("/") for name in tf.io.gfile.listdir(folder)}
+    found = tensorflow_files.trained_files(folder)
+    files = [os.path.basename(path) for paths in found.values() for path in paths]
+    settings = _read_settings(folder)
+    if settings and settings.get(_NOTHING_SAVED):
+        signs = [name for name in files if name.endswith(".index")]
+        signs += sorted(names & {"checkpoint"})
+    else:
+        signs = files + sorted(names & {"checkpoint", _SETTINGS_FILE, BEST})
+    if not signs:
+        return
+    problems = "; ".join(map(tensorflow_files.problem_of, found))
+    raise UserError(
+        f"{folder} holds a training ({', '.join(signs)}), but no complete checkpoint: "
+        f"{problems or 'there is no model.ckpt-*.index'}. Put back what is missing, or "
+        "give another folder"
+    )
+
+
+def _read_settings(output_dir):
+    path = os.path.join(output_dir, _SETTINGS_FILE)
+    return json_files.read_object(path) if tf.io.gfile.exists(path) else None
+
+
+def _write_settings(output_dir, settings):
+    path = os.path.join(output_dir, _SETTINGS_FILE)
+    write_text(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 def _write_listed(output_dir, newest, kept):

@@ -24,7 +24,7 @@ from training.progress import Progress, write_results
 from training.step import StepConfig, TrainStep
 from training.strategy import is_chief, num_workers
 
-BEST = "best"  # the folder, inside the output folder, of the best checkpoint
+BEST = state.BEST
 _TERMINATED = 128 + signal.SIGTERM  # the shell's exit status of a terminated process
 _SECONDS_PER_CALL = 1.0
 _POLICIES = {
@@ -156,47 +156,56 @@ class Trainer:
         """
         config = self._config
         if self._chief:
-            tf.io.gfile.makedirs(config.output_dir)
-            settings = {**settings, **config.settings()}
-            state.check_settings(config.output_dir, settings)
-            self._task.save_beside(config.output_dir)
-            write_text(os.path.join(config.output_dir, "flags.txt"), config.flags)
+            self._prepare_folder(settings)
         with self._strategy.scope():
             best = Best(config.early_stopping_patience, config.learning_rate_drops)
             updates = self._make_updates()
         updates.optimizer.schedule = best.schedule(updates.optimizer.schedule)
         variables = updates.state | best.state
-        newest = state.latest(config.output_dir)
-        if newest:
-            state.restore(newest, variables)
-        else:
+        newest = state.restore_newest(config.output_dir, variables)
+        if newest is None:
             self.initialize()
         first = int(updates.global_step.numpy())
-        if first >= config.num_train_steps or best.exhausted:
+        if dev:
+            self._check_best(best)
+        # A run that ended between saving and evaluating evaluates first.
+        outstanding = dev and first and self._due(first, config.eval_steps)
+        outstanding = outstanding and not best.is_known(first)
+        complete = first >= config.num_train_steps or best.exhausted
+        if complete:
             logging.info("training is complete: %s", newest)
-            return None
-        batches = self._iterator(train, first)
+            if not outstanding:
+                return None
         events_dir = os.path.join(config.output_dir, "events") if self._chief else None
         scores = None
         with Progress(first, config.num_train_steps, events_dir) as progress:
-            # A run that ended between saving and evaluating evaluates first.
-            if dev and first and self._due(first, config.eval_steps):
-                self._follow(first, dev, best, progress, variables)
+            if outstanding:
+                scores = self._follow(first, dev, best, progress, variables)
+            if complete or best.exhausted:
+                return scores
+            batches = self._iterator(train, first)
             for step, stopping in self._run(updates, batches, first, train, progress):
                 if self._due(step, config.save_checkpoints_steps):
                     self._save(variables)
                 scores = None
                 if dev and self._due(step, config.eval_steps):
                     scores = self._follow(step, dev, best, progress, variables)
-                if stopping or best.exhausted:
-                    self._save(variables)
                 if stopping:
+                    self._save(variables)
                     logging.info("terminated at step %d; the state is saved", step)
                     sys.exit(_TERMINATED)
                 if best.exhausted:
                     logging.info("step %d: no better score since; stopped", step)
                     break
         return scores
+
+    def _prepare_folder(self, settings):
+        """Writes what stands beside the checkpoints, if this training belongs there."""
+        folder = self._config.output_dir
+        tf.io.gfile.makedirs(folder)
+        state.check_settings(folder, {**settings, **self._config.settings()})
+        self._task.save_beside(folder)
+        write_text(os.path.join(folder, "flags.txt"), self._config.flags)
 
     def initialize(self) -> None:
         """Sets the model from the task's initial checkpoint."""
@@ -205,6 +214,10 @@ class Trainer:
     def restore(self, prefix: str) -> None:
         """Sets the model, not the optimizer, from a checkpoint of this run."""
         state.restore(prefix, modeling.named_variables(self.model))
+
+    def restore_newest(self, folder: str) -> str | None:
+        """As `restore`, from the newest checkpoint; see state.restore_newest."""
+        return state.restore_newest(folder, modeling.named_variables(self.model))
 
     def evaluate(self, records: Records) -> dict[str, float]:
         """Scores the model as it is on labelled examples."""
@@ -224,20 +237,33 @@ class Trainer:
         return self._evaluators[""].predict(records, batch_size)
 
     def _follow(self, step, dev, best, progress, variables):
-        """Evaluates while training, once a step, and keeps the best checkpoint."""
-        if best.is_known(step):
-            return None
+        """Evaluates while training, and keeps the best checkpoint.
+
+        Returns:
+          The scores; None where the model is no longer the one that was scored.
+        """
         scores = self.evaluate(dev)
         progress.events(step, scores, prefix="eval")
         logging.info("step %d: %s", step, scores)
         if best.update(step, scores[self._task.main_metric]):
             self._save_best(step, scores)
-        if not best.exhausted or not best.drop():
+        if not best.exhausted:
+            return scores
+        if not best.drop():
+            self._save(variables)  # so that another run knows
             return scores
         logging.info("step %d: no better score since; the learning rate falls", step)
-        self.restore(state.latest(os.path.join(self._config.output_dir, BEST)))
+        self.restore_newest(os.path.join(self._config.output_dir, BEST))
         self._save(variables)
         return None
+
+    def _check_best(self, best):
+        folder = os.path.join(self._config.output_dir, BEST)
+        if best.found and state.latest(folder) is None:
+            raise UserError(
+                f"{folder} has no checkpoint, but the training that is there kept its "
+                "best model in it: put it back, or give another --output_dir"
+            )
 
     def _make_updates(self):
         config = self._config
