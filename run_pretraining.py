@@ -1,13 +1,12 @@
 """Pre-trains BERT (masked words, sentence order), GPT or ELMo (what comes next)."""
 
-import os
-
 import startup
 
 from absl import flags, logging
 
 import common_flags
 import paths
+from data_pipeline import tfrecord
 from errors import UserError
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
 from tasks.causal_language_model import CausalLanguageModelTask
@@ -116,7 +115,7 @@ def main(_):
             "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
             "unroll_steps": FLAGS.unroll_steps,
             "model": task.system.describe(),
-            "input_files": [os.path.basename(file) for file in files],
+            "input_files": [tfrecord.identity(file) for file in files],
         },
         use_checkpoint=FLAGS.use_checkpoint,
         use_initial=True,

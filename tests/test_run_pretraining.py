@@ -12,6 +12,7 @@ from test_training import assert_equal, tensors
 
 import checkpoints
 from data_pipeline import tfrecord
+from errors import UserError
 
 RESULTS = {"loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy"}
 RESULTS |= {"next_sentence_loss", "unigram_entropy", "global_step"}
@@ -151,6 +152,21 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
     (parts / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-4"\n')
     pretrain(tmp_path, parts, *flags)
     assert_equal(tensors(parts / "model.ckpt-6"), tensors(whole / "model.ckpt-6"))
+
+
+def test_a_resumed_run_knows_its_records_wherever_they_are(tmp_path):
+    here, moved, other = (tmp_path / name for name in ("here", "moved", "other"))
+    for folder in (here, moved, other):
+        folder.mkdir()
+    output = pretrain(here, tmp_path / "out", "--do_train", "--num_train_steps=1")
+    trained = tensors(output / "model.ckpt-1")
+    flags = ("--do_train", "--num_train_steps=1")
+    pretrain(moved, output, *flags)
+    for seed in range(2):  # the same names, other records
+        tiny_pretraining.write(other / f"part-{seed}.tfrecord", 20, seed + 7)
+    with pytest.raises(UserError, match=r"input_files: there .*part-0.* bytes, "):
+        pretrain(here, output, *flags, f"--input_file={other}/part-*.tfrecord")
+    assert_equal(tensors(output / "model.ckpt-1"), trained)
 
 
 def test_without_a_vocabulary_the_run_warns_and_leaves_none(tmp_path, caplog):

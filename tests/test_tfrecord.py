@@ -43,6 +43,28 @@ def test_count_is_right_wherever_chunks_end(tmp_path, monkeypatch, chunk):
     assert tfrecord.count(paths, limit=60) == 7
 
 
+def test_an_identity_tells_files_by_name_size_and_both_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfrecord, "_END_BYTES", 4)
+    contents = (
+        b"abcd..wxyz",
+        b"abcd...wxyz",
+        b"Abcd..wxyz",
+        b"abcd..wxyZ",
+        b"abc",
+        b"",
+    )
+    found = []
+    for number, content in enumerate((*contents, contents[0])):
+        path = tmp_path / str(number) / "a"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        found.append(tfrecord.identity(str(path)))
+    assert len(set(found)) == len(contents)
+    assert found[-1] == found[0]  # in another folder
+    assert found[0].startswith("a, 10 bytes, ")
+    assert tfrecord.identity(str(path.rename(path.parent / "b"))) != found[0]
+
+
 @pytest.mark.parametrize("missing", [1, 4, 20, 28])
 def test_cut_file_is_named_when_counting(tmp_path, missing):
     path = tmp_path / "cut.tfrecord"
