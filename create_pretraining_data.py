@@ -47,6 +47,12 @@ flags.DEFINE_bool(
     False,
     "Writes google-research/bert's examples exactly: one process, all in memory.",
 )
+flags.DEFINE_bool(
+    "padded_records",
+    False,
+    "Fills all features up to full length, as google-research/bert's own "
+    "run_pretraining.py wants them and as --compatible writes them.",
+)
 flags.DEFINE_integer("num_workers", os.cpu_count(), "Processes; same bytes.", 1)
 flags.DEFINE_integer(
     "num_output_shards",
@@ -69,7 +75,7 @@ flags.DEFINE_multi_string(
 
 _STREAM_FLAGS = ("max_seq_length", "random_seed")
 _PAIR_FLAGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
-_PAIR_FLAGS += ("do_whole_word_mask", "dupe_factor")
+_PAIR_FLAGS += ("do_whole_word_mask", "dupe_factor", "padded_records")
 _BERT_ONLY = (*_PAIR_FLAGS, "do_lower_case", "compatible", "segmenter", "pipeline")
 _BERT_ONLY += ("beam_args",)
 _NOT_ELMO = ("random_seed",)

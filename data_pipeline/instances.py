@@ -39,6 +39,7 @@ class InstanceConfig:
       cls_id: the id of [CLS].
       sep_id: the id of [SEP].
       mask_id: the id of [MASK].
+      padded_records: whether records are filled up to the parent's shapes.
     """
 
     max_seq_length: int
@@ -52,6 +53,7 @@ class InstanceConfig:
     cls_id: int
     sep_id: int
     mask_id: int
+    padded_records: bool = False
 
     def __post_init__(self):
         """Refuses settings from which no sensible instance can be made."""

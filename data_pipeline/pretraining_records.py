@@ -5,7 +5,7 @@ So its bytes are laid down here, by the rules of the protocol
 buffer encoding: a field is a tag, a length and its contents, an integer is a varint
 (7 bits a byte, the lowest first).
 
-The features are the parent's, at their real lengths, without padding. numpy only.
+The features are the parent's, at their real lengths or padded to full ones. numpy only.
 """
 
 import functools
@@ -19,9 +19,18 @@ from data_pipeline.instances import Instances
 _FLOAT_LIST, _INT64_LIST = 2, 3
 
 
-def encode(instances: Instances) -> Iterator[bytes]:
-    """Yields each instance as a serialised tf.train.Example."""
+def encode(
+    instances: Instances, pad_to: tuple[int, int] | None = None
+) -> Iterator[bytes]:
+    """Yields each instance as a serialised tf.train.Example.
+
+    Args:
+      instances: what to encode.
+      pad_to: the parent's shapes, for the parent's reader: how many pieces and how many
+        masked ones every record has, filled up with zeros. None: as many as are real.
+    """
     lengths, counts = instances.lengths, instances.counts
+    size, predictions = pad_to or (0, 0)
     real = np.arange(instances.tokens.shape[1]) < lengths[:, None]
     ids = _varints(instances.tokens[real], lengths)
     positions = _varints(instances.positions, counts)
@@ -35,21 +44,21 @@ def encode(instances: Instances) -> Iterator[bytes]:
             strict=True,
         )
     ):
+        # A zero is a varint of one byte, 0.
+        more = bytes(max(0, size - length))
+        masked, more_masked = _ONE * count, bytes(max(0, predictions - count))
+        segments = bytes(first) + b"\1" * (length - first)
         entries = b"".join(
             (
-                _entry_start("input_ids", _INT64_LIST, len(ids[row])),
-                ids[row],
-                _constant_entry("input_mask", _INT64_LIST, b"\1", length),
-                _entry_start("segment_ids", _INT64_LIST, length),
-                bytes(first) + b"\1" * (length - first),
-                _entry_start("masked_lm_positions", _INT64_LIST, len(positions[row])),
-                positions[row],
-                _entry_start("masked_lm_ids", _INT64_LIST, len(labels[row])),
-                labels[row],
-                _constant_entry("masked_lm_weights", _FLOAT_LIST, _ONE, count),
-                _constant_entry(
-                    "next_sentence_labels", _INT64_LIST, b"\1" if is_random else b"\0"
+                _entry("input_ids", _INT64_LIST, ids[row] + more),
+                _entry("input_mask", _INT64_LIST, b"\1" * length + more),
+                _entry("segment_ids", _INT64_LIST, segments + more),
+                _entry(
+                    "masked_lm_positions", _INT64_LIST, positions[row] + more_masked
                 ),
+                _entry("masked_lm_ids", _INT64_LIST, labels[row] + more_masked),
+                _entry("masked_lm_weights", _FLOAT_LIST, masked + 4 * more_masked),
+                _entry("next_sentence_labels", _INT64_LIST, bytes([is_random])),
             )
         )
         yield b"\x0a" + _varint(len(entries)) + entries
@@ -59,11 +68,16 @@ def encode_rows(rows: Sequence[np.ndarray]) -> Iterator[bytes]:
     """Yields rows of token ids, int [length] each, with nothing but `input_ids`."""
     lengths = np.array([len(row) for row in rows])
     for ids in _varints(np.concatenate(rows).astype(np.int32), lengths):
-        entry = _entry_start("input_ids", _INT64_LIST, len(ids)) + ids
+        entry = _entry("input_ids", _INT64_LIST, ids)
         yield b"\x0a" + _varint(len(entry)) + entry
 
 
 _ONE = np.float32(1).tobytes()
+
+
+def _entry(name: str, kind: int, values: bytes) -> bytes:
+    """A feature in its map; `values` are packed."""
+    return _entry_start(name, kind, len(values)) + values
 
 
 @functools.cache
@@ -74,13 +88,6 @@ def _entry_start(name: str, kind: int, size: int) -> bytes:
     values = _field(kind, len(packed) + size) + packed
     feature = _field(2, len(values) + size) + values
     return _field(1, len(key) + len(feature) + size) + key + feature
-
-
-@functools.cache
-def _constant_entry(name: str, kind: int, value: bytes, count: int = 1) -> bytes:
-    """A whole feature whose values are all the same."""
-    values = value * count
-    return _entry_start(name, kind, len(values)) + values
 
 
 def _field(number: int, size: int) -> bytes:

@@ -25,9 +25,11 @@ def make_block(
     documents: Documents, block: int, config: InstanceConfig
 ) -> tuple[list[bytes], PairReport]:
     """Makes a block's records, ready to be written, and counts them."""
-    records, report = [], PairReport()
+    records, report, full = [], PairReport(), None
+    if config.padded_records:
+        full = config.max_seq_length, config.max_predictions_per_seq
     for batch in block_instances(documents, block, config):
-        records.extend(pretraining_records.encode(batch))
+        records.extend(pretraining_records.encode(batch, full))
         report.instances += len(batch.counts)
         report.instance_tokens += int(batch.lengths.sum())
         report.random_next += int(batch.is_random_next.sum())

@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import scripts
+import tensorflow as tf
+import tiny
 import tiny_streams
 from tiny import ROOT, run
 from tiny_corpus import config, read, write_corpus, write_vocab
 
 from data_pipeline import streaming
 from data_pipeline.blocks import Blocks
+from tasks.bert import BertSystem
+from tasks.language_model import MaskedLanguageModelTask
 
 
 def command(tmp_path, *more):
@@ -103,6 +108,39 @@ def test_shards_of_one_output_are_named_and_hold_everything(tmp_path):
     assert shards == [whole[::2], whole[1::2]]
 
 
+def test_padded_records_are_read_by_the_original_and_are_the_same_to_us(tmp_path):
+    text = write_corpus(tmp_path / "a.txt", 21)
+    made = []
+    for name, more in (("real", ()), ("padded", ("--padded_records",))):
+        report_of(run(command(tmp_path, f"--input_file={text}", *more)))
+        path = tmp_path / "out" / "examples.tfrecord"
+        made.append(str(path.rename(tmp_path / name)))
+    real, padded = (read(path) for path in made)
+    original = {  # name_to_features of google-research/bert's run_pretraining.py
+        "input_ids": tf.io.FixedLenFeature([24], tf.int64),
+        "input_mask": tf.io.FixedLenFeature([24], tf.int64),
+        "segment_ids": tf.io.FixedLenFeature([24], tf.int64),
+        "masked_lm_positions": tf.io.FixedLenFeature([6], tf.int64),
+        "masked_lm_ids": tf.io.FixedLenFeature([6], tf.int64),
+        "masked_lm_weights": tf.io.FixedLenFeature([6], tf.float32),
+        "next_sentence_labels": tf.io.FixedLenFeature([1], tf.int64),
+    }
+    for record, short in zip(tf.data.TFRecordDataset(made[1]), real, strict=True):
+        for name, found in tf.io.parse_single_example(record, original).items():
+            wanted = np.zeros(found.shape, found.dtype.as_numpy_dtype)
+            wanted[: len(short[name])] = short[name]
+            np.testing.assert_array_equal(found, wanted, err_msg=name)
+    assert {len(record["masked_lm_ids"]) for record in padded} == {6}
+    task = MaskedLanguageModelTask(BertSystem(tiny.CONFIG), 24, 6)
+    batches = [
+        task.eval_batches(task.eval_records([path]), batch_size=8) for path in made
+    ]
+    for ours, theirs in zip(*batches, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
 FAULTS = {
     "one document": (b"wa wb\nwc\n\n", r"at least two documents.*got 1 \(.*line 1"),
     "no text": (b"\n\n", r"at least two documents.*got 0"),
@@ -180,6 +218,7 @@ def test_gpts_streams_go_to_shards_of_contiguous_tokens(tmp_path, capsys):
         *("max_predictions_per_seq=9", "masked_lm_prob=0.2", "short_seq_prob=0.3"),
         *("do_whole_word_mask", "dupe_factor=2", "do_lower_case", "compatible"),
         *("segmenter=jieba", "pipeline=beam", "beam_args=--streaming"),
+        "padded_records",
     ],
 )
 def test_berts_flags_are_refused_for_gpt_by_name(tmp_path, flag):

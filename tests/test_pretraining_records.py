@@ -2,8 +2,10 @@
 
 import numpy as np
 import tensorflow as tf
+from tiny_corpus import config
 
 from data_pipeline import pretraining_records
+from data_pipeline.compatible_instances import Instance, to_example
 from data_pipeline.instances import Instances
 
 
@@ -48,3 +50,26 @@ def test_every_value_is_read_back_whatever_its_size():
         assert list(weights) == [1.0] * counts[row]
         assert {k: list(v.int64_list.value) for k, v in features.items()} == wanted
     assert len(records) == 3
+
+
+def test_padded_records_are_those_of_the_compatible_way():
+    instances = Instances(
+        tokens=np.array([[2, 300, 3, 5, 3, 0], [2, 7, 8, 3, 9, 3]], np.int32),
+        length_a=np.array([1, 2]),
+        length_b=np.array([1, 1]),
+        is_random_next=np.array([False, True]),
+        counts=np.array([1, 2]),
+        positions=np.array([3, 1, 4]),
+        labels=np.array([6, 7, 20_000], np.int32),
+    )
+    settings = config(max_seq_length=8, max_predictions_per_seq=3)
+    wanted = [
+        Instance([2, 300, 3, 5, 3], 3, False, [3], [6]),
+        Instance([2, 7, 8, 3, 9, 3], 4, True, [1, 4], [7, 20_000]),
+    ]
+    found = pretraining_records.encode(instances, (8, 3))
+    for record, instance in zip(found, wanted, strict=True):
+        example = to_example(instance, settings)
+        assert tf.train.Example.FromString(record) == tf.train.Example.FromString(
+            example
+        )
