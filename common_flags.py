@@ -340,18 +340,19 @@ def system(*, vocab_required: bool = True) -> System:
         source = _trained_here(output_dir)
     config = source.config if source else None
     if FLAGS.bert_config_file:
-        config = checkpoints.read_config(FLAGS.bert_config_file)
+        config = checkpoints.read_config(FLAGS.bert_config_file, source)
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
     if config is None:
         raise _not_given("bert_config_file", output_dir)
     do_lower_case = _do_lower_case(source) if vocab_file else None
+    trains = "do_train" not in FLAGS or FLAGS.do_train
     found = make_system(
         config,
         vocab_file,
         do_lower_case,
         init,
-        bool(resize_vocab),
-        new_head="do_train" not in FLAGS or FLAGS.do_train,
+        resize_vocab if trains else None,
+        new_head=trains,
     )
     if FLAGS.model_type not in (None, found.model_type):
         raise UserError(

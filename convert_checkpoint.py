@@ -47,7 +47,7 @@ def convert(
     checkpoint = checkpoints.open_checkpoint(input_checkpoint)
     given = {}
     if bert_config_file is not None:
-        given["config"] = checkpoints.read_config(bert_config_file)
+        given["config"] = checkpoints.read_config(bert_config_file, checkpoint)
     if vocab_file is not None:
         given["vocab_file"] = vocab_file
     checkpoint = dataclasses.replace(checkpoint, **given)

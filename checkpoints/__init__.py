@@ -5,8 +5,9 @@ of the authors' TensorFlow variables, and come as float32 arrays, one at a time.
 """
 
 from checkpoints.gpt import embedding_rows
+from checkpoints.heads import Fit, Head, fit_new, fit_trained
 from checkpoints.loading import LoadReport, Rows, initialize
-from checkpoints.mapping import Checkpoint, CheckpointError
+from checkpoints.mapping import Checkpoint, CheckpointError, Outputs
 from checkpoints.recognition import (
     FORMATS,
     check_sizes,
@@ -20,10 +21,15 @@ __all__ = [
     "FORMATS",
     "Checkpoint",
     "CheckpointError",
+    "Fit",
+    "Head",
     "LoadReport",
+    "Outputs",
     "Rows",
     "check_sizes",
     "embedding_rows",
+    "fit_new",
+    "fit_trained",
     "initialize",
     "open_checkpoint",
     "read_config",

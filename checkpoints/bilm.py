@@ -90,7 +90,7 @@ def open_checkpoint(path: str) -> Checkpoint:
         shapes={ours: shapes[source.name] for ours, source in sources.items()},
         ignored=matched.ignored | ignored,
         unknown={name: shapes[name] for name in matched.unknown},
-        labels=None,
+        outputs=None,
         reader=lambda ours: _read(path, sources[ours].name),
         **beside(path),
     )

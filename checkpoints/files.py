@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import json_files
 from atomic_files import atomic_path
-from checkpoints.mapping import CheckpointError
+from checkpoints.mapping import CheckpointError, Outputs
 
 TASK = "task.json"  # in a training folder: names its labels, among others
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -97,8 +97,19 @@ def read_do_lower_case(folder: str) -> bool | None:
     return value
 
 
-def read_labels(folder: str) -> tuple[str, ...] | None:
-    """Returns the labels of a training folder's task, in order; None if it has none."""
+def read_outputs(folder: str) -> Outputs | None:
+    """Returns what a training folder's task.json says of its head; None without one."""
     path = find(folder, TASK)
-    labels = json_files.read_object(path).get("labels") if path else None
-    return tuple(labels) if labels else None
+    if path is None:
+        return None
+    values = json_files.read_object(path)
+    kind, labels = values.get("output_kind", values.get("task_name")), ()
+    if "labels" in values:
+        labels = values["labels"]
+    if not isinstance(kind, str):
+        raise CheckpointError(f"{path}: task_name is {kind!r}, wanted a text")
+    if not isinstance(labels, list | tuple) or not all(
+        isinstance(label, str) for label in labels
+    ):
+        raise CheckpointError(f"{path}: labels is {labels!r}, wanted a list of texts")
+    return Outputs(kind, tuple(labels))

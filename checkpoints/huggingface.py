@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,41 +56,47 @@ def _norm(theirs: str, ours: str) -> list[Rule]:
 
 _LAYER, _OUR_LAYER = "{bert}encoder.layer.{n}.", "bert/encoder/layer_{n}/"
 _MLM, _OUR_MLM = "cls.predictions.", "cls/predictions/"
-TABLE = Table(
-    rules=[
-        Rule(
-            "{bert}embeddings.{table}_embeddings.weight",
-            "bert/embeddings/{table}_embeddings",
-        ),
-        *_norm("{bert}embeddings.LayerNorm", "bert/embeddings/LayerNorm"),
-        *_dense(_LAYER + "attention.self.{part}", _OUR_LAYER + "attention/self/{part}"),
-        *_dense(
-            _LAYER + "attention.output.dense", _OUR_LAYER + "attention/output/dense"
-        ),
-        *_norm(
-            _LAYER + "attention.output.LayerNorm",
-            _OUR_LAYER + "attention/output/LayerNorm",
-        ),
-        *_dense(_LAYER + "intermediate.dense", _OUR_LAYER + "intermediate/dense"),
-        *_dense(_LAYER + "output.dense", _OUR_LAYER + "output/dense"),
-        *_norm(_LAYER + "output.LayerNorm", _OUR_LAYER + "output/LayerNorm"),
-        *_dense("{bert}pooler.dense", "bert/pooler/dense"),
-        *_dense(_MLM + "transform.dense", _OUR_MLM + "transform/dense"),
-        *_norm(_MLM + "transform.LayerNorm", _OUR_MLM + "transform/LayerNorm"),
-        Rule(_MLM + "bias", _OUR_MLM + "output_bias"),
-        # Tied: the same tensors under a second name.
-        Rule(_MLM + "decoder.bias", _OUR_MLM + "output_bias"),
-        Rule(_MLM + "decoder.weight", "bert/embeddings/word_embeddings"),
-        Rule("cls.seq_relationship.weight", "cls/seq_relationship/output_weights"),
-        Rule("cls.seq_relationship.bias", "cls/seq_relationship/output_bias"),
-        Rule("classifier.weight", "output_weights"),
-        Rule("classifier.bias", "output_bias"),
-        Rule("qa_outputs.weight", "cls/squad/output_weights"),
-        Rule("qa_outputs.bias", "cls/squad/output_bias"),
-    ],
-    fields=_FIELDS,
-    ignored={r"(bert\.)?embeddings\.position_ids": "a buffer: 0, 1, 2 ..."},
-)
+_RULES = [
+    Rule(
+        "{bert}embeddings.{table}_embeddings.weight",
+        "bert/embeddings/{table}_embeddings",
+    ),
+    *_norm("{bert}embeddings.LayerNorm", "bert/embeddings/LayerNorm"),
+    *_dense(_LAYER + "attention.self.{part}", _OUR_LAYER + "attention/self/{part}"),
+    *_dense(_LAYER + "attention.output.dense", _OUR_LAYER + "attention/output/dense"),
+    *_norm(
+        _LAYER + "attention.output.LayerNorm",
+        _OUR_LAYER + "attention/output/LayerNorm",
+    ),
+    *_dense(_LAYER + "intermediate.dense", _OUR_LAYER + "intermediate/dense"),
+    *_dense(_LAYER + "output.dense", _OUR_LAYER + "output/dense"),
+    *_norm(_LAYER + "output.LayerNorm", _OUR_LAYER + "output/LayerNorm"),
+    *_dense("{bert}pooler.dense", "bert/pooler/dense"),
+    *_dense(_MLM + "transform.dense", _OUR_MLM + "transform/dense"),
+    *_norm(_MLM + "transform.LayerNorm", _OUR_MLM + "transform/LayerNorm"),
+    Rule(_MLM + "bias", _OUR_MLM + "output_bias"),
+    # Tied: the same tensors under a second name.
+    Rule(_MLM + "decoder.bias", _OUR_MLM + "output_bias"),
+    Rule(_MLM + "decoder.weight", "bert/embeddings/word_embeddings"),
+    Rule("cls.seq_relationship.weight", "cls/seq_relationship/output_weights"),
+    Rule("cls.seq_relationship.bias", "cls/seq_relationship/output_bias"),
+    Rule("qa_outputs.weight", "cls/squad/output_weights"),
+    Rule("qa_outputs.bias", "cls/squad/output_bias"),
+]
+_IGNORED = {r"(bert\.)?embeddings\.position_ids": "a buffer: 0, 1, 2 ..."}
+
+
+def _table(head: str) -> Table:
+    """The table of models whose `classifier` is the head with this name here."""
+    classifier = [
+        Rule("classifier.weight", f"{head}output_weights"),
+        Rule("classifier.bias", f"{head}output_bias"),
+    ]
+    return Table([*_RULES, *classifier], _FIELDS, _IGNORED)
+
+
+TABLE = _table("")
+TAGGER_TABLE = _table("tagger/emissions/")
 
 
 def open_checkpoint(path: str) -> Checkpoint:
@@ -107,28 +114,33 @@ def open_checkpoint(path: str) -> Checkpoint:
         tensors that differ.
     """
     folder = os.path.dirname(path)
-    config, labels = _read_config(files.find(folder, CONFIG))
-    return state_dicts.open_checkpoint(
-        path,
-        TABLE,
-        vocab_tensors=google_bert.VOCAB_TENSORS,
-        config=config,
-        vocab_file=files.find(folder, files.VOCAB),
-        do_lower_case=files.read_do_lower_case(folder),
-        labels=labels,
-    )
+    fields = beside(folder)
+    outputs = fields["outputs"]
+    table = TAGGER_TABLE if outputs and outputs.kind == "tagging" else TABLE
+    return state_dicts.open_checkpoint(path, table, **fields)
 
 
-def _read_config(
-    path: str | None,
-) -> tuple[BertConfig | None, tuple[str, ...] | None]:
-    if path is None:
-        return None, None
-    values = json_files.read_object(path)
-    return (
-        huggingface_config.from_dict(values, path),
-        huggingface_config.labels(values, path),
-    )
+def beside(folder: str) -> dict[str, Any]:
+    """Returns what a folder has beside Hugging Face's weights, as Checkpoint's fields.
+
+    Of config.json and bert_config.json, which their first releases had instead, the
+    first is taken; in both `gelu` is what their library computes, the erf form.
+    """
+    found: dict[str, Any] = {"config": None, "outputs": None}
+    path, old = (files.find(folder, name) for name in (CONFIG, google_bert.CONFIG))
+    if path:
+        values = json_files.read_object(path)
+        found["config"] = huggingface_config.from_dict(values, path)
+        found["outputs"] = huggingface_config.outputs(values, path)
+    elif old:
+        found["config"] = huggingface_config.from_google(
+            json_files.read_object(old), old
+        )
+    return found | {
+        "vocab_tensors": google_bert.VOCAB_TENSORS,
+        "vocab_file": files.find(folder, files.VOCAB),
+        "do_lower_case": files.read_do_lower_case(folder),
+    }
 
 
 def save(

@@ -6,7 +6,9 @@ Beware: `"hidden_act": "gelu"` is the erf form there, the tanh form in Google's 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from checkpoints.mapping import CheckpointError
+from absl import logging
+
+from checkpoints.mapping import CheckpointError, Outputs
 from modeling.bert_config import BertConfig
 
 # Any of these tells Hugging Face's JSON from Google's.
@@ -21,6 +23,18 @@ _ACTIVATIONS = {  # theirs -> ours; of several, the first is written
     "tanh": "tanh",
     "linear": "linear",
 }
+# What the heads of their classes decide, where `problem_type` does not say it.
+_KINDS = {
+    "BertForMultipleChoice": "multiple_choice",
+    "BertForQuestionAnswering": "squad",
+    "BertForTokenClassification": "tagging",
+}
+_PROBLEMS = {
+    "regression": "regression",
+    "single_label_classification": "single_label",
+    "multi_label_classification": "multi_label",
+}
+_NUM_LABELS = 2  # their default, which is not written
 # Keys with which the model is another one than ours, unless they have this value.
 _REQUIRED = {
     "model_type": "bert",
@@ -81,6 +95,28 @@ def from_dict(values: Mapping[str, Any], source: str) -> BertConfig:
     return BertConfig.from_dict(ours, source=source)
 
 
+def from_google(values: Mapping[str, Any], source: str) -> BertConfig:
+    """Builds the config of Hugging Face's weights from Google's keys.
+
+    Their first releases had a bert_config.json, and computed the erf form for `gelu`.
+
+    Args:
+      values: the content of a bert_config.json.
+      source: the file, for messages.
+
+    Raises:
+      UserError: see BertConfig.from_dict.
+    """
+    if values.get("hidden_act") == "gelu" and "gelu_approximate" not in values:
+        logging.info(
+            "%s: gelu is the erf form, as Hugging Face's library computes it; for the "
+            'tanh form of Google\'s, add "gelu_approximate": true',
+            source,
+        )
+        values = {**values, "gelu_approximate": False}
+    return BertConfig.from_dict(values, source=source)
+
+
 def model_keys(
     values: Mapping[str, Any],
     required: Mapping[str, Any],
@@ -137,15 +173,42 @@ def to_dict(
     return values
 
 
-def labels(values: Mapping[str, Any], source: str) -> tuple[str, ...] | None:
-    """Returns the labels of config.json in order; None when it has none.
+def outputs(values: Mapping[str, Any], source: str) -> Outputs:
+    """Returns what config.json says of a head, whether the weights have one or not.
+
+    Labels that nobody named, LABEL_0, LABEL_1 ..., are names like others.
+
+    Args:
+      values: the content of config.json.
+      source: the file, for messages.
 
     Raises:
-      CheckpointError: `id2label` does not number its labels 0, 1, 2 ...
+      CheckpointError: `id2label` does not number its labels 0, 1, 2 ..., or what
+        should be a text or a list is none.
     """
-    id2label = values.get("id2label")
-    if id2label is None:
-        return None
+    names = _labels(values, source)
+    architectures = values.get("architectures") or []
+    if not isinstance(architectures, list):
+        raise CheckpointError(
+            f"{source}: architectures is {architectures!r}, wanted a list"
+        )
+    kinds = [kind for name, kind in _KINDS.items() if name in architectures]
+    problem = values.get("problem_type")
+    if problem not in (None, *_PROBLEMS):
+        raise CheckpointError(
+            f"{source}: problem_type is {problem!r}, wanted one of "
+            f"{', '.join(_PROBLEMS)}"
+        )
+    number = len(names) or _NUM_LABELS
+    kind = _PROBLEMS.get(problem, "regression" if number == 1 else "single_label")
+    return Outputs(kinds[0] if kinds else kind, names)
+
+
+def _labels(values: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    """The labels of config.json in order; () when it has none."""
+    id2label = values.get("id2label") or {}
+    if not isinstance(id2label, dict):
+        raise CheckpointError(f"{source}: id2label is {id2label!r}, wanted an object")
     wanted = [str(i) for i in range(len(id2label))]
     if sorted(id2label) != sorted(wanted):
         raise CheckpointError(

@@ -18,6 +18,7 @@ from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
     Field,
+    Outputs,
     Rule,
     Table,
     raise_problems,
@@ -59,6 +60,7 @@ _NAMES = {  # theirs -> ours
     "summary_first_dropout": "clf_pdrop",
 }
 _DEFAULTS = {"n_special": 0, "summary_first_dropout": 0.1}
+_HEAD = Outputs("multiple_choice", ())  # the only one that a class of theirs has
 _ACTIVATIONS = {"gelu_new": "gelu", "silu": "swish"}  # second names, theirs -> ours
 
 
@@ -121,7 +123,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     beside = gpt.beside(folder)
     if config_file:
         beside["config"] = from_dict(json_files.read_object(config_file), config_file)
-    return gpt.join(state_dicts.open_checkpoint(path, TABLE, labels=None, **beside))
+    return gpt.join(state_dicts.open_checkpoint(path, TABLE, outputs=_HEAD, **beside))
 
 
 def save(

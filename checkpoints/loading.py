@@ -22,10 +22,33 @@ class Rows:
       source: int [rows of the variable], a row of the file; -1 = it has none, and the
         variable's own initial value stays.
       reason: why there are rows of which the file has none.
+      axes: which axes of the table the rows are counted along.
     """
 
     source: np.ndarray
     reason: str
+    axes: tuple[int, ...] = (0,)
+
+    def shape(self, found: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the shape that `fill` makes of the file's."""
+        return tuple(
+            len(self.source) if axis in self.axes else size
+            for axis, size in enumerate(found)
+        )
+
+    def fill(self, table: np.ndarray, value: np.ndarray) -> None:
+        """Puts the file's value into a variable's."""
+        known = np.flatnonzero(self.source >= 0)
+        to, there = (
+            np.ix_(
+                *(
+                    rows if axis in self.axes else np.arange(size)
+                    for axis, size in enumerate(table.shape)
+                )
+            )
+            for rows in (known, self.source[known])
+        )
+        table[to] = value[there]
 
     def added(self, name: str) -> dict[str, str]:
         """Returns the rows that the file has not, as `name[from:to]` -> reason."""
@@ -93,8 +116,8 @@ def initialize(
         found, reason = in_file.get(name), find_reason(new, name)
         if found and name in rows:
             fresh |= rows[name].added(name)
-            ignored |= rows[name].dropped(name, found[0])
-            found = (len(rows[name].source), *found[1:])
+            ignored |= rows[name].dropped(name, found[rows[name].axes[0]])
+            found = rows[name].shape(found)
         if found is None and reason is None:
             problems.append(f"missing: {name} {list(shape)} is in the model only")
         elif found is None:
@@ -166,8 +189,7 @@ def _hint(
 def _assign(variable: Any, value: np.ndarray, rows: Rows | None) -> None:
     if rows is not None:
         table = np.array(tf.convert_to_tensor(variable))
-        known = rows.source >= 0
-        table[known] = value[rows.source[known]]
+        rows.fill(table, value)
         value = table
     variable.assign(value)
 

@@ -7,13 +7,14 @@ with a template of ours, and a list of names to ignore, each with its reason.
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from errors import UserError
 
 Transform = Callable[[np.ndarray], np.ndarray]
+Value = TypeVar("Value")
 
 
 class CheckpointError(UserError):
@@ -159,8 +160,8 @@ def _compile(template: str, fields: Mapping[str, Field]) -> re.Pattern:
     return re.compile("".join(parts))
 
 
-def find_reason(reasons: Mapping[str, str], name: str) -> str | None:
-    """Returns the reason of the first regular expression that is all of `name`."""
+def find_reason(reasons: Mapping[str, Value], name: str) -> Value | None:
+    """Returns the value of the first regular expression that is all of `name`."""
     for pattern, reason in reasons.items():
         if re.fullmatch(pattern, name):
             return reason
@@ -213,6 +214,21 @@ def mapped_shape(shape: Sequence[int], rule: Rule) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What a head decides, and between what.
+
+    Attributes:
+      kind: "single_label", "multi_label", "regression", "multiple_choice", or the name
+        of another kind of task: "tagging", "squad".
+      labels: the names of its outputs in order; () where they have none, or none that
+        is known.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """An opened checkpoint: names and shapes now, tensors when asked for.
 
@@ -226,7 +242,7 @@ class Checkpoint:
       config: the config from beside the weights; None when there is none.
       vocab_file: the vocabulary beside the weights, or None.
       do_lower_case: what the folder's tokenizer does; None when it does not say.
-      labels: the classifier's labels in order, when the folder names them.
+      outputs: of the head, when the folder says what it is; None when it does not.
       reader: our name -> float32 array; call `read`.
     """
 
@@ -239,8 +255,13 @@ class Checkpoint:
     config: Any
     vocab_file: str | None
     do_lower_case: bool | None
-    labels: tuple[str, ...] | None
+    outputs: Outputs | None
     reader: Callable[[str], np.ndarray]
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The classifier's labels in order, when the folder names them."""
+        return (self.outputs and self.outputs.labels) or None
 
     def read(self, name: str) -> np.ndarray:
         """Reads one tensor.

@@ -107,7 +107,7 @@ def open_checkpoint(path: str) -> Checkpoint:
             shapes=shapes,
             ignored={},
             unknown={},
-            labels=None,
+            outputs=None,
             reader=read,
             **beside,
         )

@@ -165,17 +165,18 @@ def check_sizes(checkpoint: Checkpoint) -> None:
         gpt.check_vocab(checkpoint.path, config, checkpoint.vocab_file)
 
 
-def read_config(path: str) -> Config:
+def read_config(path: str, weights: Checkpoint | None = None) -> Config:
     """Reads a config: Google's, Hugging Face's, train.py's of GPT, bilm-tf's, TagLM's.
 
     Args:
       path: bert_config.json, gpt_config.json, options.json, taglm_config.json, or a
         config.json of Hugging Face, which has `architectures`, `transformers_version`
         or its `model_type`.
+      weights: those of the model, if there are any.
 
     Returns:
       The config; BERT's `gelu` is the tanh form in Google's, the erf form in Hugging
-      Face's. GPT's is the tanh form in both.
+      Face's, and in Google's for Hugging Face's weights. GPT's is the tanh form in all.
 
     Raises:
       ValueError: an unknown, missing or impossible key; names the file and the key.
@@ -191,6 +192,8 @@ def read_config(path: str) -> Config:
         return huggingface_gpt.from_dict(values, path)
     if huggingface_config.MARKS & set(values):
         return huggingface_config.from_dict(values, path)
+    if weights is not None and weights.format == "huggingface":
+        return huggingface_config.from_google(values, path)
     return BertConfig.from_dict(values, source=path)
 
 

@@ -251,7 +251,7 @@ def open_checkpoint(prefix: str, **kwargs) -> Checkpoint:
         shapes=shapes,
         ignored=ignored,
         unknown={},
-        labels=files.read_labels(os.path.dirname(prefix)),
+        outputs=files.read_outputs(os.path.dirname(prefix)),
         reader=lambda name: _read(reader, prefix, name),
         **kwargs,
     )

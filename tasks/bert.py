@@ -1,12 +1,15 @@
 """BERT as tasks use it: WordPiece, one encoder, a head for each kind of task."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import keras
 import tensorflow as tf
+from absl import logging
 
+import checkpoints
 import tokenization
 from data_pipeline import features
 from data_pipeline.examples import InputExample
@@ -21,6 +24,8 @@ from tasks.classification_config import ClassificationConfig
 from tasks.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
 from tasks.task import Batch
 
+_POOLER = r"bert/pooler/.*"
+
 
 class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""
@@ -33,6 +38,7 @@ class BertSystem(System):
         PRE_TRAINING: r"cls/(predictions|seq_relationship)/.*",
         TAGGER: r"tagger/.*",
     }
+    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {r"output_(weights|bias)": (0,)}
 
     @property
     def max_length(self) -> tuple[str, int]:
@@ -51,17 +57,28 @@ class BertSystem(System):
 
     def match_vocabulary(self) -> "BertSystem":
         """See System."""
-        rows = len(tokenization.load_vocab(self.vocab_file))
-        known = self.config.vocab_size
-        if rows == known:
+        pieces = len(tokenization.load_vocab(self.vocab_file))
+        rows = self.config.vocab_size
+        if pieces < rows:  # often to make their number a multiple of 8
+            logging.warning(
+                "%s has %d pieces, but the model %d rows (vocab_size): the last %d are "
+                "never read",
+                self.vocab_file,
+                pieces,
+                rows,
+                rows - pieces,
+            )
+        if pieces <= rows:
             return self
-        if self.resize_vocab and rows > known:
-            config = dataclasses.replace(self.config, vocab_size=rows)
+        if self.resize_vocab:
+            config = dataclasses.replace(self.config, vocab_size=pieces)
             return dataclasses.replace(self, config=config)
+        hint = ""
+        if self.resize_vocab is not None:
+            hint = ". If the last ones were added, --resize_vocab gives them rows"
         raise UserError(
-            f"{self.vocab_file} has {rows} rows, but the model's configuration says "
-            f"vocab_size={known}: they do not belong together. (In training, "
-            "--resize_vocab adds rows to the model for a longer vocabulary.)"
+            f"{self.vocab_file} has {pieces} rows, but the model's configuration says "
+            f"vocab_size={rows}: they do not belong together{hint}"
         )
 
     def tokenizer(self):
@@ -136,11 +153,16 @@ class BertSystem(System):
         """See System."""
         return BertModel(self.config, **kwargs)
 
-    def optional(self, head: str | None) -> Mapping[str, str]:
-        """The pooler, where only the sequence is used."""
-        if head == CLASSIFIER:
+    def optional(
+        self, head: str | None, checkpoint: checkpoints.Checkpoint
+    ) -> Mapping[str, str]:
+        """The pooler, where only the sequence is used, or where it is to be trained."""
+        if head != CLASSIFIER:
+            return {_POOLER: "not used here"}
+        known = any(re.fullmatch(_POOLER, name) for name in checkpoint.shapes)
+        if known or not self.new_head:
             return {}
-        return {r"bert/pooler/.*": "not used here"}
+        return {_POOLER: "the file, as of a masked language model, has no pooler"}
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """The parent's decay exclusions; see optimization.encoder_groups."""

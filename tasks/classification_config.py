@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from checkpoints import Outputs
 from tasks.task_config import TaskConfig
 
 
@@ -35,6 +36,11 @@ class ClassificationConfig(TaskConfig):
     do_lower_case: bool
     text_pair: bool = False
     symmetric: bool = False
+
+    @property
+    def outputs(self) -> Outputs:
+        """See TaskConfig."""
+        return Outputs(self.output_kind, self.labels)
 
     @property
     def num_outputs(self) -> int:

@@ -33,6 +33,9 @@ class ElmoSystem(System):
         PRE_TRAINING: r"lm/softmax/.*",
         TAGGER: r"tagger/.*",
     }
+    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {
+        r"classifier/output/output_(weights|bias)": (0,)
+    }
 
     finetunes_by_default = False
     tagger_dropout = DROPOUT_RATE

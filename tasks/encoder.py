@@ -65,7 +65,7 @@ class EncoderTask(Task):
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
         """Fills the encoder, and the head if the initial checkpoint has one."""
-        self.system.initialize(variables, self.head)
+        self.system.initialize(variables, self.head, self.config.outputs)
 
     def save_beside(self, folder: str) -> None:
         """Writes the system's files, and task.json."""

@@ -35,6 +35,7 @@ class GptSystem(System):
         SPAN: r"squad/.*",
         TAGGER: r"tagger/.*",
     }
+    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {"clf/w": (1,), "clf/b": (0,)}
     reads_left_to_right = True
     has_lm_losses = True
 

@@ -13,7 +13,7 @@ from data_pipeline.feature_spec import Feature, FeatureSpec
 from modeling import BertPreTrainingModel
 from tasks.bert import BertSystem
 from tasks.pretraining import PretrainingTask
-from tasks.system import CLASSIFIER, SPAN
+from tasks.system import CLASSIFIER, PRE_TRAINING
 from tasks.task import Batch
 
 MASKED_LM, NEXT_SENTENCE = "masked_lm_loss", "next_sentence_loss"
@@ -148,10 +148,11 @@ class MaskedLanguageModelTask(PretrainingTask):
         checkpoints.initialize(
             variables,
             checkpoint,
-            new=new,
+            new={**new, **self.system.optional(CLASSIFIER, checkpoint)},
             unused={
-                self.system.heads[kind]: f"a {kind} head; not used here"
-                for kind in (CLASSIFIER, SPAN)
+                pattern: f"a {kind} head; not used here"
+                for kind, pattern in self.system.heads.items()
+                if kind != PRE_TRAINING
             },
             resize_vocab=self.system.resize_vocab,
         )

@@ -33,6 +33,14 @@ CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
 TAGGER = "tagger"
 
 
+# Where a tagger has a value for each tag; see System.label_axes.
+_TAGS = {
+    r"tagger/emissions/output_(weights|bias)": (0,),
+    r"tagger/crf/(start|end)": (0,),
+    r"tagger/crf/transitions": (0, 1),
+}
+
+
 class Tokenizer(abc.ABC):
     """What is needed of a system's tokenizer."""
 
@@ -69,10 +77,13 @@ class System(abc.ABC):
       do_lower_case: whether the tokenizer lower-cases; None if not known.
       init_checkpoint: any format that `checkpoints` reads; None starts from random
         weights.
-      resize_vocab: whether the vocabulary may have more rows than the checkpoint.
+      resize_vocab: whether the vocabulary may have more rows than the checkpoint; None
+        where no run can have them.
       new_head: whether the checkpoint may lack the head: not where it is only used.
       model_type: the system's name, as --model_type takes it.
       heads: kind of head -> regular expression over the names of its variables.
+      label_axes: likewise, of those of a classifier's with a value for each label ->
+        which axes the labels lie along.
       tokenizes_in_graph: whether a SavedModel can read texts.
       tagger_dropout: on what a tagger's head reads of a word.
       reads_left_to_right: whether a piece's output has seen none of those after it.
@@ -85,11 +96,12 @@ class System(abc.ABC):
     vocab_file: str | None = None
     do_lower_case: bool | None = True
     init_checkpoint: str | None = None
-    resize_vocab: bool = False
+    resize_vocab: bool | None = False
     new_head: bool = True
 
     model_type: ClassVar[str]
     heads: ClassVar[Mapping[str, str]]
+    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {}
     tokenizes_in_graph: ClassVar[bool] = False
     tagger_dropout: ClassVar[float] = 0.1
     reads_left_to_right: ClassVar[bool] = False
@@ -239,49 +251,70 @@ class System(abc.ABC):
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """Says how each variable is trained."""
 
-    def optional(self, head: str | None) -> Mapping[str, str]:
+    def optional(
+        self, head: str | None, checkpoint: checkpoints.Checkpoint
+    ) -> Mapping[str, str]:
         """Variables that a checkpoint need not have, besides those of the head.
 
         Args:
           head: the kind of head on the encoder; None for the encoder alone.
+          checkpoint: what is loaded.
 
         Returns:
           Regular expression -> reason.
         """
-        del head
+        del head, checkpoint
         return {}
 
     def initialize(
-        self, variables: Mapping[str, keras.Variable], head: str | None
+        self,
+        variables: Mapping[str, keras.Variable],
+        head: str | None,
+        outputs: checkpoints.Outputs | None = None,
     ) -> None:
         """Fills the encoder, and the head if the initial checkpoint has one.
 
         Args:
           variables: name -> variable.
           head: which of `heads` the model has; None for the encoder alone.
+          outputs: what the head decides, where its outputs are the task's labels.
 
         Raises:
-          checkpoints.CheckpointError: see checkpoints.initialize.
+          checkpoints.CheckpointError: see checkpoints.initialize, and checkpoints'
+            `fit_new` and `fit_trained`.
         """
         if self.init_checkpoint is None:
             logging.info("no --init_checkpoint: training starts from random weights")
             return
-        new = {}
-        if head and self.new_head:
-            new[self.heads[head]] = "the head of this task"
         checkpoint = checkpoints.open_checkpoint(self.init_checkpoint)
+        fit = self._fit_head(checkpoint, variables, head, outputs)
+        unused = {
+            pattern: f"a {kind} head; not used here"
+            for kind, pattern in self.heads.items()
+            if kind != head
+        }
         checkpoints.initialize(
             variables,
             checkpoint,
-            new=new | self.optional(head),
-            unused={
-                pattern: f"a {kind} head; not used here"
-                for kind, pattern in self.heads.items()
-                if kind != head
-            },
-            resize_vocab=self.resize_vocab,
-            rows=self.rows(checkpoint),
+            new={**fit.new, **self.optional(head, checkpoint)},
+            unused={**fit.unused, **unused},
+            resize_vocab=bool(self.resize_vocab),
+            rows={**self.rows(checkpoint), **fit.rows},
         )
+        if fit.line:
+            logging.info("head: %s", fit.line)
+
+    def _fit_head(self, checkpoint, variables, head, outputs):
+        """Says how a head is filled; a new one only where it is to be trained."""
+        pattern = self.heads.get(head)
+        if outputs is None:
+            may_lack = head and self.new_head
+            new = {pattern: "the head of this task"} if may_lack else {}
+            return checkpoints.Fit("", new)
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        axes = {**self.label_axes, **_TAGS}
+        fit = checkpoints.fit_new if self.new_head else checkpoints.fit_trained
+        return fit(checkpoint, checkpoints.Head(pattern, axes, shapes, outputs))
 
     def rows(
         self, checkpoint: checkpoints.Checkpoint

@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 import metrics
+from checkpoints import Outputs
 from data_pipeline import conll, tfrecord
 from data_pipeline.conll import TaggedText
 from tasks.encoder import EncoderTask
@@ -43,6 +44,11 @@ class TaggingConfig(TaskConfig):
     max_seq_length: int
     do_lower_case: bool | None
     task_name: str = "tagging"
+
+    @property
+    def outputs(self) -> Outputs:
+        """See TaskConfig."""
+        return Outputs(self.task_name, self.labels)
 
 
 class TaggingTask(EncoderTask):

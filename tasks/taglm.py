@@ -178,11 +178,14 @@ class TaglmSystem(System):
         return with_decay(depths, NO_DECAY_ELMO, config.weight_decay)
 
     def initialize(
-        self, variables: Mapping[str, keras.Variable], head: str | None
+        self,
+        variables: Mapping[str, keras.Variable],
+        head: str | None,
+        outputs: checkpoints.Outputs | None = None,
     ) -> None:
         """See System; a new model takes word vectors and language model, if any."""
         if self.init_checkpoint is not None:
-            super().initialize(variables, head)
+            super().initialize(variables, head, outputs)
             return
         if self.lm_checkpoint is not None:
             frozen = {k: v for k, v in variables.items() if re.match(_LM, k)}

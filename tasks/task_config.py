@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 import tensorflow as tf
 
 import json_files
+from checkpoints import Outputs
 from errors import UserError
 
 Config = TypeVar("Config", bound="TaskConfig")
@@ -26,6 +27,11 @@ class TaskConfig:
     max_seq_length: int
     script: ClassVar[str]
     optional_keys: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """What the head decides; None where its outputs are no labels."""
+        return None
 
     def to_json_string(self) -> str:
         """Returns the fields as a JSON object."""
