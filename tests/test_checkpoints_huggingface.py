@@ -1,7 +1,9 @@
 """Hugging Face folders: a file that transformers 5.23 wrote, and ours for it."""
 
+import dataclasses
 import importlib.util
 import json
+import logging
 import pathlib
 import shutil
 
@@ -430,6 +432,37 @@ def test_labels_that_are_not_numbered_from_0_are_an_error(folder):
     (folder / "config.json").write_text(json.dumps(values))
     with pytest.raises(checkpoints.CheckpointError, match="id2label has the keys"):
         checkpoints.open_checkpoint(folder)
+
+
+# Their weights beside a bert_config.json, as their first releases had it.
+
+
+@pytest.mark.parametrize(
+    ("values", "activation"),
+    [
+        ({}, "gelu_erf"),
+        ({"gelu_approximate": True}, "gelu_tanh"),
+        ({"hidden_act": "relu"}, "relu"),
+    ],
+)
+def test_a_bert_config_is_found_and_its_gelu_is_theirs(
+    folder, golden, caplog, values, activation
+):
+    config = checkpoints.open_checkpoint(folder).config
+    config = dataclasses.replace(config, hidden_act="gelu_tanh").to_dict() | values
+    (folder / "bert_config.json").write_text(json.dumps(config))
+    assert checkpoints.open_checkpoint(folder).config.hidden_act == "gelu_erf"
+    assert "bert_config.json: gelu is the erf form" not in caplog.text
+    (folder / "config.json").unlink()
+    with caplog.at_level(logging.INFO):
+        found = checkpoints.open_checkpoint(folder)
+    assert found.config.hidden_act == activation
+    assert ("bert_config.json: gelu is the erf form" in caplog.text) == (not values)
+    assert_same(read_all(found), golden)
+    path = str(folder / "bert_config.json")
+    assert checkpoints.read_config(path, found).hidden_act == activation
+    google = "relu" if activation == "relu" else "gelu_tanh"
+    assert checkpoints.read_config(path).hidden_act == google
 
 
 # Real weights.
