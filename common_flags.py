@@ -114,7 +114,7 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_float(
         "weight_decay",
         0.01,
-        "Not on layer norms and biases; Adagrad has none.",
+        "Of matrices: no vector decays (biases, layer norms); Adagrad has none.",
         0.0,
     )
     flags.DEFINE_float(

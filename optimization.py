@@ -20,9 +20,6 @@ import tensorflow as tf
 from errors import UserError
 from schedules import Schedule
 
-NO_DECAY = r"(LayerNorm|layer_norm|bias)"  # the parent's three exclusions
-NO_DECAY_GPT = r"/[gb]$"  # the vectors: gains and biases
-NO_DECAY_ELMO = r"/(\w*bias|b|b_\w+|ELMo_\w+)$"  # the vectors
 OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad")
 
 
@@ -32,7 +29,7 @@ class ParameterGroup:
 
     Attributes:
       pattern: regular expression, searched for in the variable's name.
-      weight_decay: decoupled decay, multiplied by the learning rate.
+      weight_decay: decoupled decay of matrices, multiplied by the learning rate.
       lr_multiplier: factor on the schedule's rate.
       trainable: False freezes the variables: no gradient, no optimizer slot.
     """
@@ -44,27 +41,34 @@ class ParameterGroup:
 
 
 def assign_groups(
-    names: Sequence[str], groups: Sequence[ParameterGroup]
+    variables: Mapping[str, tf.Variable], groups: Sequence[ParameterGroup]
 ) -> dict[str, ParameterGroup]:
     """Gives every variable the first group that matches its name.
 
+    Vectors do not decay in any system: biases, the gains of layer norms, the starts and
+    ends of a CRF. The parent and OpenAI leave out the same, the one by name, the other
+    by rank.
+
     Args:
-      names: the variables' names.
+      variables: name -> variable; only the shape is looked at.
       groups: in order of precedence.
 
     Returns:
-      name -> group.
+      name -> group, of a vector without decay.
 
     Raises:
       UserError: a variable matches no group, or a group matches no variable.
     """
     assigned, used = {}, set()
-    for name in names:
+    for name, variable in variables.items():
         found = [group for group in groups if re.search(group.pattern, name)]
         if not found:
             patterns = [group.pattern for group in groups]
             raise ValueError(f"no parameter group matches {name!r}: {patterns}")
-        assigned[name] = found[0]
+        is_vector = len(variable.shape) < 2
+        assigned[name] = (
+            dataclasses.replace(found[0], weight_decay=0.0) if is_vector else found[0]
+        )
         used.update(found)
     idle = [group.pattern for group in groups if group not in used]
     if idle:
@@ -82,7 +86,7 @@ class OptimizerConfig:
       learning_rate: peak rate.
       num_warmup_steps: updates of linear warm-up; see schedules.warmup_steps.
       decay: see Schedule.
-      weight_decay: decoupled decay of all but layer norms and biases.
+      weight_decay: decoupled decay of matrices.
       layer_decay: factor on the rate from one layer to the one below.
       finetune_encoder: False trains the head alone.
       max_grad_norm: gradients are scaled down to this global norm.
@@ -149,7 +153,7 @@ def encoder_groups(
             factor = layer_decay ** (num_hidden_layers - layer)
             depths.append((rf"^bert/encoder/layer_{layer}/", factor))
         depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
-    return with_decay([*depths, (r"^(?!bert/)", 1.0)], NO_DECAY, config.weight_decay)
+    return depth_groups([*depths, (r"^(?!bert/)", 1.0)], config.weight_decay)
 
 
 def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
@@ -163,11 +167,9 @@ def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
       config: its weight_decay, layer_decay and finetune_encoder are used.
     """
     layer_decay = config.layer_decay if config.finetune_encoder else 0.0
-    factor = layer_decay ** (n_layer + 1)
-    words = ParameterGroup(r"^we$", config.weight_decay, factor, trainable=factor > 0)
     depths = [(rf"^h{i}/", layer_decay ** (n_layer - i)) for i in range(n_layer)]
-    rest = with_decay([*depths, ("", 1.0)], NO_DECAY_GPT, config.weight_decay)
-    return [words, *rest]
+    depths.append((r"^we$", layer_decay ** (n_layer + 1)))
+    return depth_groups([*depths, ("", 1.0)], config.weight_decay)
 
 
 def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
@@ -180,25 +182,22 @@ def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
       config: its weight_decay and finetune_encoder are used.
     """
     encoder = (r"^lm/(?!softmax/)", float(config.finetune_encoder))
-    return with_decay([encoder, ("", 1.0)], NO_DECAY_ELMO, config.weight_decay)
+    return depth_groups([encoder, ("", 1.0)], config.weight_decay)
 
 
-def with_decay(
-    depths: Sequence[tuple[str, float]], no_decay: str, weight_decay: float
+def depth_groups(
+    depths: Sequence[tuple[str, float]], weight_decay: float
 ) -> list[ParameterGroup]:
-    """Splits groups of variables by what decays.
+    """Makes groups of variables that differ in their learning rate.
 
     Args:
       depths: pattern and factor on the learning rate of each; 0 freezes.
-      no_decay: pattern of the end of the names that do not decay.
-      weight_decay: of the others.
+      weight_decay: of all.
     """
-    groups = []
-    for pattern, factor in depths:
-        kind = {"lr_multiplier": factor, "trainable": factor > 0}
-        groups.append(ParameterGroup(rf"{pattern}.*{no_decay}", 0.0, **kind))
-        groups.append(ParameterGroup(pattern, weight_decay, **kind))
-    return groups
+    return [
+        ParameterGroup(pattern, weight_decay, factor, trainable=factor > 0)
+        for pattern, factor in depths
+    ]
 
 
 def backing_variable(variable) -> tf.Variable:
@@ -234,7 +233,7 @@ class Optimizer(abc.ABC):
           UserError: groups and variables do not fit, or nothing is trainable.
         """
         self.schedule = schedule
-        assigned = assign_groups(list(variables), groups)
+        assigned = assign_groups(variables, groups)
         self.groups = {n: group for n, group in assigned.items() if group.trainable}
         if not self.groups:
             raise UserError("every variable is frozen; there is nothing to train")

@@ -53,14 +53,15 @@ def make_task() -> PretrainingTask:
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
             "on from there will have to be given it"
         )
-    static = common_flags.static_shapes()
+    options = {
+        "static_shapes": common_flags.static_shapes(),
+        "frozen_encoder": not FLAGS.finetune_encoder,
+    }
     if system.model_type == "gpt":
-        return CausalLanguageModelTask(
-            system, FLAGS.max_seq_length, static_shapes=static
-        )
+        return CausalLanguageModelTask(system, FLAGS.max_seq_length, **options)
     if system.model_type == "elmo":
         return BidirectionalLanguageModelTask(
-            system, FLAGS.max_seq_length, FLAGS.unroll_steps, static_shapes=static
+            system, FLAGS.max_seq_length, FLAGS.unroll_steps, **options
         )
     if FLAGS.ngram_baseline:
         raise UserError(
@@ -71,7 +72,7 @@ def make_task() -> PretrainingTask:
         system,
         FLAGS.max_seq_length,
         FLAGS.max_predictions_per_seq,
-        static_shapes=static,
+        **options,
     )
 
 

@@ -100,6 +100,7 @@ def main(_):
         config,
         system,
         static_shapes=common_flags.static_shapes(),
+        frozen_encoder=not FLAGS.finetune_encoder,
         verbose_logging=FLAGS.verbose_logging,
     )
     scored = bool(examples)

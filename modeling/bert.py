@@ -165,7 +165,7 @@ class BertClassifier(_Model):
             input_ids,
             input_mask,
             segment_ids,
-            dropout_seed=None if self.frozen_encoder else dropout_seed,
+            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
         )["pooled_output"]
         pooled = dropout.dropout(pooled, self._DROPOUT_RATE, dropout_seed, self.site)
         return tf.matmul(pooled, self.output_weights, transpose_b=True) + (
@@ -178,15 +178,24 @@ class BertSpanExtractor(_Model):
 
     Args:
       config: the architecture.
+      frozen_encoder: bool; see `BertClassifier`.
       name: str; the root's own name is no part of released names.
       **kwargs: `dtype`, `seed` and `fused`, see `BertModel`.
     """
 
     _INITIALIZER_RANGE = 0.02  # the parent's run_squad.py fixes it
 
-    def __init__(self, config: BertConfig, *, name: str = base.ROOT_NAME, **kwargs):
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        frozen_encoder: bool = False,
+        name: str = base.ROOT_NAME,
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
         self.initializer_range = self._INITIALIZER_RANGE
+        self.frozen_encoder = frozen_encoder
         self.bert = BertModel(
             config, dtype=self.dtype_policy, seed=self.seed, fused=self.fused
         )
@@ -196,6 +205,10 @@ class BertSpanExtractor(_Model):
     def build(self, input_shape=None):
         """Makes `cls/squad/output_weights` [2, H] and `cls/squad/output_bias` [2]."""
         self.cls.build([None, None, self.config.hidden_size])
+
+    def get_config(self):
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
 
     def call(
         self,
@@ -210,16 +223,34 @@ class BertSpanExtractor(_Model):
           Logits of the starts and of the ends, float32 [B, S] each.
         """
         outputs = self.bert(
-            input_ids, input_mask, segment_ids, dropout_seed=dropout_seed
+            input_ids,
+            input_mask,
+            segment_ids,
+            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
         )
         return self.cls(outputs["sequence_output"])
 
 
 class BertPreTrainingModel(_Model):
-    """The encoder with both pre-training heads (section 3.1); see `BertModel`."""
+    """The encoder with both pre-training heads (section 3.1).
 
-    def __init__(self, config: BertConfig, *, name: str = base.ROOT_NAME, **kwargs):
+    Args:
+      config: the architecture.
+      frozen_encoder: bool; see `BertClassifier`.
+      name: str; the root's own name is no part of released names.
+      **kwargs: `dtype`, `seed` and `fused`, see `BertModel`.
+    """
+
+    def __init__(
+        self,
+        config: BertConfig,
+        *,
+        frozen_encoder: bool = False,
+        name: str = base.ROOT_NAME,
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
+        self.frozen_encoder = frozen_encoder
         self.bert = BertModel(
             config, dtype=self.dtype_policy, seed=self.seed, fused=self.fused
         )
@@ -235,6 +266,10 @@ class BertPreTrainingModel(_Model):
     def build(self, input_shape=None):
         """Makes the variables of `cls`."""
         self.cls.build([None, None, self.config.hidden_size])
+
+    def get_config(self):
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
 
     def call(
         self,
@@ -253,7 +288,10 @@ class BertPreTrainingModel(_Model):
           `masked_lm_logits` float32 [B, P, V]; `next_sentence_logits` float32 [B, 2].
         """
         outputs = self.bert(
-            input_ids, input_mask, segment_ids, dropout_seed=dropout_seed
+            input_ids,
+            input_mask,
+            segment_ids,
+            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
         )
         return self.cls(
             outputs["sequence_output"],

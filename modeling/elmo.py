@@ -179,6 +179,7 @@ class ElmoLanguageModel(base.Model):
 
     Args:
       config: the architecture, with `n_tokens_vocab`.
+      frozen_encoder: bool; True trains the softmax alone: no dropout below it.
       name: str; the root's own name is no part of released names.
       **kwargs: `dtype`, `seed` and `fused`, see `ElmoModel`.
 
@@ -188,8 +189,16 @@ class ElmoLanguageModel(base.Model):
 
     config_class = ElmoConfig
 
-    def __init__(self, config: ElmoConfig, *, name: str = base.ROOT_NAME, **kwargs):
+    def __init__(
+        self,
+        config: ElmoConfig,
+        *,
+        frozen_encoder: bool = False,
+        name: str = base.ROOT_NAME,
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
+        self.frozen_encoder = frozen_encoder
         words, sample = config.n_tokens_vocab, config.n_negative_samples_batch
         if words is None:
             raise UserError("the config has no n_tokens_vocab, which a softmax needs")
@@ -214,6 +223,10 @@ class ElmoLanguageModel(base.Model):
         with keras.name_scope(SCOPE):
             self.softmax.build([None, self.config.lstm.projection_dim])
 
+    def get_config(self):
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
+
     def call(
         self,
         ids: tf.Tensor,
@@ -235,11 +248,10 @@ class ElmoLanguageModel(base.Model):
         """
         states = states or (None, None)
         tops, after = [], []
+        seed = dropout.encoder_seed(dropout_seed, self.frozen_encoder)
         streams = tf.split(self.lm.embed(tf.concat([ids, ids_reverse], 0)), 2)
         for i, stream in enumerate(streams):
-            outputs, state = self.lm.directions[i](
-                stream, None, states[i], dropout_seed
-            )
+            outputs, state = self.lm.directions[i](stream, None, states[i], seed)
             rate, site = self.config.dropout, self.sites[i]
             tops.append(dropout.dropout(outputs[-1], rate, dropout_seed, site))
             after.append(state)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from modeling.elmo import SCOPE, ElmoModel
 from modeling.elmo_config import ElmoConfig
-from modeling.layers import base, recurrent, scalar_mix
+from modeling.layers import base, dropout, recurrent, scalar_mix
 
 # B rows, S = T + 2 words with <S> and </S>, C characters, D cells a direction.
 
@@ -63,7 +63,8 @@ class ElmoReader(base.Layer):
           and padding; `word_mask` int32 [B, S], 0 there and 1 elsewhere.
         """
         del input_mask
-        found = self.lm(input_ids, dropout_seed=None if self.frozen else dropout_seed)
+        seed = dropout.encoder_seed(dropout_seed, self.frozen)
+        found = self.lm(input_ids, dropout_seed=seed)
         layers, mask = found["lm_embeddings"], found["mask"]
         if self.frozen:
             layers = tf.stop_gradient(layers)

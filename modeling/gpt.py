@@ -299,7 +299,7 @@ class GptClassifier(GptModel):
           `logits` float32 [B, num_outputs], for "choice" [B, R]; `lm_losses` float32
           [B, R], the mean cross entropy of each sequence's real tokens.
         """
-        seed = None if self.frozen_encoder else dropout_seed
+        seed = dropout.encoder_seed(dropout_seed, self.frozen_encoder)
         table = self._table(seed)
         *lead, length = base.shape_list(input_ids)
         batch, sequences = lead if len(lead) == 2 else (lead[0], 1)
@@ -337,15 +337,28 @@ class GptClassifier(GptModel):
 
 
 class GptSpanExtractor(GptModel):
-    """The decoder with an output layer on every position; see `GptModel`.
+    """The decoder with an output layer on every position.
 
     Not in the paper: BERT's output layer for SQuAD, under the scope `squad`.
+
+    Args:
+      config: the architecture.
+      frozen_encoder: bool; see `GptClassifier`.
+      **kwargs: see `GptModel`.
     """
+
+    def __init__(self, config: GptConfig, *, frozen_encoder: bool = False, **kwargs):
+        self.frozen_encoder = frozen_encoder
+        super().__init__(config, **kwargs)
 
     def build(self, input_shape=None):
         """Makes `squad/w` [E, 2] and `squad/b` [2] as well."""
         super().build()
         self.squad = _float32_head(self, 2, "squad")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
 
     def call(
         self,
@@ -358,7 +371,8 @@ class GptSpanExtractor(GptModel):
         Returns:
           Logits of the starts and of the ends, float32 [B, S] each.
         """
-        outputs = super().call(input_ids, input_mask, dropout_seed)
+        seed = dropout.encoder_seed(dropout_seed, self.frozen_encoder)
+        outputs = super().call(input_ids, input_mask, seed)
         logits = self.squad(outputs["sequence_output"])
         return logits[:, :, 0], logits[:, :, 1]
 

@@ -161,6 +161,7 @@ class Tagger(base.Layer):
           float32 [B, W, K]; `tagger` turns them into losses and tags.
         """
         outputs = self.encoder(
-            **inputs, dropout_seed=None if self.frozen_encoder else dropout_seed
+            **inputs,
+            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
         )
         return self.tagger(outputs["sequence_output"], word_positions, dropout_seed)

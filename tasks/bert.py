@@ -165,5 +165,5 @@ class BertSystem(System):
         return {_POOLER: "the file, as of a masked language model, has no pooler"}
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """The parent's decay exclusions; see optimization.encoder_groups."""
+        """See optimization.encoder_groups."""
         return encoder_groups(self.config.num_hidden_layers, config)

@@ -41,8 +41,7 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         system: System,
         max_seq_length: int,
         unroll_steps: int = 20,
-        *,
-        static_shapes: bool = False,
+        **kwargs: bool,
     ):
         """Chooses lengths.
 
@@ -50,10 +49,10 @@ class BidirectionalLanguageModelTask(NextTokenTask):
           system: of the model.
           max_seq_length: words of the longest record, marks included.
           unroll_steps: T, words of a training window; bilm-tf's 20.
-          static_shapes: pads evaluation's batches to `max_seq_length`, as a TPU needs.
+          **kwargs: see PretrainingTask; static shapes are evaluation's.
         """
         spec = sentence_streams.SPEC
-        super().__init__(system, spec, max_seq_length, static_shapes=static_shapes)
+        super().__init__(system, spec, max_seq_length, **kwargs)
         self._unroll_steps = unroll_steps
 
     @property
@@ -116,7 +115,11 @@ class BidirectionalLanguageModelTask(NextTokenTask):
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes both directions and their softmax."""
         return ElmoLanguageModel(
-            self.system.config, dtype=dtype, seed=seed, fused=fused
+            self.system.config,
+            frozen_encoder=self.frozen_encoder,
+            dtype=dtype,
+            seed=seed,
+            fused=fused,
         )
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:

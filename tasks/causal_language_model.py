@@ -25,12 +25,10 @@ LOSS = "lm_loss"
 class CausalLanguageModelTask(NextTokenTask):
     """Learns what comes next; `main_metric` is `log_likelihood`."""
 
-    def __init__(
-        self, system: System, max_seq_length: int, *, static_shapes: bool = False
-    ):
+    def __init__(self, system: System, max_seq_length: int, **kwargs: bool):
         """Declares the one feature; the arguments are PretrainingTask's."""
         spec = FeatureSpec([Feature("input_ids", tf.int32, (None,))])
-        super().__init__(system, spec, max_seq_length, static_shapes=static_shapes)
+        super().__init__(system, spec, max_seq_length, **kwargs)
 
     @property
     def vocab_size(self) -> int:

@@ -32,29 +32,26 @@ class ClassificationTask(EncoderTask):
         config: ClassificationConfig,
         system: System,
         *,
-        static_shapes: bool = False,
-        frozen_encoder: bool = False,
         lm_coef: float = 0.0,
+        **kwargs: bool,
     ):
         """Declares features and lengths.
 
         Args:
           config: labels, metrics, lengths.
           system: the encoder's.
-          static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
-          frozen_encoder: turns dropout off in the encoder, which is not trained.
           lm_coef: weight of the language model's loss in training, where the system
             has one (Radford et al. 2018, eq. 5); a frozen encoder has none.
+          **kwargs: see EncoderTask.
 
         Raises:
           UserError: `max_seq_length` is beyond the position table, or the system
             cannot do such a task.
         """
-        super().__init__(config, system, static_shapes=static_shapes)
+        super().__init__(config, system, **kwargs)
         self.main_metric = f"eval_{config.main_metric}"
         self.feature_spec = self.system.classification_spec(config)
-        self._frozen_encoder = frozen_encoder
-        self._lm_coef = 0.0 if frozen_encoder else lm_coef
+        self._lm_coef = 0.0 if self.frozen_encoder else lm_coef
         self._train_examples: Sequence[InputExample] = ()
 
     def records(
@@ -114,7 +111,7 @@ class ClassificationTask(EncoderTask):
             dtype=dtype,
             seed=seed,
             fused=fused,
-            frozen_encoder=self._frozen_encoder,
+            frozen_encoder=self.frozen_encoder,
         )
 
     def loss_sums(

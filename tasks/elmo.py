@@ -168,5 +168,5 @@ class ElmoSystem(System):
         return ElmoModel(self.config, **kwargs)
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """No decay of vectors; see optimization.elmo_groups."""
+        """See optimization.elmo_groups."""
         return elmo_groups(config)

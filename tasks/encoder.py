@@ -41,12 +41,19 @@ class EncoderTask(Task):
       config: what task.json keeps; has max_seq_length.
       system: the encoder's.
       head: kind of head; see System.heads.
+      frozen_encoder: whether the encoder gives features only; it is for the optimizer's
+        config to keep its variables as they are.
     """
 
     head: ClassVar[str]
 
     def __init__(
-        self, config: TaskConfig, system: System, *, static_shapes: bool = False
+        self,
+        config: TaskConfig,
+        system: System,
+        *,
+        static_shapes: bool = False,
+        frozen_encoder: bool = False,
     ):
         """Chooses lengths.
 
@@ -54,6 +61,7 @@ class EncoderTask(Task):
           config: what task.json keeps.
           system: the encoder's.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
+          frozen_encoder: turns dropout off in the encoder, which is not trained.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
@@ -61,6 +69,7 @@ class EncoderTask(Task):
         length = config.max_seq_length
         system.check_length(length)
         self.config, self.system = config, system.with_special_tokens()
+        self.frozen_encoder = frozen_encoder
         self.buckets = (length,) if static_shapes else batching.default_buckets(length)
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:

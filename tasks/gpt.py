@@ -23,7 +23,6 @@ from tasks.system import CLASSIFIER, SPAN, TAGGER, System
 from tasks.task import Batch
 
 _START, _DELIMITER, _CLASSIFY = "_start_", "_delimiter_", "_classify_"
-_NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
 
 
 class GptSystem(System):
@@ -140,10 +139,13 @@ class GptSystem(System):
         combine = "sum" if config.symmetric else "single"
         if config.output_kind == "multiple_choice":
             combine = "choice"
-        model = self.config
-        if frozen_encoder:
-            model = dataclasses.replace(model, **_NO_DROPOUT)
-        return GptClassifier(model, config.num_outputs, combine=combine, **kwargs)
+        return GptClassifier(
+            self.config,
+            config.num_outputs,
+            combine=combine,
+            frozen_encoder=frozen_encoder,
+            **kwargs,
+        )
 
     def classify(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
@@ -175,5 +177,5 @@ class GptSystem(System):
         )
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """No decay of vectors; see optimization.gpt_groups."""
+        """See optimization.gpt_groups."""
         return gpt_groups(self.config.n_layer, config)

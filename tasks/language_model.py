@@ -98,8 +98,7 @@ class MaskedLanguageModelTask(PretrainingTask):
         system: BertSystem,
         max_seq_length: int,
         max_predictions_per_seq: int,
-        *,
-        static_shapes: bool = False,
+        **kwargs: bool,
     ):
         """Declares features and lengths.
 
@@ -107,14 +106,14 @@ class MaskedLanguageModelTask(PretrainingTask):
           system: the encoder's; its vocabulary, if known, is kept beside the model.
           max_seq_length: pieces of the longest record.
           max_predictions_per_seq: the most masked words of a record.
-          static_shapes: pads every batch to `max_seq_length` and every row to
-            `max_predictions_per_seq`, as a TPU needs.
+          **kwargs: see PretrainingTask; static shapes pad every row to
+            `max_predictions_per_seq`, too.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
         spec = language_model_spec(max_predictions_per_seq)
-        super().__init__(system, spec, max_seq_length, static_shapes=static_shapes)
+        super().__init__(system, spec, max_seq_length, **kwargs)
         self._max_predictions_per_seq = max_predictions_per_seq
 
     def limits(
@@ -130,7 +129,11 @@ class MaskedLanguageModelTask(PretrainingTask):
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and both heads."""
         return BertPreTrainingModel(
-            self.system.config, dtype=dtype, seed=seed, fused=fused
+            self.system.config,
+            frozen_encoder=self.frozen_encoder,
+            dtype=dtype,
+            seed=seed,
+            fused=fused,
         )
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:

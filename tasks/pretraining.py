@@ -36,6 +36,7 @@ class PretrainingTask(Task):
         max_seq_length: int,
         *,
         static_shapes: bool = False,
+        frozen_encoder: bool = False,
     ):
         """Chooses lengths.
 
@@ -44,11 +45,14 @@ class PretrainingTask(Task):
           feature_spec: of the records.
           max_seq_length: pieces of the longest record.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
+          frozen_encoder: turns dropout off in the encoder, which is not trained: a head
+            is, on top of it.
 
         Raises:
           UserError: `max_seq_length` is beyond the position table.
         """
         system.check_length(max_seq_length)
+        self.frozen_encoder = frozen_encoder
         self.system = system
         self.feature_spec = feature_spec
         self.buckets = (

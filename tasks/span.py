@@ -92,21 +92,21 @@ class SpanTask(EncoderTask):
         config: SpanConfig,
         system: System,
         *,
-        static_shapes: bool = False,
         verbose_logging: bool = False,
+        **kwargs: bool,
     ):
         """Chooses lengths.
 
         Args:
           config: lengths, and how answers are chosen.
           system: the encoder's.
-          static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
           verbose_logging: logs every answer that cannot be aligned with its context.
+          **kwargs: see EncoderTask.
 
         Raises:
           UserError: `max_seq_length` is beyond the position table.
         """
-        super().__init__(config, system, static_shapes=static_shapes)
+        super().__init__(config, system, **kwargs)
         self._verbose_logging = verbose_logging
         self._train_examples: Sequence[SquadExample] = ()
         self._examples: Sequence[
@@ -152,7 +152,9 @@ class SpanTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        return self.system.build_span_extractor(dtype=dtype, seed=seed, fused=fused)
+        return self.system.build_span_extractor(
+            frozen_encoder=self.frozen_encoder, dtype=dtype, seed=seed, fused=fused
+        )
 
     def loss_sums(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None

@@ -225,7 +225,9 @@ class System(abc.ABC):
         """Returns what encoder and span extractor are called with."""
         return {name: batch[name] for name in ("input_ids", "input_mask")}
 
-    def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
+    def build_span_extractor(
+        self, *, frozen_encoder: bool, **kwargs
+    ) -> keras.layers.Layer:
         """Makes the encoder with a head for starts and ends; likewise."""
         self._refuse("run_squad.py")
 

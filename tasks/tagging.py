@@ -57,28 +57,19 @@ class TaggingTask(EncoderTask):
     head = TAGGER
     main_metric = "eval_f1"
 
-    def __init__(
-        self,
-        config: TaggingConfig,
-        system: System,
-        *,
-        static_shapes: bool = False,
-        frozen_encoder: bool = False,
-    ):
+    def __init__(self, config: TaggingConfig, system: System, **kwargs: bool):
         """Chooses lengths.
 
         Args:
           config: labels and lengths.
           system: the encoder's.
-          static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
-          frozen_encoder: turns dropout off in the encoder, which is not trained.
+          **kwargs: see EncoderTask.
 
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        super().__init__(config, system, static_shapes=static_shapes)
+        super().__init__(config, system, **kwargs)
         self.feature_spec = system.tagging_spec
-        self._frozen_encoder = frozen_encoder
         self._train: tuple[TaggedText, str] | None = None
 
     def check(self, text: TaggedText) -> np.ndarray:
@@ -144,7 +135,7 @@ class TaggingTask(EncoderTask):
         return self.system.build_tagger(
             len(self.config.labels),
             use_crf=self.config.crf,
-            frozen_encoder=self._frozen_encoder,
+            frozen_encoder=self.frozen_encoder,
             dtype=dtype,
             fused=fused,
             seed=seed,

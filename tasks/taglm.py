@@ -22,7 +22,7 @@ from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import TaggingColumns
 from errors import UserError
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
-from optimization import NO_DECAY_ELMO, OptimizerConfig, ParameterGroup, with_decay
+from optimization import OptimizerConfig, ParameterGroup, depth_groups
 from tasks.system import TAGGER, System, Tokenizer
 
 _DIGIT = re.compile("[0-9]")
@@ -171,11 +171,11 @@ class TaglmSystem(System):
         return TaglmModel(self.config, **kwargs)
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """The language model is frozen; vectors do not decay."""
+        """The language model is frozen."""
         depths = [(r"^taglm/", float(config.finetune_encoder)), ("", 1.0)]
         if self.config.lm is not None:
             depths.insert(0, (_LM, 0.0))
-        return with_decay(depths, NO_DECAY_ELMO, config.weight_decay)
+        return depth_groups(depths, config.weight_decay)
 
     def initialize(
         self,

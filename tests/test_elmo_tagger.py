@@ -105,7 +105,7 @@ def test_the_tagger_learns_and_the_language_model_when_told(finetune):
     system = ElmoSystem(tiny_elmo.CONFIG)
     task = TaggingTask(CONFIG, system, frozen_encoder=not finetune)
     model = task.build_model(dtype="float32", fused=False, seed=1)
-    names = list(modeling.named_variables(model))
+    names = modeling.named_variables(model)
     config = OptimizerConfig(finetune_encoder=finetune)
     groups = assign_groups(names, system.parameter_groups(config))
     frozen = {name for name in names if not groups[name].trainable}

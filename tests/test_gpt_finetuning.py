@@ -103,8 +103,13 @@ def test_a_frozen_encoder_has_neither_language_model_nor_dropout(tmp_path):
     batch = batch_of(task, [InputExample("", "good", None, "good")])
     assert set(task.loss_sums(model, batch, None)) == {"loss"}
     assert set(task.loss_denominators(batch)) == {"loss"}
-    rates = [getattr(model.config, f"{name}_pdrop") for name in ("embd", "attn")]
-    assert [*rates, model.config.resid_pdrop, model.config.clf_pdrop] == [0, 0, 0, 0.1]
+    still, dropped = (
+        task.loss_sums(model, batch, seed)["loss"]
+        for seed in (None, tf.constant([1, 2]))
+    )
+    assert still != dropped
+    model.config = dataclasses.replace(model.config, clf_pdrop=0.0)
+    assert task.loss_sums(model, batch, tf.constant([1, 2]))["loss"] == still
 
 
 def test_similarity_does_not_depend_on_the_order_of_the_texts(tmp_path):

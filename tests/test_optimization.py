@@ -42,10 +42,7 @@ def test_twelve_updates_follow_the_parents_trajectory(golden_dir):
         schedules.Schedule(
             golden["init_lr"], golden["num_train_steps"], golden["num_warmup_steps"]
         ),
-        [
-            optimization.ParameterGroup(optimization.NO_DECAY, 0.0),
-            optimization.ParameterGroup("", adam["weight_decay_rate"]),
-        ],
+        one_group(weight_decay=adam["weight_decay_rate"]),
         beta_1=adam["beta_1"],
         beta_2=adam["beta_2"],
         epsilon=adam["epsilon"],
@@ -143,9 +140,9 @@ def test_openais_adam_follows_its_formulas():
 def test_a_config_builds_the_optimizer_that_it_names(kind):
     # At the first update they differ most: g / (sqrt(v) + epsilon) by constants.
     config = optimization.OptimizerConfig(kind, 0.1, decay="constant")
-    variable = tf.Variable([1.0])
+    variable = tf.Variable([[1.0]])
     optimizer = config.build({"w": variable}, 10, one_group(weight_decay=0.5))
-    minimize(optimizer, [[2.0]], 1)
+    minimize(optimizer, [[[2.0]]], 1)
     m, v, corrected = 0.1 * 2, 0.001 * 4, 0.001**0.5 / 0.1
     expected = {
         "adam_weight_decay": 1 - 0.1 * (m / v**0.5 + 0.5),
@@ -153,7 +150,7 @@ def test_a_config_builds_the_optimizer_that_it_names(kind):
         "openai_adam": 1 - 0.1 * corrected * (m / v**0.5 + 0.5),
         "adagrad": 1 - 0.1 * 2 / (1 + 4) ** 0.5,  # no decay
     }
-    np.testing.assert_allclose(variable.numpy(), [expected[kind]], rtol=1e-4)
+    np.testing.assert_allclose(variable.numpy(), [[expected[kind]]], rtol=1e-4)
 
 
 def test_an_unknown_optimizer_is_an_error_that_lists_the_known_ones():
@@ -234,9 +231,16 @@ BERT_NAMES = [
 ]
 
 
+def named(names):
+    """Variables of these names: biases and gains are vectors, all others matrices."""
+    vectors = ("bias", "gamma", "/b", "/g")
+    ranks = {name: 1 if name.endswith(vectors) else 2 for name in names}
+    return {name: tf.Variable(tf.zeros([1] * rank)) for name, rank in ranks.items()}
+
+
 def groups_of(config):
     groups = optimization.encoder_groups(2, config)
-    return optimization.assign_groups(BERT_NAMES, groups)
+    return optimization.assign_groups(named(BERT_NAMES), groups)
 
 
 def test_layer_norms_and_biases_do_not_decay():
@@ -280,7 +284,8 @@ GPT_HEAD = ["clf/w", "clf/b"]
 
 def gpt_groups_of(names, **kwargs):
     config = optimization.OptimizerConfig(**kwargs)
-    return optimization.assign_groups(names, optimization.gpt_groups(2, config))
+    groups = optimization.gpt_groups(2, config)
+    return optimization.assign_groups(named(names), groups)
 
 
 @pytest.mark.parametrize("head", [[], GPT_HEAD], ids=["language model", "classifier"])
@@ -307,9 +312,9 @@ def test_frozen_gpt_trains_the_head_alone():
 def test_variable_without_group_and_group_without_variable_are_errors():
     group = optimization.ParameterGroup
     with pytest.raises(ValueError, match="no parameter group matches 'b'"):
-        optimization.assign_groups(["a", "b"], [group("a")])
+        optimization.assign_groups(named(["a", "b"]), [group("a")])
     with pytest.raises(ValueError, match=r"match no variable: \['c'\]"):
-        optimization.assign_groups(["a"], [group("a"), group("c")])
+        optimization.assign_groups(named(["a"]), [group("a"), group("c")])
 
 
 def test_everything_frozen_is_an_error():

@@ -288,7 +288,7 @@ def test_the_language_model_is_frozen_and_vectors_do_not_decay():
     model = TaggingTask(config, system).build_model(
         dtype="float32", fused=False, seed=1
     )
-    names = list(modeling.named_variables(model))
+    names = modeling.named_variables(model)
     groups = assign_groups(names, system.parameter_groups(OptimizerConfig()))
     frozen = {name for name in names if not groups[name].trainable}
     assert frozen == {name for name in names if name.startswith("lm/")}

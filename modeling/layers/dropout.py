@@ -17,6 +17,24 @@ def site_id(path: str) -> int:
     return zlib.crc32(path.encode())
 
 
+def encoder_seed(
+    dropout_seed: tf.Tensor | None, frozen_encoder: bool
+) -> tf.Tensor | None:
+    """What a frozen encoder is in every task: one without dropout in it.
+
+    Its variables are frozen by their parameter groups; the head on top of it keeps its
+    own dropout.
+
+    Args:
+      dropout_seed: int32 [2], of the whole model; None = inference.
+      frozen_encoder: whether the encoder gives features only.
+
+    Returns:
+      The encoder's seed.
+    """
+    return None if frozen_encoder else dropout_seed
+
+
 def _mix(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """Hashes 32 bits with a key between two rounds of multiply and xor-shift.
 
