@@ -1,5 +1,6 @@
 """The script as its user runs it: files, scores, folders that stand alone, errors."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import scripts
 import tiny
 import tiny_squad
+from test_training import tensors
 
 import export
 from metrics import squad as squad_metrics
@@ -178,3 +180,17 @@ def test_a_folder_of_another_task_is_refused(tmp_path):
     (tmp_path / "out/task.json").write_text('{"task_name": "mrpc"}')
     with pytest.raises(ValueError, match="task.json is not of a model that run_squad"):
         run(*flags, "--do_predict")
+
+
+def test_a_frozen_encoder_gives_features_without_dropout(tmp_path):
+    trained = []
+    for rate in (0.0, 0.5):
+        output = tmp_path / f"out-{rate}"
+        flags = tiny_squad.flags(tmp_path, output, train=16)
+        config = dataclasses.replace(tiny.CONFIG, hidden_dropout_prob=rate)
+        (tmp_path / "bert_config.json").write_text(config.to_json_string())
+        run(*flags, "--do_train", "--nofinetune_encoder", "--num_train_epochs=1")
+        trained.append(tensors(output / "model.ckpt-2"))
+    for name, tensor in trained[0].items():
+        np.testing.assert_array_equal(trained[1][name], tensor, name)
+    assert any(name.endswith("output_bias/adam_m") for name in trained[0])
