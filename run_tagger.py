@@ -2,9 +2,12 @@
 
 import dataclasses
 import os
+import re
+from collections.abc import Callable, Mapping
 
 import startup
 
+import numpy as np
 from absl import flags, logging
 
 import checkpoints
@@ -18,6 +21,7 @@ from tasks import taglm
 from tasks.encoder import find_task_file
 from tasks.system import System
 from tasks.tagging import TaggingConfig, TaggingTask
+from tasks.task import Records
 from training import state
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
@@ -41,11 +45,28 @@ flags.DEFINE_enum(
     "then text_a and label, words and tags separated by spaces.",
 )
 flags.DEFINE_integer("token_column", 0, "conll: column of the words; -1: the last.")
-flags.DEFINE_integer("tag_column", -1, "conll: column of the tags; -1: the last.")
-flags.DEFINE_enum(
-    "tag_scheme", None, conll.SCHEMES, "What the files' tags are in; never guessed."
+flags.DEFINE_string(
+    "tag_column",
+    "-1",
+    "conll: column of the tags; -1: the last; none: the --test_file has none.",
 )
-flags.DEFINE_enum("output_scheme", "BIO", conll.SCHEMES, "What the model learns.")
+flags.register_validator(
+    "tag_column",
+    lambda column: re.fullmatch(r"-?\d+|none", column),
+    "wants a whole number or none",
+)
+flags.DEFINE_enum(
+    "tag_scheme",
+    None,
+    conll.SCHEMES,
+    "What the files' tags are in; never guessed. plain: a label a word, no entities.",
+)
+flags.DEFINE_enum(
+    "output_scheme",
+    "BIO",
+    conll.SCHEMES,
+    "What the model learns; with --tag_scheme=plain, plain.",
+)
 flags.DEFINE_bool("crf", False, "Whether a CRF chooses a sentence's tags together.")
 flags.DEFINE_string(
     "word_vectors",
@@ -77,6 +98,7 @@ def setting(name: str, trained: TaggingConfig | None):
 def read_texts(scheme: str | None) -> dict[str, TaggedText]:
     """Reads all the files that this run needs, so that bad data stop it at once."""
     texts = {}
+    column = None if FLAGS.tag_column == "none" else int(FLAGS.tag_column)
     for split in ("train", "dev", "test"):
         flag = f"{split}_file"
         step = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}[split]
@@ -90,7 +112,7 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
             FLAGS.data_format,
             scheme=scheme,
             token_column=FLAGS.token_column,
-            tag_column=FLAGS.tag_column,
+            tag_column=column,
             labelled=split != "test",
         )
     if FLAGS.max_train_examples and "train" in texts:
@@ -131,6 +153,9 @@ def make_task(
     """Returns the task, once it knows every tag of the texts."""
     if not trained and "train" not in texts:
         raise UserError(f"{FLAGS.output_dir} has no trained tagger: use --do_train")
+    tag_scheme = setting("tag_scheme", trained)
+    if tag_scheme == conll.PLAIN:
+        FLAGS.set_default("output_scheme", conll.PLAIN)
     scheme = setting("output_scheme", trained)
     config = TaggingConfig(
         labels=(
@@ -138,7 +163,7 @@ def make_task(
             if trained
             else conll.scheme_tags(texts["train"].tags, scheme)
         ),
-        tag_scheme=setting("tag_scheme", trained),
+        tag_scheme=tag_scheme,
         output_scheme=scheme,
         crf=setting("crf", trained),
         max_seq_length=setting("max_seq_length", trained),
@@ -150,9 +175,44 @@ def make_task(
         static_shapes=common_flags.static_shapes(),
         frozen_encoder=not FLAGS.finetune_encoder,
     )
-    for text in texts.values():
-        task.check(text)
+    for split in texts.keys() - {"test"}:
+        task.check(texts[split])
     return task
+
+
+def make_records(
+    task: TaggingTask, texts: dict[str, TaggedText]
+) -> tuple[dict[str, Records], bool]:
+    """Makes the features of all texts; tells whether the test's tags are all known."""
+    records, known = {}, True
+    for split, text in texts.items():
+        if split == "test":
+            text, unseen = task.without_unseen(text)
+            known = not unseen
+        name = "train" if split == "train" else "eval"
+        records[split] = task.records(name, text, FLAGS.output_dir)
+    return records, known
+
+
+def predictions_writer(
+    task: TaggingTask, test: TaggedText, known: bool
+) -> Callable[[str, str, Mapping[str, np.ndarray]], None]:
+    """Returns what FineTuning calls with predictions: writes, and scores, them."""
+
+    def write(folder, _, predictions):
+        path = os.path.join(folder, "test_predictions.txt")
+        test.write(path, task.tags(predictions, test))
+        if test.tags is None:
+            return
+        if known:
+            scores = task.metrics(predictions)
+        else:
+            scores = task.text_metrics(predictions, test)
+        scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
+        logging.info("***** Test results ***** %s", scores)
+        write_results(os.path.join(folder, "test_results.txt"), scores)
+
+    return write
 
 
 def main(_):
@@ -165,23 +225,7 @@ def main(_):
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir()
-    records = {
-        split: task.records(
-            "train" if split == "train" else "eval", text, FLAGS.output_dir
-        )
-        for split, text in texts.items()
-    }
-
-    def write_predictions(folder, _, predictions):
-        test = texts["test"]
-        path = os.path.join(folder, "test_predictions.txt")
-        test.write(path, task.tags(predictions, test))
-        if test.tags is not None:
-            scores = task.metrics(predictions)
-            scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
-            logging.info("***** Test results ***** %s", scores)
-            write_results(os.path.join(folder, "test_results.txt"), scores)
-
+    records, known = make_records(task, texts)
     train = records.get("train")
     FineTuning(
         task=task,
@@ -198,7 +242,7 @@ def main(_):
         },
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
-        write_predictions=write_predictions,
+        write_predictions=predictions_writer(task, texts.get("test"), known),
         use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
     ).run_seeds(
         common_flags.finetuning_config(train.num_examples if train else 0), FLAGS.seeds

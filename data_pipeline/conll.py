@@ -1,8 +1,4 @@
-"""Words with entity tags: CoNLL column files and tsv files, and the three tag schemes.
-
-    IOB1   I- inside an entity; B- only where it touches one of its own type before
-    BIO    B- on an entity's first word, I- on the others (also called IOB2)
-    IOBES  as BIO, with E- on the last word and S- on an only one
+"""Words with tags: CoNLL column files and tsv files.
 
 Files are read whole, into flat arrays of words with sentence offsets.
 """
@@ -13,16 +9,36 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from atomic_files import atomic_path
 from data_pipeline import text_files
+from data_pipeline.tag_schemes import (
+    PLAIN,
+    SCHEMES,
+    convert,
+    entity_type,
+    is_tag,
+    scheme_tags,
+)
 from errors import UserError
 
-SCHEMES = ("IOB1", "BIO", "IOBES")
+__all__ = [
+    "FORMATS",
+    "PLAIN",
+    "SCHEMES",
+    "TaggedText",
+    "convert",
+    "read",
+    "scheme_tags",
+    "tag_ids",
+    "without_unseen",
+]
+
 FORMATS = ("conll", "tsv")
 _DOCUMENT = "-DOCSTART-"
-_TAG = re.compile(r"O|[BIES]-.+")
 _SPACES = re.compile("[ \\t]+")
+_BLANKS = " \t\r"
 _TSV_COLUMNS = ("text_a", "label")
 
 
@@ -38,6 +54,9 @@ class TaggedText:
       lines: the file's lines as columns, for writing predictions beside them.
       word_lines: int64 [words], the index of each word's line in `lines`.
       numbers: int64 [words], each word's line number in the file, from 1.
+      width: columns of a word's line.
+      separator: of the columns: a tab, or a space for any number of either.
+      tags_last: whether the tags are the last column.
     """
 
     path: str
@@ -47,6 +66,9 @@ class TaggedText:
     lines: Sequence[str]
     word_lines: np.ndarray
     numbers: np.ndarray
+    width: int
+    separator: str = " "
+    tags_last: bool = True
 
     @property
     def num_sentences(self) -> int:
@@ -69,20 +91,36 @@ class TaggedText:
         )
 
     def write(self, path: str, predicted: Sequence[str]) -> None:
-        """Writes the file again with one more column, as conlleval wants it.
+        """Writes the file again as conlleval reads it: the right tag, the predicted.
+
+        Each line gets one more column, two where the right tags are not the last one.
+        Lines between documents have as many columns: conlleval counts them all.
 
         Args:
           path: where to.
           predicted: the tag of each word.
         """
-        lines = list(self.lines)
-        for index, tag in zip(self.word_lines.tolist(), predicted, strict=True):
-            lines[index] = f"{lines[index]} {tag}"
+        repeats = self.tags is not None and not self.tags_last
+        right = [f"{tag}{self.separator}" for tag in self.tags] if repeats else None
+        lines = [self._document_line(line, repeats) for line in self.lines]
+        for i, (index, tag) in enumerate(
+            zip(self.word_lines.tolist(), predicted, strict=True)
+        ):
+            added = f"{right[i]}{tag}" if repeats else tag
+            lines[index] = f"{lines[index]}{self.separator}{added}"
         with (
             atomic_path(path) as temporary,
             tf.io.gfile.GFile(temporary, "w") as file,
         ):
             file.write("\n".join(lines) + "\n")
+
+    def _document_line(self, line, repeats):
+        """Fills a line between documents up to the width that is written."""
+        if not _separates(line) or not line.strip(_BLANKS):
+            return line
+        columns = _columns(line, self.separator)
+        missing = self.width + 1 + repeats - len(columns)
+        return self.separator.join([line, *"O" * missing])
 
 
 def read(
@@ -91,22 +129,23 @@ def read(
     *,
     scheme: str,
     token_column: int = 0,
-    tag_column: int = -1,
+    tag_column: int | None = -1,
     labelled: bool = True,
 ) -> TaggedText:
     """Reads a file of tagged sentences.
 
-    "conll": a word a line, its columns separated by spaces or tabs; empty lines, and
-    lines that begin with -DOCSTART-, separate sentences. There are no comments: "#" is
-    a word of CoNLL-2003. "tsv": a header with the columns text_a and label, a sentence
-    a line, its words and its tags separated by spaces.
+    "conll": a word a line; empty lines, and lines that begin with -DOCSTART-, separate
+    sentences. Columns are separated by tabs where every word's line has one, and a word
+    may then hold spaces; else by spaces or tabs. There are no comments: "#" is a word
+    of CoNLL-2003. "tsv": a header with the columns text_a and label, a sentence a line,
+    its words and its tags separated by spaces.
 
     Args:
       path: the file.
       data_format: "conll" or "tsv".
       scheme: the tags', one of `SCHEMES`; never guessed.
       token_column: conll: where the words are, from 0, or from the end if negative.
-      tag_column: conll: where the tags are.
+      tag_column: conll: where the tags are; None: there are none.
       labelled: whether a file without tags is an error: one without that column, or
         whose only column holds the words.
 
@@ -114,7 +153,7 @@ def read(
       The sentences; `tags` is None if there are none.
 
     Raises:
-      FileNotFoundError, ValueError: no such file, not UTF-8, no words, rows of unequal
+      MissingFile, UserError: no such file, not UTF-8, no words, rows of unequal
         width, a missing column, or a tag that the scheme does not have there; names
         file and line.
     """
@@ -122,56 +161,9 @@ def read(
         text = _read_tsv(path, labelled)
     else:
         text = _read_columns(path, token_column, tag_column, labelled)
-    if text.tags is not None:
+    if text.tags is not None and scheme != PLAIN:
         _check_scheme(text, scheme)
     return text
-
-
-def convert(tags: np.ndarray, offsets: np.ndarray, scheme: str) -> np.ndarray:
-    """Writes tags of any scheme, well formed or not, in another one.
-
-    What is an entity is decided as conlleval decides it: where a tag cannot go on with
-    the entity before, a new one begins.
-
-    Args:
-      tags: str [words], each "O" or one of B-, I-, E- and S- with a type.
-      offsets: int64 [N + 1], the sentences.
-      scheme: one of `SCHEMES`.
-
-    Returns:
-      str [words].
-    """
-    # Few tags differ: what they mean is looked up, and then all is index arithmetic.
-    names, tag_ids = np.unique(tags, return_inverse=True)
-    types, type_ids = np.unique(
-        [name.partition("-")[2] for name in names], return_inverse=True
-    )
-    prefix, kind = np.array([name[0] for name in names])[tag_ids], type_ids[tag_ids]
-    inside, begins = prefix != "O", np.isin(prefix, ("B", "S"))
-    touches = np.append(False, inside[:-1])  # the word before is in an entity, too
-    touches[offsets[:-1]] = False
-    same = touches & np.append(False, kind[1:] == kind[:-1])
-    closed = np.append(False, np.isin(prefix[:-1], ("E", "S")))
-    first = inside & (begins | closed | ~same)
-    follows = inside & ~first  # goes on with the entity before
-    last = inside & ~np.append(follows[1:], False)
-    wanted = np.full(len(tags), "I")
-    if scheme == "IOB1":
-        wanted[first & same] = "B"
-    else:
-        wanted[first] = "B"
-    if scheme == "IOBES":
-        wanted[last] = "E"
-        wanted[first & last] = "S"
-    named = np.char.add(np.char.add(wanted, "-"), types[kind])
-    return np.where(inside, named, "O")
-
-
-def scheme_tags(tags: np.ndarray, scheme: str) -> tuple[str, ...]:
-    """All tags that a scheme has for the types in `tags`: "O" first, sorted by type."""
-    prefixes = "BIES" if scheme == "IOBES" else "BI"
-    types = sorted({tag.partition("-")[2] for tag in np.unique(tags)} - {""})
-    return ("O", *(f"{prefix}-{kind}" for kind in types for prefix in prefixes))
 
 
 def tag_ids(text: TaggedText, scheme: str, labels: Sequence[str]) -> np.ndarray:
@@ -204,15 +196,61 @@ def tag_ids(text: TaggedText, scheme: str, labels: Sequence[str]) -> np.ndarray:
     return np.array([known[name] for name in names], np.int32)[places]
 
 
+def without_unseen(
+    text: TaggedText, scheme: str, labels: Sequence[str]
+) -> tuple[TaggedText, int]:
+    """Takes out what a model cannot have learnt, so that the rest has tag ids.
+
+    Args:
+      text: to predict; its tags may be None.
+      scheme: of the labels.
+      labels: the tags in the order of their ids.
+
+    Returns:
+      The text, where words of entities whose type is not among the labels are "O" (and
+      those of an unknown plain label have the first one), and how many these are.
+    """
+    if text.tags is None:
+        return text, 0
+
+    def meaning(tag):
+        return tag if tag == "O" or scheme == PLAIN else entity_type(tag)
+
+    known = {meaning(label) for label in labels}
+    names, places = np.unique(text.tags, return_inverse=True)
+    unseen = np.array([meaning(name) not in known for name in names])[places]
+    number = int(unseen.sum())
+    if number:
+        logging.warning(
+            "%s: the tags of %d words were never seen in training, such as %r; they "
+            "count as missed",
+            text.path,
+            number,
+            text.tags[unseen.argmax()],
+        )
+    tags = np.where(unseen, labels[0], text.tags)
+    return dataclasses.replace(text, tags=tags), number
+
+
 def _check_scheme(text: TaggedText, scheme: str) -> None:
-    """Raises ValueError where a tag is none, or is not the scheme's at that place."""
+    """Raises UserError where a tag is none, or is not the scheme's at that place."""
     names, tag_ids = np.unique(text.tags, return_inverse=True)
-    strange = np.array([not _TAG.fullmatch(name) for name in names])[tag_ids]
+    strange = np.array([not is_tag(name) for name in names])[tag_ids]
     if strange.any():
         index = int(strange.argmax())
         raise UserError(
             f"{text.path}, line {text.numbers[index]}: {text.tags[index]!r} is no tag; "
-            "wanted O, or one of B-, I-, E- and S- with a type, as in B-PER"
+            "wanted O, or a letter of the scheme with a type, as in B-PER, or all "
+            "without. If the column has other labels, --tag_scheme=plain learns them, "
+            "and --tag_column=none predicts without them"
+        )
+    inside = text.tags != "O"
+    typed = inside & np.array(["-" in name for name in names])[tag_ids]
+    if typed.any() and (typed != inside).any():
+        index, other = int((typed != inside).argmax()), int(typed.argmax())
+        raise UserError(
+            f"{text.path}, line {text.numbers[index]}: {text.tags[index]!r} has no "
+            f"type, but {text.tags[other]!r} on line {text.numbers[other]} has one"
         )
     wanted = convert(text.tags, text.offsets, scheme)
     if (wanted != text.tags).any():
@@ -224,16 +262,29 @@ def _check_scheme(text: TaggedText, scheme: str) -> None:
         )
 
 
+def _separates(line: str) -> bool:
+    """Tells a line between sentences or documents from a word's."""
+    return _SPACES.split(line.strip(_BLANKS))[0] in ("", _DOCUMENT)
+
+
+def _columns(line: str, separator: str) -> list[str]:
+    return line.split("\t") if separator == "\t" else _SPACES.split(line)
+
+
 def _read_columns(path, token_column, tag_column, labelled):
     """Reads "conll"."""
-    lines = [line.strip(" \t\r") for line in text_files.read_text(path).split("\n")]
-    while not lines[-1]:
+    # What ends a line is no column; what begins it may be a word that is a space.
+    lines = [line.rstrip("\t\r") for line in text_files.read_text(path).split("\n")]
+    while not lines[-1].strip(_BLANKS):
         lines.pop()
+    of_words = [line for line in lines if not _separates(line)]
+    separator = "\t" if all("\t" in line for line in of_words) else " "
+    if separator == " ":
+        lines = [line.strip(_BLANKS) for line in lines]
     rows, numbers, offsets = [], [], [0]
     for number, line in enumerate(lines, 1):
-        row = _SPACES.split(line)
-        if row[0] not in ("", _DOCUMENT):
-            rows.append(row)
+        if not _separates(line):
+            rows.append(_columns(line, separator))
             numbers.append(number)
         elif offsets[-1] != len(rows):
             offsets.append(len(rows))
@@ -241,25 +292,51 @@ def _read_columns(path, token_column, tag_column, labelled):
         raise UserError(f"{path}: there is no word in it")
     if offsets[-1] != len(rows):
         offsets.append(len(rows))
+    width = _check_width(path, rows, numbers)
+    token = _column(path, "token_column", token_column, width)
+    tag = _tag_column(path, tag_column, token, width, labelled)
+    places = np.array(numbers)
+    return _text(
+        path,
+        [row[token] for row in rows],
+        None if tag is None else [row[tag].strip(" ") for row in rows],
+        offsets,
+        lines,
+        places - 1,
+        places,
+        width=width,
+        separator=separator,
+        tags_last=tag == width - 1,
+    )
+
+
+def _check_width(path, rows, numbers):
+    """Returns the columns of all rows."""
     width = len(rows[0])
     for number, row in zip(numbers, rows, strict=True):
         if len(row) != width:
             raise UserError(
                 f"{path}, line {number}: {len(row)} columns, but line {numbers[0]} "
-                f"has {width}"
+                f"has {width}; wanted a word a line, with an empty line after each "
+                "sentence (a sentence a line: --data_format=tsv)"
             )
-    token = _column(path, "token_column", token_column, width)
-    tags = None
-    if labelled or (width > 1 and -width <= tag_column < width):
-        tag = _column(path, "tag_column", tag_column, width)
-        if tag == token:
-            raise UserError(
-                f"{path}: --tag_column={tag_column} is the column of the words"
-            )
-        tags = [row[tag] for row in rows]
-    words = [row[token] for row in rows]
-    places = np.array(numbers)
-    return _text(path, words, tags, offsets, lines, places - 1, places)
+        if "" in row:
+            raise UserError(f"{path}, line {number}: column {row.index('')} is empty")
+    return width
+
+
+def _tag_column(path, column, token, width, labelled):
+    """Returns the column of the tags counted from 0; None if there are none."""
+    if column is None:
+        if labelled:
+            raise UserError(f"{path}: --tag_column=none, but its tags are needed")
+        return None
+    if not labelled and (width == 1 or not -width <= column < width):
+        return None
+    tag = _column(path, "tag_column", column, width)
+    if tag == token:
+        raise UserError(f"{path}: --tag_column={column} is the column of the words")
+    return tag
 
 
 def _column(path, flag, column, width):
@@ -294,10 +371,13 @@ def _read_tsv(path, labelled):
     lines = np.insert(np.array(lines, object), offsets[1:-1], "").tolist()
     after = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     word_lines = np.arange(len(words)) + after
-    return _text(path, words, tags or None, offsets, lines, word_lines, numbers)
+    width = 2 if tags else 1
+    return _text(
+        path, words, tags or None, offsets, lines, word_lines, numbers, width=width
+    )
 
 
-def _text(path, words, tags, offsets, lines, word_lines, numbers):
+def _text(path, words, tags, offsets, lines, word_lines, numbers, **columns):
     """Puts lists into arrays; strings as objects, for one of them may be long."""
     return TaggedText(
         path=path,
@@ -307,4 +387,5 @@ def _text(path, words, tags, offsets, lines, word_lines, numbers):
         lines=lines,
         word_lines=np.array(word_lines, np.int64),
         numbers=np.array(numbers, np.int64),
+        **columns,
     )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
+from absl import logging
 
 from data_pipeline import text_files
 from data_pipeline.examples import (
@@ -98,6 +99,7 @@ class CustomProcessor(DataProcessor):
         self._labels = list(labels) if labels is not None else None
         self._separator = label_separator
         self._files = dict(files or {})
+        self._padded: list[tuple[int, str]] = []  # of the last file: line, label
 
     def get_train_examples(self, data_dir: str) -> list[InputExample]:
         """Reads the training set and, unless they were given, its labels."""
@@ -155,6 +157,7 @@ class CustomProcessor(DataProcessor):
         optional = [] if labelled else [self._label_column]
         columns = self._text_columns + ([self._label_column] if labelled else [])
         examples = []
+        self._padded = []
         for line, values in text_files.READERS[ending](path, columns, optional):
             *texts, value = values
             for name, text in zip(columns, texts, strict=False):
@@ -164,7 +167,7 @@ class CustomProcessor(DataProcessor):
                         f"got {text!r}"
                     )
             label = None
-            if labelled or value not in (None, ""):
+            if labelled or not _is_blank(value):
                 label = self._label(value, path, line)
             guid = f"{path}:{line}"
             if self.output_kind == "multiple_choice":
@@ -175,6 +178,14 @@ class CustomProcessor(DataProcessor):
             examples.append(found)
         if not examples:
             raise UserError(f"{path}: a header but no rows")
+        if self._padded:
+            logging.warning(
+                "%s: %d labels have blanks around them, which do not count: line %d "
+                "has %r",
+                path,
+                len(self._padded),
+                *self._padded[0],
+            )
         return examples
 
     def _label(self, value: object, path: str, line: int) -> Label:
@@ -183,10 +194,10 @@ class CustomProcessor(DataProcessor):
             return parse_score(value, path, line)
         if self.output_kind == "multi_label":
             if not isinstance(value, list):
-                value = [] if value in (None, "") else str(value).split(self._separator)
-            names = [_label_name(item, path, line) for item in value]
+                value = [] if _is_blank(value) else str(value).split(self._separator)
+            names = [self._label_name(item, path, line) for item in value]
         else:
-            names = [_label_name(value, path, line)]
+            names = [self._label_name(value, path, line)]
             if self.output_kind == "multiple_choice" and names[0] not in self._labels:
                 numbers = {str(i): name for i, name in enumerate(self._labels, 1)}
                 names = [numbers.get(names[0], names[0])]
@@ -194,6 +205,20 @@ class CustomProcessor(DataProcessor):
             for name in names:
                 check_label(name, self._labels, path, line)
         return tuple(names) if self.output_kind == "multi_label" else names[0]
+
+    def _label_name(self, value: object, path: str, line: int) -> str:
+        """A label as text, without the blanks around it.
+
+        Whole numbers and text are labels, an empty cell is not.
+        """
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise UserError(f"{path}, line {line}: wanted a label, got {value!r}")
+        if _is_blank(value):
+            raise UserError(f"{path}, line {line}: the label is missing")
+        name = str(value)
+        if name != name.strip():
+            self._padded.append((line, name))
+        return name.strip()
 
     def _discover(self, examples: list[InputExample], path: str) -> list[str]:
         """The labels that the training set uses, sorted."""
@@ -209,10 +234,5 @@ class CustomProcessor(DataProcessor):
         return labels
 
 
-def _label_name(value: object, path: str, line: int) -> str:
-    """A label as text: whole numbers and text are labels, an empty cell is not."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UserError(f"{path}, line {line}: wanted a label, got {value!r}")
-    if value == "":
-        raise UserError(f"{path}, line {line}: the label is missing")
-    return str(value)
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

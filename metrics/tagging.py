@@ -10,19 +10,24 @@ from collections.abc import Sequence
 from errors import UserError
 
 Sentences = Sequence[Sequence[str]]
+# What the letters of BMES and BILOU are called in IOBES, which seqeval reads.
+AS_IOBES = str.maketrans("MLU", "IES")
+_TYPELESS = "_"  # seqeval's name for it
 
 
 def entity_f1(targets: Sentences, predictions: Sentences) -> dict[str, float]:
     """Precision, recall and F1 of entities, in all and by type.
 
     Args:
-        targets: N sentences of tags, in IOB1, BIO or IOBES.
+        targets: N sentences of tags, in IOB1, BIO, IOBES, BMES or BILOU; with types
+            (B-PER), or without (B).
         predictions: as many tags of each sentence.
 
     Returns:
         `precision`, `recall`, `f1` over all entities; `macro_f1`, the mean of the
-        types' F1; `accuracy` of the tags; `precision_<type>`, `recall_<type>` and
-        `f1_<type>`. All are 0 to 1, and 0 where there is nothing to divide by.
+        types' F1; `accuracy` of the tags; with types `precision_<type>`,
+        `recall_<type>` and `f1_<type>`. All are 0 to 1, and 0 where there is nothing to
+        divide by.
 
     Raises:
         UserError: there is no tag, or the two sides differ in length.
@@ -31,7 +36,7 @@ def entity_f1(targets: Sentences, predictions: Sentences) -> dict[str, float]:
 
     _check(targets, predictions)
     wanted, found = (
-        set(sequence_labeling.get_entities([list(tags) for tags in side]))
+        set(sequence_labeling.get_entities([_as_iobes(tags) for tags in side]))
         for side in (targets, predictions)
     )
     results = _scores(wanted, found, "")
@@ -44,8 +49,14 @@ def entity_f1(targets: Sentences, predictions: Sentences) -> dict[str, float]:
         by_kind |= _scores(*sides, f"_{kind}")
     total = sum(by_kind[f"f1_{kind}"] for kind in kinds)
     results["macro_f1"] = total / len(kinds) if kinds else 0.0
+    if kinds == [_TYPELESS]:
+        by_kind = {}
     accuracy = sequence_labeling.accuracy_score(targets, predictions)
     return results | {"accuracy": float(accuracy)} | by_kind
+
+
+def _as_iobes(tags: Sequence[str]) -> list[str]:
+    return [tag[0].translate(AS_IOBES) + tag[1:] for tag in tags]
 
 
 def _scores(wanted: set, found: set, ending: str) -> dict[str, float]:

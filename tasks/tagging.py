@@ -14,7 +14,8 @@ from absl import logging
 import metrics
 from checkpoints import Outputs
 from data_pipeline import conll, tfrecord
-from data_pipeline.conll import TaggedText
+from data_pipeline.conll import PLAIN, TaggedText
+from errors import UserError
 from tasks.encoder import EncoderTask
 from tasks.system import TAGGER, System
 from tasks.task import Batch, Records
@@ -27,12 +28,15 @@ class TaggingConfig(TaskConfig):
 
     Attributes:
       labels: the tags in the order of the outputs, in `output_scheme`.
-      tag_scheme: of the files; predictions are written in it.
-      output_scheme: what the model learns.
+      tag_scheme: of the files; predictions are written and scored in it.
+      output_scheme: what the model learns; plain if, and only if, the files' is.
       crf: whether the tags of a sentence are chosen together.
       max_seq_length: pieces of the longest row, the special ones included.
       do_lower_case: whether the tokenizer lower-cases.
       task_name: tells this file from another task's.
+
+    Raises:
+      UserError: one of the schemes is plain, the other not.
     """
 
     script: ClassVar[str] = "run_tagger.py"
@@ -45,6 +49,14 @@ class TaggingConfig(TaskConfig):
     do_lower_case: bool | None
     task_name: str = "tagging"
 
+    def __post_init__(self):
+        if (self.tag_scheme == PLAIN) != (self.output_scheme == PLAIN):
+            raise UserError(
+                f"--tag_scheme={self.tag_scheme} and --output_scheme="
+                f"{self.output_scheme} exclude: plain labels are learnt as they are, "
+                "and tags of entities in a scheme of entities"
+            )
+
     @property
     def outputs(self) -> Outputs:
         """See TaskConfig."""
@@ -55,7 +67,6 @@ class TaggingTask(EncoderTask):
     """Fine-tunes an encoder, or a head on a frozen one, to tag each word."""
 
     head = TAGGER
-    main_metric = "eval_f1"
 
     def __init__(self, config: TaggingConfig, system: System, **kwargs: bool):
         """Chooses lengths.
@@ -70,7 +81,14 @@ class TaggingTask(EncoderTask):
         """
         super().__init__(config, system, **kwargs)
         self.feature_spec = system.tagging_spec
+        plain = config.tag_scheme == PLAIN
+        self.main_metric = "eval_accuracy" if plain else "eval_f1"
         self._train: tuple[TaggedText, str] | None = None
+
+    def without_unseen(self, text: TaggedText) -> tuple[TaggedText, int]:
+        """See conll.without_unseen; of a text to predict."""
+        labels, scheme = self.config.labels, self.config.output_scheme
+        return conll.without_unseen(text, scheme, labels)
 
     def check(self, text: TaggedText) -> np.ndarray:
         """Returns the ids of a text's tags, int32 [words].
@@ -169,25 +187,46 @@ class TaggingTask(EncoderTask):
     def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Scores entities as conlleval does; see metrics/tagging.py for the names.
 
-        `eval_loss` is a word's.
+        `eval_loss` is a word's. Of plain labels only `eval_accuracy` is told.
         """
         is_word = predictions["tag_ids"] >= 0
         words = np.bincount(predictions["sentence_index"], is_word.sum(axis=1))
-        ends = np.cumsum(words[:-1]).astype(np.int64)
+        offsets = np.append(0, np.cumsum(words)).astype(np.int64)
         sides = (
-            [tags.tolist() for tags in np.split(self._named(predictions, name), ends)]
-            for name in ("tag_ids", "tags")
+            self._named(predictions, name, offsets) for name in ("tag_ids", "tags")
         )
-        scores = metrics.compute(["entity_f1"], *sides)
         loss = float(predictions["loss"].sum() / is_word.sum())
-        return {"eval_loss": loss} | {f"eval_{k}": v for k, v in scores.items()}
+        return {"eval_loss": loss} | self._scores_of(*sides, offsets)
+
+    def text_metrics(
+        self, predictions: Mapping[str, np.ndarray], text: TaggedText
+    ) -> dict[str, float]:
+        """Scores predictions against the tags of their text, some of them never seen.
+
+        The names are those of `metrics`, without the loss: of a tag that the model does
+        not have there is none.
+        """
+        return self._scores_of(text.tags, self.tags(predictions, text), text.offsets)
+
+    def _scores_of(self, wanted, found, offsets):
+        """Compares tags in the files' scheme, as they are written; str [words]."""
+        if self.config.tag_scheme == PLAIN:
+            both = np.concatenate([wanted, found])
+            _, ids = np.unique(both, return_inverse=True)
+            scores = metrics.compute(["accuracy"], *np.split(ids, 2))
+        else:
+            sides = (
+                [tags.tolist() for tags in np.split(side, offsets[1:-1])]
+                for side in (wanted, found)
+            )
+            scores = metrics.compute(["entity_f1"], *sides)
+        return {f"eval_{name}": value for name, value in scores.items()}
 
     def tags(
         self, predictions: Mapping[str, np.ndarray], text: TaggedText
     ) -> np.ndarray:
         """Returns the predicted tag of each word of a text, in its files' scheme."""
-        found = self._named(predictions, "tags")
-        return conll.convert(found, text.offsets, self.config.tag_scheme)
+        return self._named(predictions, "tags", text.offsets)
 
     def describe_examples(self, rows: Sequence[int]) -> list[str]:
         """Gives place and words of training sentences."""
@@ -213,10 +252,11 @@ class TaggingTask(EncoderTask):
         tags = tf.pad(tags, [[0, 0], [0, missing]], constant_values=-1)
         return tf.ensure_shape(tags, [None, width])
 
-    def _named(self, predictions: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        """The tags of all words in the order of the file, str [words]."""
+    def _named(self, predictions, name, offsets):
+        """The tags of all words in the files' scheme and order, str [words]."""
         tags = predictions[name]
-        return np.array(self.config.labels)[tags[tags >= 0]]
+        named = np.array(self.config.labels)[tags[tags >= 0]]
+        return conll.convert(named, offsets, self.config.tag_scheme)
 
 
 def _words(batch: Batch) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """The user's own files: what is read, and how mistakes in them are reported."""
 
 import json
+import logging
 
 import pytest
 
@@ -77,6 +78,25 @@ def test_several_labels_come_separated_or_as_a_list(tmp_path):
     assert [e.label for e in train] == [("b", "a"), ()]
     assert reader.get_labels() == ["a", "b"]
     assert reader.get_dev_examples(str(tmp_path))[0].label == ("a", "b")
+
+
+def test_blanks_around_a_label_do_not_make_another_one(tmp_path, caplog):
+    write(tmp_path, "train.tsv", "text\ty\nx\tyes \nz\tno\nx\tyes\nz\t\u00a0no\n")
+    write(tmp_path, "dev.jsonl", '{"y": " yes", "text": "x"}\n')
+    write(tmp_path, "test.tsv", "text\ty\nx\t \n")
+    reader = processor()
+    with caplog.at_level(logging.WARNING, "absl"):
+        train = reader.get_train_examples(str(tmp_path))
+    assert [e.label for e in train] == ["yes", "no", "yes", "no"]
+    assert reader.get_labels() == ["no", "yes"]
+    message = "train.tsv: 2 labels have blanks around them, which do not count: line 2"
+    assert message in caplog.text
+    assert reader.get_dev_examples(str(tmp_path))[0].label == "yes"
+    assert reader.get_test_examples(str(tmp_path))[0].label is None
+    several = processor(label_kind="multi_label")
+    write(tmp_path, "train.tsv", "text\ty\nx\ta | b\nz\tb|a\n")
+    train = several.get_train_examples(str(tmp_path))
+    assert [e.label for e in train] == [("a", "b"), ("b", "a")]
 
 
 def test_whole_numbers_in_json_are_labels_too(tmp_path):
