@@ -219,7 +219,8 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     """Writes the model of an opened checkpoint as a folder that stands alone.
 
     Args:
-      checkpoint: with config and vocabulary; `dataclasses.replace` supplies them.
+      checkpoint: with config and (but for an ELMo that reads characters) vocabulary;
+        `dataclasses.replace` supplies them.
       folder: new or empty.
       output_format: one of FORMATS.
 
@@ -229,16 +230,15 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     """
     if tf.io.gfile.exists(folder) and tf.io.gfile.listdir(folder):
         raise CheckpointError(f"{folder}: not empty; nothing was written")
-    wanted = {
-        "bert_config_file": checkpoint.config,
-        "vocab_file": checkpoint.vocab_file,
-    }
+    config = checkpoint.config
+    wanted = {"bert_config_file": config}
+    if not (isinstance(config, ElmoConfig) and config.char_cnn):  # reads characters
+        wanted["vocab_file"] = checkpoint.vocab_file
     problems = [
         f"none is beside the weights: give --{flag}"
         for flag, value in wanted.items()
         if value is None
     ]
-    config = checkpoint.config
     known = [name for kind, name in _SAVERS if isinstance(config, kind)]
     if config is not None and output_format not in known:
         problems.append(

@@ -139,6 +139,22 @@ def test_what_is_not_beside_the_weights_is_asked_for_by_flag(source, tmp_path):
     assert found.vocab_file == str(out / "vocab.txt")
 
 
+def test_an_elmo_needs_a_vocabulary_only_where_it_reads_words(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("options.json", "weights.hdf5"):
+        shutil.copy(ROOT / f"tests/golden/elmo_char_clip_{name}", source / name)
+    convert_checkpoint.convert(str(source), str(tmp_path / "out"), "bilm")
+    left, right = map(checkpoints.open_checkpoint, (source, tmp_path / "out"))
+    assert left.shapes == right.shapes
+    assert right.vocab_file is None
+    config = json.loads((source / "options.json").read_text())
+    del config["char_cnn"]
+    (source / "options.json").write_text(json.dumps(config | {"n_tokens_vocab": 9}))
+    with pytest.raises(checkpoints.CheckpointError, match="give --vocab_file"):
+        convert_checkpoint.convert(str(source), str(tmp_path / "no"), "bilm")
+
+
 @pytest.mark.parametrize("flag", ["bert_config_file", "config_file"])
 def test_the_config_goes_by_either_of_its_flags(source, tmp_path, flag):
     config = (source / "config.json").rename(tmp_path / "elsewhere.json")
