@@ -4,10 +4,11 @@ A training run leaves a TF1 checkpoint, whose names are ours. The releases, and 
 dump_weights.py makes of a run, are HDF5 for inference: other names, and no softmax.
 """
 
+import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
@@ -35,6 +36,11 @@ MAGIC = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
 # Tensors with one row a word.
 VOCAB_TENSORS = frozenset({"lm/embedding", "lm/softmax/W", "lm/softmax/b"})
 CHARACTERS = f"{SCOPE}/char_embed"
+# What reading a damaged file ends in; the last two where it points behind its end.
+_DAMAGE = (
+    *(OSError, KeyError, RuntimeError, TypeError, ValueError),
+    *(SystemError, tf.errors.OutOfRangeError),
+)
 _IGNORED = {
     r".*/Adagrad(_\d+)?": "optimizer slot",
     r"train_perplexity": "perplexity of the training that wrote the file",
@@ -124,10 +130,16 @@ def open_trained(prefix: str) -> Checkpoint:
 def find_weights(folder: str) -> str | None:
     """Returns the HDF5 file of weights in a folder; None if there is none.
 
+    It is named `*weights.hdf5`, or is the one with LSTMs in it beside options.json:
+    vectors are kept in HDF5, too.
+
     Raises:
-      CheckpointError: there are several.
+      CheckpointError: there are several, or one that is damaged.
     """
-    names = [n for n in tf.io.gfile.listdir(folder) if n.endswith("weights.hdf5")]
+    present = [n for n in tf.io.gfile.listdir(folder) if n.endswith(".hdf5")]
+    names = [n for n in present if n.endswith("weights.hdf5")]
+    if not names and files.find(folder, CONFIG):
+        names = [n for n in present if _has_lstms(os.path.join(folder, n))]
     if len(names) > 1:
         raise CheckpointError(f"{folder}: holds {', '.join(sorted(names))}; name one")
     return os.path.join(folder, names[0]) if names else None
@@ -157,35 +169,52 @@ def _check_characters(checkpoint: Checkpoint) -> None:
         )
 
 
-def _open(path: str) -> h5py.File:
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[h5py.File]:
+    """Opens a file; what h5py raises of its contents names the file."""
     try:
-        return h5py.File(tf.io.gfile.GFile(path, "rb"), "r")
-    except OSError as error:
+        with h5py.File(tf.io.gfile.GFile(path, "rb"), "r") as file:
+            yield file
+    except _DAMAGE as error:
         raise CheckpointError(f"{path}: not a readable HDF5 file: {error}") from None
 
 
+def _has_lstms(path: str) -> bool:
+    with _open(path) as file:
+        return "RNN_0" in file
+
+
 def _list_datasets(path: str) -> dict[str, tuple[int, ...]]:
-    """Returns name -> shape of every dataset, all of which must be floats."""
+    """Returns name -> shape of every dataset.
+
+    All of them must be floats, and in the file: HDF5 can also point to other places
+    and other files.
+    """
     shapes, problems = {}, []
 
-    def visit(name, node):
-        if isinstance(node, h5py.Dataset):
-            shapes[name] = node.shape
-            if node.dtype.kind != "f":
-                problems.append(f"{name} is {node.dtype}, wanted a float type")
+    def see_link(name: str, link: h5py.HardLink | h5py.SoftLink | h5py.ExternalLink):
+        if not isinstance(link, h5py.HardLink):
+            problems.append(f"{name} is a link, wanted the tensor itself")
+
+    def see_node(name: str, node: h5py.Group | h5py.Dataset):
+        if isinstance(node, h5py.Group):
+            return
+        shapes[name] = node.shape
+        if node.external or node.is_virtual:
+            problems.append(f"{name} is stored in another file")
+        elif node.dtype.kind != "f":
+            problems.append(f"{name} is {node.dtype}, wanted a float type")
 
     with _open(path) as file:
-        file.visititems(visit)
+        file.visititems_links(see_link)
+        file.visititems(see_node)
     raise_problems(problems, path)
     return shapes
 
 
 def _read(path: str, name: str) -> np.ndarray:
     with _open(path) as file:
-        try:
-            return np.asarray(file[name][...], np.float32)
-        except (OSError, KeyError) as error:
-            raise CheckpointError(f"{path}: cannot read {name}: {error}") from None
+        return np.asarray(file[name][...], np.float32)
 
 
 def save_beside(

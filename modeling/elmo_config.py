@@ -15,6 +15,9 @@ _RUN_KEYS = frozenset(
     ["all_clip_norm_val", "batch_size", "learning_rate", "n_epochs"]
     + ["n_train_tokens", "unroll_steps"]
 )
+# Keys that some releases have, with the only value that this model is.
+_GIVEN = {"bidirectional": True, "reverse": False}
+_GIVEN_CNN = {"projection_after_highway": True}
 
 
 def _is_count(value: Any) -> bool:
@@ -192,9 +195,8 @@ class ElmoConfig(config_files.ModelConfig):
             names `source` and the key.
         """
         values = {k: v for k, v in json_object.items() if k not in _RUN_KEYS}
-        if values.pop("bidirectional", True) is not True:
-            raise UserError(f"{source}: bidirectional is not true: no ELMo model")
         try:
+            values = _without_given(values, _GIVEN)
             values["lstm"] = _section(LstmOptions, values.get("lstm"), "lstm")
             if values.get("char_cnn") is not None:
                 values["char_cnn"] = _char_cnn(values["char_cnn"])
@@ -231,11 +233,21 @@ def _section(kind: type, values: Any, title: str) -> Any:
     return kind(**values)
 
 
+def _without_given(values: Mapping[str, Any], given: Mapping[str, bool]) -> dict:
+    """Leaves out keys whose value must be the one given, and checks that it is."""
+    for key, wanted in given.items():
+        if values.get(key, wanted) is not wanted:
+            raise UserError(
+                f"{key} is not {json.dumps(wanted)}, but {values[key]!r}: no ELMo model"
+            )
+    return {key: value for key, value in values.items() if key not in given}
+
+
 def _char_cnn(values: Any) -> CharCnnOptions:
     """Reads the section `char_cnn`, whose JSON differs a little from the fields."""
     if not isinstance(values, Mapping):
         raise UserError(f"char_cnn is {values!r}, wanted a JSON object")
-    values = dict(values)
+    values = _without_given(values, _GIVEN_CNN)
     embedding, filters = values.pop("embedding", None), values.get("filters")
     if not isinstance(embedding, Mapping) or set(embedding) != {"dim"}:
         raise UserError(f'embedding is {embedding!r}, wanted {{"dim": number}}')

@@ -1,6 +1,7 @@
 """bilm-tf's files: HDF5 with options.json, and TF1 checkpoints of its training."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -136,6 +137,62 @@ def test_damaged_files_are_named(folder):
         _load(path)
 
 
+def test_bytes_changed_anywhere_end_in_no_other_error(folder):
+    path = folder / bilm.WEIGHTS
+    data, random = path.read_bytes(), np.random.default_rng(0)
+    messages = []
+    for _ in range(60):
+        changed = bytearray(data)
+        for place in random.integers(0, 6000, 5):
+            changed[place] = random.integers(256)
+        path.write_bytes(changed)
+        try:
+            _tensors(bilm.open_checkpoint(str(path)))
+        except CheckpointError as error:
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all(message.startswith(str(path)) for message in messages)
+
+
+def _with_raw_data(file, folder):
+    (folder / "raw").write_bytes(bytes(261 * 5 * 4))
+    external = str(folder / "raw")
+    file.create_dataset("char_embed", (261, 5), "f4", external=external)
+
+
+def _with_virtual_data(file, folder):
+    layout = h5py.VirtualLayout(shape=(261, 5), dtype="f4")
+    layout[:] = h5py.VirtualSource(folder / "other", "char_embed", shape=(261, 5))
+    file.create_virtual_dataset("char_embed", layout)
+
+
+def _with_external_link(file, folder):
+    file["char_embed"] = h5py.ExternalLink(folder / "other", "char_embed")
+
+
+def _with_soft_link(file, _):
+    file["char_embed"] = h5py.SoftLink("/CNN/W_cnn_0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_with_raw_data, "is stored in another file"),
+        (_with_virtual_data, "is stored in another file"),
+        (_with_external_link, "is a link, wanted the tensor itself"),
+        (_with_soft_link, "is a link, wanted the tensor itself"),
+    ],
+)
+def test_tensors_of_other_files_are_not_read(folder, change, message):
+    with h5py.File(folder / "other", "w") as file:
+        file["char_embed"] = np.zeros([261, 5], "f4")
+    with h5py.File(folder / bilm.WEIGHTS, "r+") as file:
+        del file["char_embed"]
+        change(file, folder)
+    with pytest.raises(CheckpointError, match=f"char_embed {message}"):
+        bilm.open_checkpoint(str(folder / bilm.WEIGHTS))
+
+
 def test_a_tensor_without_a_place_in_hdf5_is_refused(tmp_path):
     config = elmo.ElmoConfig(elmo_config.LstmOptions(4, 3), n_tokens_vocab=7)
     with pytest.raises(CheckpointError, match="output_bias: bilm-tf's HDF5"):
@@ -168,6 +225,18 @@ def test_a_folder_is_known_by_its_hdf5_and_options_by_their_lstm(folder):
     shutil.copyfile(WEIGHTS, folder / "other_weights.hdf5")
     with pytest.raises(CheckpointError, match=r"lm_weights.hdf5, other_weights.hdf5;"):
         checkpoints.open_checkpoint(str(folder))
+
+
+def test_weights_of_any_name_are_found_beside_their_options(folder):
+    os.rename(folder / bilm.WEIGHTS, folder / "elmo.hdf5")
+    with h5py.File(folder / "features.hdf5", "w") as file:
+        file["0"] = np.zeros([3, 2, 4], "f4")  # vectors, as bilm-tf and we write them
+    assert checkpoints.open_checkpoint(str(folder)).path == str(folder / "elmo.hdf5")
+    shutil.copyfile(folder / "elmo.hdf5", folder / "other.hdf5")
+    with pytest.raises(CheckpointError, match=r"elmo.hdf5, other.hdf5; name one"):
+        checkpoints.open_checkpoint(str(folder))
+    shutil.copyfile(WEIGHTS, folder / bilm.WEIGHTS)  # whose name says it
+    assert checkpoints.open_checkpoint(str(folder)).path == str(folder / bilm.WEIGHTS)
 
 
 def test_weights_and_options_of_two_models_are_told_apart(folder):

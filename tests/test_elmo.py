@@ -68,12 +68,24 @@ def test_options_for_inference_need_no_more_than_the_release_has():
         elmo.ElmoLanguageModel(config)
 
 
+def test_keys_that_other_releases_have_change_nothing():
+    options = {**OPTIONS, "reverse": False, "char_cnn": dict(OPTIONS["char_cnn"])}
+    options["char_cnn"]["projection_after_highway"] = True
+    assert elmo.ElmoConfig.from_dict(options) == elmo.ElmoConfig.from_dict(OPTIONS)
+
+
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
         (None, {"lstmm": 1}, "unknown key.*lstmm"),
         (None, {"lstm": None}, "lstm is None"),
         (None, {"bidirectional": False}, "bidirectional is not true"),
+        (None, {"reverse": True}, "reverse is not false, but True"),
+        (
+            "char_cnn",
+            {"projection_after_highway": False},
+            "projection_after_highway is not true, but False",
+        ),
         (None, {"dropout": 1.0}, "dropout is 1.0"),
         (None, {"n_tokens_vocab": 0}, "n_tokens_vocab is 0"),
         (None, {"sample_softmax": 1}, "sample_softmax is 1"),
