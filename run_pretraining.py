@@ -8,7 +8,10 @@ import common_flags
 import paths
 from data_pipeline import tfrecord
 from errors import UserError
-from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
+from tasks.bidirectional_language_model import (
+    STATE_RESETS,
+    BidirectionalLanguageModelTask,
+)
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.pretraining import PretrainingTask
@@ -38,6 +41,13 @@ flags.DEFINE_integer(
     0,
 )
 flags.DEFINE_integer("unroll_steps", 20, "ELMo's: words of a training window.", 1)
+flags.DEFINE_enum(
+    "state_reset",
+    "sentence",
+    STATE_RESETS,
+    "ELMo's: whether a training window that begins with a sentence begins with zeros; "
+    "never: it goes on from the window before, as in bilm-tf.",
+)
 flags.DEFINE_integer("num_train_steps", 100000, "Updates in the whole run.", 1)
 flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of linear warm-up.", 0)
 flags.DEFINE_integer(
@@ -61,7 +71,11 @@ def make_task() -> PretrainingTask:
         return CausalLanguageModelTask(system, FLAGS.max_seq_length, **options)
     if system.model_type == "elmo":
         return BidirectionalLanguageModelTask(
-            system, FLAGS.max_seq_length, FLAGS.unroll_steps, **options
+            system,
+            FLAGS.max_seq_length,
+            FLAGS.unroll_steps,
+            state_reset=FLAGS.state_reset,
+            **options,
         )
     if FLAGS.ngram_baseline:
         raise UserError(
@@ -115,6 +129,7 @@ def main(_):
             "max_seq_length": FLAGS.max_seq_length,
             "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
             "unroll_steps": FLAGS.unroll_steps,
+            "state_reset": FLAGS.state_reset,
             "model": task.system.describe(),
             "input_files": [tfrecord.identity(file) for file in files],
         },

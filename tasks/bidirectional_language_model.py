@@ -5,7 +5,8 @@
 Training reads endless streams, a row of the batch each, in windows of so many steps,
 and both directions go on from the states in which the window before left them. Only a
 window that happens to begin where a sentence does begins with zeros: bilm-tf goes on
-there as well, which leaves a model that is worth little without a text before.
+there as well (here with `state_reset="never"`), which leaves a model that is worth
+little without a text before.
 Evaluation reads sentences, each from zero states, as the vectors of a sentence are
 made: every one on its own, whatever the batch.
 """
@@ -27,6 +28,7 @@ from tasks.pretraining import NextTokenTask
 from tasks.system import PRE_TRAINING, System
 from tasks.task import Batch, Records
 
+STATE_RESETS = ("sentence", "never")
 _NAMES = {"": "forward", BACKWARD: "backward"}
 _TOKENS = "lm_tokens"
 # Sentences that show whether a vocabulary is sorted as a sampled softmax needs it.
@@ -41,6 +43,8 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         system: System,
         max_seq_length: int,
         unroll_steps: int = 20,
+        *,
+        state_reset: str = "sentence",
         **kwargs: bool,
     ):
         """Chooses lengths.
@@ -49,11 +53,14 @@ class BidirectionalLanguageModelTask(NextTokenTask):
           system: of the model.
           max_seq_length: words of the longest record, marks included.
           unroll_steps: T, words of a training window; bilm-tf's 20.
+          state_reset: one of STATE_RESETS: a training window that begins with a
+            sentence begins with zeros, or goes on, as in bilm-tf.
           **kwargs: see PretrainingTask; static shapes are evaluation's.
         """
         spec = sentence_streams.SPEC
         super().__init__(system, spec, max_seq_length, **kwargs)
         self._unroll_steps = unroll_steps
+        self._resets = state_reset == "sentence"
 
     @property
     def vocab_size(self) -> int:
@@ -149,9 +156,8 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         With a seed, a sampled softmax draws its words.
         """
         config = self.system.config.lstm
-        losses, states = self._losses(
-            model, batch, _nested(batch, config.n_layers), dropout_seed
-        )
+        before = _nested(batch, config.n_layers, self._resets)
+        losses, states = self._losses(model, batch, before, dropout_seed)
         sums = {name: tf.reduce_sum(value) for name, value in losses.items()}
         return sums | _by_name(states)
 
@@ -212,15 +218,21 @@ def _by_name(states: States) -> dict[str, tf.Tensor]:
     }
 
 
-def _nested(batch: Batch, num_layers: int) -> States | None:
-    """Returns the states that a batch begins with, as the model takes them."""
+def _nested(batch: Batch, num_layers: int, resets: bool) -> States | None:
+    """Returns the states that a batch begins with, as the model takes them.
+
+    Args:
+      batch: with the states that the batch before left.
+      num_layers: of each direction.
+      resets: whether rows that begin with a sentence begin with zeros.
+    """
     names = [
         [f"states/{name}_{layer}/" for layer in range(num_layers)]
         for name in _NAMES.values()
     ]
     if f"{names[0][0]}c" not in batch:
         return None
-    goes_on = tf.cast(1 - batch[STARTS], tf.float32)[:, None]
+    goes_on = tf.cast(1 - batch[STARTS], tf.float32)[:, None] if resets else 1.0
     return [
         [State(*(batch[f"{name}{part}"] * goes_on for part in "ch")) for name in row]
         for row in names

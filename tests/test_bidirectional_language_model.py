@@ -51,7 +51,7 @@ def files(tmp_path):
     return [tiny_elmo.write_records(path, tiny_elmo.sentences(30))]
 
 
-def golden_task(folder, name):
+def golden_task(folder, name, **kwargs):
     """Returns a task over the original's text, in its order, and what it recorded."""
     record = json.loads((GOLDEN / f"elmo_train_{name}.json").read_text())
     text = (GOLDEN / "elmo_train_data.txt").read_text().splitlines()
@@ -62,7 +62,9 @@ def golden_task(folder, name):
     tfrecord.write(path, records)
     options = record["options"]
     system = ElmoSystem(ElmoConfig.from_dict(options), str(vocab))
-    task = BidirectionalLanguageModelTask(system, 102, options["unroll_steps"])
+    task = BidirectionalLanguageModelTask(
+        system, 102, options["unroll_steps"], **kwargs
+    )
     return task, task.train_records([path]), record
 
 
@@ -82,10 +84,9 @@ def test_windows_are_the_originals_batches(tmp_path, name):
             np.testing.assert_array_equal(batch[f"inputs{end}"], inputs + 1)
 
 
-@pytest.mark.parametrize("name", ["char_clip", "word_shared"])
-def test_five_updates_of_a_run_are_the_originals(tmp_path, monkeypatch, name):
-    task, records, record = golden_task(tmp_path, name)
-    golden = np.load(GOLDEN / f"elmo_train_{name}.npz")
+def follow_the_original(task, records, record, folder, monkeypatch, start, steps):
+    """Trains from the weights of a golden, in its order; returns the trainer."""
+    golden = np.load(GOLDEN / f"elmo_train_{start}.npz")
     options = record["options"]
     ordered = task.train_batches
     monkeypatch.setattr(
@@ -98,27 +99,66 @@ def test_five_updates_of_a_run_are_the_originals(tmp_path, monkeypatch, name):
     )
     run = trainer(
         task,
-        tmp_path / "out",
-        num_train_steps=5,
+        folder,
+        num_train_steps=steps,
         train_batch_size=options["batch_size"],
         optimizer=dataclasses.replace(
             ADAGRAD, max_grad_norm=options["all_clip_norm_val"]
         ),
     )
     run.train(records, None, {})
+    return run
+
+
+def state_norms(prefix, num_layers):
+    """The norms of the states that a checkpoint holds, in the original's order."""
+    carried = tensors(prefix)
+    return [
+        np.linalg.norm(carried[f"trainer/states/{direction}_{layer}/{part}"])
+        for direction in ("forward", "backward")
+        for layer in range(num_layers)
+        for part in "ch"
+    ]
+
+
+@pytest.mark.parametrize("name", ["char_clip", "word_shared"])
+def test_five_updates_of_a_run_are_the_originals(tmp_path, monkeypatch, name):
+    task, records, record = golden_task(tmp_path, name)
+    out = tmp_path / "out"
+    run = follow_the_original(task, records, record, out, monkeypatch, name, 5)
+    golden = np.load(GOLDEN / f"elmo_train_{name}.npz")
     for key, value in weights_of(run).items():
         np.testing.assert_allclose(
             value, golden[f"final/{key}"], atol=1e-5, err_msg=key
         )
-    carried = tensors(tmp_path / "out" / "model.ckpt-5")
-    norms = [
-        np.linalg.norm(carried[f"trainer/states/{direction}_{layer}/{part}"])
-        for direction in ("forward", "backward")
-        for layer in range(options["lstm"]["n_layers"])
-        for part in "ch"
-    ]
+    norms = state_norms(out / "model.ckpt-5", record["options"]["lstm"]["n_layers"])
     expected = record["steps"][-1]["final_state_norms"]
     np.testing.assert_allclose(norms, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("state_reset", ["never", "sentence"])
+def test_where_windows_begin_with_sentences_never_is_the_original(
+    tmp_path, monkeypatch, state_reset
+):
+    task, records, record = golden_task(tmp_path, "starts", state_reset=state_reset)
+    batches = task.train_batches(records, batch_size=2, seed=0, shuffle=False)
+    starts = [batch["starts_sentence"].numpy().tolist() for batch in batches.take(6)]
+    assert starts == [[int(word == 0) for word in row] for row in record["first_words"]]
+    assert starts[4] == [1, 0]
+    out = tmp_path / "out"
+    first = "word_shared"
+    run = follow_the_original(task, records, record, out, monkeypatch, first, 6)
+    golden = np.load(GOLDEN / "elmo_train_starts.npz")
+    errors = [
+        np.abs(value - golden[f"final/{key}"]).max()
+        for key, value in weights_of(run).items()
+    ]
+    norms = state_norms(out / "model.ckpt-6", 1)
+    errors += list(np.abs(np.subtract(norms, record["final_state_norms"])))
+    if state_reset == "never":
+        assert max(errors) < 1e-5
+    else:
+        assert max(errors) > 1e-3
 
 
 @pytest.mark.parametrize(("replicas", "pieces"), [(1, 2), (2, 1)])
