@@ -5,7 +5,9 @@ below the scripts sees FLAGS.
 """
 
 import dataclasses
+import re
 import sys
+from collections.abc import Iterator
 
 import tensorflow as tf
 from absl import flags, logging
@@ -15,8 +17,8 @@ import tokenization
 from errors import UserError
 from optimization import OPTIMIZERS, OptimizerConfig
 from schedules import DECAYS, warmup_steps
+from tasks import systems
 from tasks.system import System
-from tasks.systems import SYSTEMS, make_system
 from training import state
 from training.strategy import STRATEGIES, DistributionConfig
 from training.trainer import TrainingConfig
@@ -29,7 +31,7 @@ def define_model_flags() -> None:
     flags.DEFINE_enum(
         "model_type",
         None,
-        sorted(SYSTEMS),
+        sorted(systems.SYSTEMS),
         "The system, as a check: its config or checkpoint says which it is.",
     )
     flags.DEFINE_string(
@@ -63,11 +65,11 @@ def define_model_flags() -> None:
 def define_training_flags(max_seq_length: int = 128) -> None:
     """Batches, optimizer, schedule, evaluation and saving."""
     flags.DEFINE_integer(
-        "max_seq_length", max_seq_length, "Pieces of the longest input."
+        "max_seq_length", max_seq_length, "Pieces of the longest input.", 1
     )
-    flags.DEFINE_integer("train_batch_size", 32, "Examples in one update, in all.")
-    flags.DEFINE_integer("eval_batch_size", 8, "Examples in an evaluation batch.")
-    flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate.")
+    flags.DEFINE_integer("train_batch_size", 32, "Examples in one update, in all.", 1)
+    flags.DEFINE_integer("eval_batch_size", 8, "Examples in an evaluation batch.", 1)
+    flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate.", 0.0)
     flags.DEFINE_integer(
         "save_checkpoints_steps", 1000, "Updates between two checkpoints.", 1
     )
@@ -142,19 +144,9 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_bool(
         "jit_compile", False, "Compiles forward and backward pass as a whole with XLA."
     )
-    flags.DEFINE_integer("seed", 0, "Of initial weights, data order and dropout.")
+    flags.DEFINE_integer("seed", 0, "Of initial weights, data order and dropout.", 0)
     flags.DEFINE_list(
         "profile_steps", [], "First and last update to profile, as in 10,20."
-    )
-    flags.register_validator(
-        "profile_steps",
-        lambda steps: (
-            not steps
-            or len(steps) == 2
-            and all(map(str.isdigit, steps))
-            and int(steps[0]) < int(steps[1])
-        ),
-        "wants two ascending steps, as in 10,20",
     )
 
 
@@ -185,8 +177,8 @@ def define_finetuning_flags() -> None:
     """Which data, which steps of a run, how long and how often."""
     define_run_flags()
     flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
-    flags.DEFINE_integer("predict_batch_size", 8, "Examples in a prediction batch.")
-    flags.DEFINE_float("num_train_epochs", 3.0, "How often all examples are seen.")
+    flags.DEFINE_integer("predict_batch_size", 8, "Examples in a prediction batch.", 1)
+    flags.DEFINE_float("num_train_epochs", 3.0, "How often all examples are seen.", 0.0)
     flags.DEFINE_float(
         "warmup_proportion", 0.1, "Share of the steps spent warming up.", 0.0, 1.0
     )
@@ -218,17 +210,77 @@ def define_distribution_flags() -> None:
     flags.DEFINE_integer("num_tpu_cores", 8, "Cores of the TPU.", 1)
 
 
-def distribution_config() -> DistributionConfig:
-    """Reads the distribution flags.
+def check_run() -> Iterator[str]:
+    """Yields what is wrong with the shared flags, each by itself and together.
 
-    Raises:
-      UserError: --use_tpu together with another strategy.
+    For startup.run: no file is opened, and a group that a script does not define is
+    left out.
     """
-    strategy = FLAGS.distribution_strategy
-    if FLAGS.use_tpu:
-        if strategy not in ("off", "tpu"):
-            raise UserError(f"--use_tpu and --distribution_strategy={strategy} exclude")
-        strategy = "tpu"
+    if "distribution_strategy" in FLAGS:
+        strategy = FLAGS.distribution_strategy
+        if FLAGS.use_tpu and strategy not in ("off", "tpu"):
+            yield f"--use_tpu and --distribution_strategy={strategy} exclude"
+    if "do_train" in FLAGS:
+        steps = [f for f in ("do_train", "do_eval", "do_predict") if f in FLAGS]
+        if not any(FLAGS[step].value for step in steps):
+            yield f"give at least one of {', '.join(f'--{step}' for step in steps)}"
+    if "train_batch_size" in FLAGS:
+        yield from _training_problems()
+        yield from _evaluation_problems()
+
+
+def _training_problems():
+    """What is wrong with optimizer, batches and lengths."""
+    for name in ("max_grad_norm", "num_train_epochs"):
+        if name in FLAGS and FLAGS[name].value == 0:
+            yield f"--{name}=0: wanted more than 0"
+    pieces = FLAGS.gradient_accumulation_steps
+    if FLAGS.train_batch_size % pieces:
+        yield (
+            f"--train_batch_size={FLAGS.train_batch_size} cannot be divided by "
+            f"--gradient_accumulation_steps={pieces}"
+        )
+    if FLAGS.optimizer == "adagrad" and _given("weight_decay") and FLAGS.weight_decay:
+        yield f"--weight_decay={FLAGS.weight_decay}: --optimizer=adagrad has none"
+    if _given("layer_decay") and not FLAGS.finetune_encoder:
+        yield (
+            f"--layer_decay={FLAGS.layer_decay} is of the encoder's training, which "
+            "--finetune_encoder=false leaves out"
+        )
+    if FLAGS.profile_steps and not _two_steps(FLAGS.profile_steps):
+        steps = ",".join(FLAGS.profile_steps)
+        yield f"--profile_steps={steps}: wanted two ascending steps, as in 10,20"
+    if "seeds" in FLAGS and FLAGS.seed < 2**31 < FLAGS.seed + FLAGS.seeds:
+        yield f"--seed={FLAGS.seed} and --seeds={FLAGS.seeds} go beyond 32 bits"
+
+
+def _evaluation_problems():
+    """What is asked for but would never be evaluated, or never looked at."""
+    patience, drops = FLAGS.early_stopping_patience, FLAGS.learning_rate_drops
+    if drops and not patience:
+        yield f"--learning_rate_drops={drops} needs --early_stopping_patience"
+    followed = FLAGS.do_eval and FLAGS.eval_steps != 0
+    if FLAGS.do_train and not followed:
+        wanted = "needs evaluations in training: --do_eval, and no --eval_steps=0"
+        if patience:
+            yield f"--early_stopping_patience={patience} {wanted}"
+        if FLAGS.use_checkpoint == "best":
+            yield f"--use_checkpoint=best {wanted}"
+
+
+def _two_steps(steps):
+    numbers = [int(step) for step in steps if re.fullmatch("[0-9]{1,9}", step)]
+    return len(steps) == len(numbers) == 2 and numbers[0] < numbers[1]
+
+
+def _given(flag):
+    """Whether the user has given a flag that the script may not have."""
+    return flag in FLAGS and FLAGS[flag].present > 0
+
+
+def distribution_config() -> DistributionConfig:
+    """Reads the distribution flags."""
+    strategy = "tpu" if FLAGS.use_tpu else FLAGS.distribution_strategy
     return _from_flags(DistributionConfig, strategy=strategy)
 
 
@@ -242,16 +294,6 @@ def static_shapes() -> bool:
     """Whether every batch must have one shape: XLA compiles each shape anew."""
     jit_compile = "jit_compile" in FLAGS and FLAGS.jit_compile
     return distribution_config().strategy == "tpu" or jit_compile
-
-
-def check_finetuning_flags() -> None:
-    """Refuses a run without a job.
-
-    Raises:
-      UserError: none of --do_train, --do_eval and --do_predict is given.
-    """
-    if not (FLAGS.do_train or FLAGS.do_eval or FLAGS.do_predict):
-        raise UserError("give at least one of --do_train, --do_eval, --do_predict")
 
 
 def prepare_output_dir() -> None:
@@ -318,16 +360,18 @@ def training_config(num_train_steps: int, num_warmup_steps: float) -> TrainingCo
     )
 
 
-def system(*, vocab_required: bool = True) -> System:
+def system(ability: str, *, vocab_required: bool = True) -> System:
     """Reads the model flags, and what the checkpoint's folder says where they do not.
 
     Args:
+      ability: what it is wanted for; one of tasks.system.SCRIPTS.
       vocab_required: False for a run that reads no text: the vocabulary is then only
         kept beside the model, if it is known.
 
     Raises:
       UserError: the architecture or the vocabulary is not given and not found, or
-        vocabulary and architecture disagree.
+        vocabulary and architecture disagree; or the system does not do what is wanted,
+        or does not read a flag that is given.
     """
     init = FLAGS.init_checkpoint
     # A script that does not train has neither of these flags.
@@ -344,9 +388,10 @@ def system(*, vocab_required: bool = True) -> System:
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
     if config is None:
         raise _not_given("bert_config_file", output_dir)
+    systems.require(config, ability)
     do_lower_case = _do_lower_case(source) if vocab_file else None
     trains = "do_train" not in FLAGS or FLAGS.do_train
-    found = make_system(
+    found = systems.make_system(
         config,
         vocab_file,
         do_lower_case,
@@ -359,11 +404,28 @@ def system(*, vocab_required: bool = True) -> System:
             f"--model_type={FLAGS.model_type}, but the architecture in "
             f"{FLAGS.bert_config_file or source.path} is that of {found.model_type}"
         )
+    check_read(found)
     if vocab_file:
         return found.match_vocabulary()
     if vocab_required and found.needs_vocabulary:
         raise _not_given("vocab_file", output_dir)
     return found
+
+
+def check_read(found: System) -> None:
+    """Refuses flags that a system does not read.
+
+    Raises:
+      UserError: names all that are given.
+    """
+    problems = [
+        f"--{flag}={FLAGS[flag].value} is not for {found.model_type}, only for "
+        + ", ".join(others)
+        for flag, others in systems.unread(found).items()
+        if _given(flag)
+    ]
+    if problems:
+        raise UserError("; ".join(problems))
 
 
 def _not_given(flag, output_dir):

@@ -17,6 +17,8 @@ import startup
 from absl import flags, logging
 
 import checkpoints
+from tasks import systems
+from tasks.system import CONVERT
 
 FLAGS = flags.FLAGS
 
@@ -51,6 +53,8 @@ def convert(
     if vocab_file is not None:
         given["vocab_file"] = vocab_file
     checkpoint = dataclasses.replace(checkpoint, **given)
+    if checkpoint.config is not None:
+        systems.require(checkpoint.config, CONVERT)
     checkpoints.save_as(checkpoint, output_path, output_format)
     for name, reason in checkpoint.ignored.items():
         logging.info("left out: %s (%s)", name, reason)
@@ -77,4 +81,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["input_checkpoint", "output_path", "output_format"])
+    required = ["input_checkpoint", "output_path", "output_format"]
+    startup.run(main, required=required)

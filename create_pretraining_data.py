@@ -15,12 +15,11 @@ nothing there.
 import os
 import re
 import time
+from collections.abc import Iterator
 
 import startup
 
 from absl import flags
-
-from errors import UserError
 
 FLAGS = flags.FLAGS
 
@@ -36,9 +35,9 @@ flags.DEFINE_string("output_file", None, "TFRecord files to write, by commas.")
 flags.DEFINE_string("vocab_file", None, "vocab.txt; vocab.json, merges beside it.")
 flags.DEFINE_bool("do_lower_case", True, "True for uncased models.")
 flags.DEFINE_bool("do_whole_word_mask", False, "Masks all pieces of a word together.")
-flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest record.")
+flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest record.", 2)
 flags.DEFINE_integer("max_predictions_per_seq", 20, "The most masked pieces of a pair.")
-flags.DEFINE_integer("random_seed", 12345, "Of everything drawn.")
+flags.DEFINE_integer("random_seed", 12345, "Of everything drawn.", 0)
 flags.DEFINE_integer("dupe_factor", 10, "Passes over the text, masked differently.")
 flags.DEFINE_float("masked_lm_prob", 0.15, "Share of a pair's pieces to mask.")
 flags.DEFINE_float("short_seq_prob", 0.1, "Share of documents cut into short pairs.")
@@ -81,29 +80,30 @@ _BERT_ONLY += ("beam_args",)
 _NOT_ELMO = ("random_seed",)
 
 
-def check_combination() -> None:
-    """Refuses flags that exclude one another."""
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags: those that exclude one another."""
     useless = _BERT_ONLY if FLAGS.model_type != "bert" else ()
     if FLAGS.model_type == "elmo":
         useless += _NOT_ELMO
     for flag in useless:
         if FLAGS[flag].present:
-            raise UserError(f"--{flag} is not for --model_type={FLAGS.model_type}")
+            yield f"--{flag} is not for --model_type={FLAGS.model_type}"
     if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
-        raise UserError(f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask")
+        yield f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask"
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
         if FLAGS.compatible and FLAGS[flag].value != usual:
-            raise UserError(
+            yield (
                 f"--compatible is the original's way; it excludes "
                 f"--{flag}={FLAGS[flag].value}"
             )
-    if FLAGS.pipeline == "beam" and re.search(r"[*?\[\]{}\\]", FLAGS.output_file):
-        raise UserError(
+    pattern = re.search(r"[*?\[\]{}\\]", FLAGS.output_file or "")
+    if FLAGS.pipeline == "beam" and pattern:
+        yield (
             f"--output_file={FLAGS.output_file}: Apache Beam takes the name for a "
             "pattern, and removes what it matches; give one without *?[]{}\\"
         )
     if FLAGS.beam_args and FLAGS.pipeline != "beam":
-        raise UserError("--beam_args needs --pipeline=beam")
+        yield "--beam_args needs --pipeline=beam"
 
 
 def make_pairs(files: list[str], output_files: list[str]):
@@ -149,7 +149,6 @@ def make_sentences(files: list[str], output_files: list[str]):
 def main(_):
     """Reads the flags, makes the records of the model asked for, and reports."""
     start = time.perf_counter()
-    check_combination()
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import paths
     from data_pipeline import streaming
@@ -163,8 +162,5 @@ def main(_):
 
 
 if __name__ == "__main__":
-    startup.run(
-        main,
-        required=["input_file", "output_file", "vocab_file"],
-        pipes=["input_file"],
-    )
+    required = ["input_file", "output_file", "vocab_file"]
+    startup.run(main, check_flags, required=required, pipes=["input_file"])

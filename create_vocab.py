@@ -14,7 +14,7 @@ its words are what white space separates, and the file has the most frequent one
 import collections
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 
 import startup
@@ -43,7 +43,9 @@ flags.DEFINE_string(
     None,
     "The vocabulary to write; default: vocab.txt, GPT's vocab.json.",
 )
-flags.DEFINE_integer("vocab_size", 30522, "The most pieces, special tokens included.")
+flags.DEFINE_integer(
+    "vocab_size", 30522, "The most pieces, special tokens included.", 1
+)
 flags.DEFINE_bool(
     "do_lower_case", True, "True for an uncased vocabulary; GPT's is, ELMo's never."
 )
@@ -62,12 +64,35 @@ flags.DEFINE_integer(
 )
 
 
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags: what byte pairs or words do not have."""
+    if FLAGS.model_type == "elmo":
+        for flag in ("do_lower_case", "num_unused"):
+            if FLAGS[flag].present:
+                yield f"--{flag} is not for --model_type=elmo"
+    if FLAGS.model_type != "gpt":
+        return
+    try:
+        tokenization_bpe.merges_beside(output_file())
+    except UserError as error:
+        yield str(error)
+    if not FLAGS.do_lower_case or FLAGS.num_unused:
+        yield (
+            f"--do_lower_case={FLAGS.do_lower_case} --num_unused={FLAGS.num_unused} "
+            "with --model_type=gpt: its words are always lower-cased, and it has no "
+            "unused rows"
+        )
+
+
+def output_file() -> str:
+    """The file to write."""
+    return FLAGS.output_file or _OUTPUT_FILES[FLAGS.model_type]
+
+
 def main(_):
     """Counts words, learns, writes, and tells how the text fares."""
     start = time.perf_counter()
-    output = FLAGS.output_file or _OUTPUT_FILES[FLAGS.model_type]
-    if FLAGS.model_type == "gpt":
-        _check_gpt_flags(output)
+    output = output_file()
     count, learn = {
         "bert": (_count_words, _word_pieces),
         "gpt": (bpe_learner.count_words, _byte_pairs),
@@ -136,16 +161,5 @@ def _whole_words(
     return learnt, {output: text}, f"rarest_count = {words[kept[-1]]}"
 
 
-def _check_gpt_flags(output: str) -> None:
-    """Refuses, before any work, what byte pairs do not have."""
-    tokenization_bpe.merges_beside(output)
-    if not FLAGS.do_lower_case or FLAGS.num_unused:
-        raise UserError(
-            f"--do_lower_case={FLAGS.do_lower_case} --num_unused={FLAGS.num_unused} "
-            "with --model_type=gpt: its words are always lower-cased, and it has no "
-            "unused rows"
-        )
-
-
 if __name__ == "__main__":
-    startup.run(main, required=["input_file"], pipes=["input_file"])
+    startup.run(main, check_flags, required=["input_file"], pipes=["input_file"])

@@ -27,7 +27,6 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "dtype", "float32", export.DTYPES, "Type of the matrix products when serving."
 )
-flags.mark_flags_as_required(["model_dir", "export_dir"])
 
 
 def main(_) -> None:
@@ -41,4 +40,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    startup.run(main)
+    startup.run(main, required=["model_dir", "export_dir"])

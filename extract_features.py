@@ -9,6 +9,7 @@ python extract_features.py --input_file=tokenized.txt --output_file=vectors.hdf5
 """
 
 import re
+from collections.abc import Iterator
 
 import startup
 
@@ -19,7 +20,7 @@ from data_pipeline import vector_files
 from errors import UserError
 from modeling.layers import pooling
 from tasks.elmo import ElmoSystem
-from tasks.system import System
+from tasks.system import EXTRACT, System
 from training import extraction
 from training.strategy import make_strategy
 from training.word_extraction import WordExtractionConfig, WordExtractor
@@ -37,12 +38,7 @@ flags.DEFINE_list(
     "The encoder's layers; -1 is the last. Default: -1,-2,-3,-4; with --pooling, -1; "
     "ELMo's: all, 0 being the words without context.",
 )
-flags.register_validator(
-    "layers",
-    lambda layers: all(re.fullmatch(r"-?\d+", layer) for layer in layers or ()),
-    "wants whole numbers, as in -1,-2",
-)
-flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest input.")
+flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest input.", 1)
 flags.DEFINE_enum(
     "long",
     "truncate",
@@ -82,24 +78,29 @@ flags.DEFINE_enum(
     sorted(vector_files.WRITERS),
     "Default: by --output_file's ending (.npy, .tfrecord, .hdf5), else jsonl.",
 )
-flags.mark_flags_as_required(["input_file", "output_file", "init_checkpoint"])
 
 
-_NOT_ELMO = ("pooling", "long", "mask_cls_sep", "distribution_strategy", "use_tpu")
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    yield from common_flags.check_run()
+    layers = FLAGS.layers or ()
+    if not all(re.fullmatch("-?[0-9]{1,4}", layer) for layer in layers):
+        given = ",".join(layers)
+        yield f"flag --layers={given}: wants whole numbers, as in -1,-2"
 
 
 def make_word_extractor(system: ElmoSystem) -> WordExtractor:
-    """Reads the flags, those that ELMo has, and loads the model.
+    """Reads the flags and loads the model.
 
     Raises:
-      UserError: one that it does not have is given.
+      UserError: more than one device is asked for.
     """
-    for name in _NOT_ELMO:
-        if FLAGS[name].present:
-            raise UserError(
-                f"--{name}={FLAGS[name].value} is not for ELMo, whose vectors are of "
-                "whole words, computed on one device"
-            )
+    distribution = common_flags.distribution_config()
+    if distribution.strategy != "off":
+        raise UserError(
+            f"--distribution_strategy={distribution.strategy} is not for "
+            f"{system.model_type}, whose vectors are computed on one device"
+        )
     config = WordExtractionConfig(
         layers=FLAGS.layers and tuple(map(int, FLAGS.layers)),
         layer_combination=FLAGS.layer_combination or "separate",
@@ -113,13 +114,7 @@ def make_word_extractor(system: ElmoSystem) -> WordExtractor:
 
 
 def make_extractor(system: System) -> extraction.FeatureExtractor:
-    """Reads the flags and loads the model.
-
-    Raises:
-      UserError: --stateful, which is ELMo's.
-    """
-    if FLAGS.stateful:
-        raise UserError(f"--stateful is ELMo's; the model is {system.model_type}")
+    """Reads the flags and loads the model."""
     strategy = make_strategy(common_flags.distribution_config())
     config = extraction.ExtractionConfig(
         pooling=FLAGS.pooling,
@@ -138,7 +133,7 @@ def make_extractor(system: System) -> extraction.FeatureExtractor:
 
 def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
-    system = common_flags.system()
+    system = common_flags.system(EXTRACT)
     make = make_word_extractor if system.model_type == "elmo" else make_extractor
     extractor = make(system)
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)
@@ -146,4 +141,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    startup.run(main, pipes=["input_file"])
+    required = ["input_file", "output_file", "init_checkpoint"]
+    startup.run(main, check_flags, required=required, pipes=["input_file"])

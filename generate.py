@@ -6,6 +6,7 @@ python generate.py --init_checkpoint=gpt --prompt="the prime minister said" \
 
 import json
 import sys
+from collections.abc import Iterator
 
 import startup
 
@@ -17,6 +18,7 @@ import modeling
 from atomic_files import atomic_path
 from data_pipeline import sentences
 from errors import UserError
+from tasks.system import GENERATE
 from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
 from training.generation import GenerationConfig, Generator
 
@@ -38,7 +40,7 @@ flags.DEFINE_integer("top_k", 0, "Only so many best tokens may be chosen; 0: all
 flags.DEFINE_float(
     "top_p", 1.0, "Only the best tokens that cover this probability may be chosen."
 )
-flags.DEFINE_integer("seed", 0, "The same seed gives the same texts in any batches.")
+flags.DEFINE_integer("seed", 0, "The same seed gives the same texts in any batches.", 0)
 flags.DEFINE_integer("batch_size", 8, "Texts written at a time.")
 flags.DEFINE_integer("num_samples", 1, "Texts for each prompt.", 1)
 flags.DEFINE_bool(
@@ -51,12 +53,32 @@ flags.DEFINE_bool(
     None,
     "Whether to show every token at once. Default: for one text on a terminal.",
 )
-flags.mark_flag_as_required("init_checkpoint")
+
+
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    yield from common_flags.check_run()
+    if (FLAGS.prompt is None) == (FLAGS.input_file is None):
+        yield "give --prompt or --input_file, one of the two"
+    try:
+        generation_config()
+    except UserError as error:
+        yield str(error)
+
+
+def generation_config() -> GenerationConfig:
+    """Reads how texts are written."""
+    return GenerationConfig(
+        max_new_tokens=FLAGS.max_new_tokens,
+        temperature=FLAGS.temperature,
+        top_k=FLAGS.top_k,
+        top_p=FLAGS.top_p,
+        seed=FLAGS.seed,
+        batch_size=FLAGS.batch_size,
+    )
 
 
 def _prompts() -> list[str]:
-    if (FLAGS.prompt is None) == (FLAGS.input_file is None):
-        raise UserError("give --prompt or --input_file, one of the two")
     prompts = FLAGS.prompt or list(sentences.read_lines(FLAGS.input_file))
     return [prompt for prompt in prompts for _ in range(FLAGS.num_samples)]
 
@@ -91,26 +113,16 @@ def _stream(generator: Generator, tokenizer: TextEncoder, ids: list[int]) -> Non
 
 def main(_) -> None:
     """Reads flags and prompts, loads the model and writes the texts."""
-    system = common_flags.system()
-    if system.model_type != "gpt":
-        raise UserError(f"--init_checkpoint holds {system.model_type}, wanted gpt")
+    system = common_flags.system(GENERATE)
     prompts = _prompts()
     one = len(prompts) == 1 and not FLAGS.output_file
     if FLAGS.stream and not one:
         raise UserError("--stream shows one text, of one prompt; not --output_file")
-    config = GenerationConfig(
-        max_new_tokens=FLAGS.max_new_tokens,
-        temperature=FLAGS.temperature,
-        top_k=FLAGS.top_k,
-        top_p=FLAGS.top_p,
-        seed=FLAGS.seed,
-        batch_size=FLAGS.batch_size,
-    )
     tokenizer = system.tokenizer()
     encoded = _encode(tokenizer, prompts)
     model = system.build_encoder()
     stop = tokenizer.encoder.get(NEWLINE_TOKEN) if FLAGS.stop_at_newline else None
-    generator = Generator(model, config, stop)
+    generator = Generator(model, generation_config(), stop)
     system.initialize(modeling.named_variables(model), None)
 
     if FLAGS.stream or (FLAGS.stream is None and one and sys.stdout.isatty()):
@@ -132,4 +144,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    startup.run(main, pipes=["input_file"])
+    required = ["init_checkpoint"]
+    startup.run(main, check_flags, required=required, pipes=["input_file"])

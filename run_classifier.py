@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import startup
 
@@ -17,6 +17,7 @@ from errors import UserError
 from tasks.classification import ClassificationTask
 from tasks.classification_config import ClassificationConfig
 from tasks.encoder import find_task_file
+from tasks.system import CLASSIFY
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy
@@ -59,6 +60,19 @@ flags.DEFINE_float(
 )
 
 
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    yield from common_flags.check_run()
+    name = (FLAGS.task_name or CUSTOM).lower()
+    if name not in (CUSTOM, *PROCESSORS):
+        known = ", ".join(sorted(PROCESSORS))
+        yield f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}"
+    if FLAGS.task_name and name == CUSTOM:
+        for flag in ("text_a_column", "label_column"):
+            if not FLAGS[flag].value:
+                yield f"--task_name={CUSTOM} needs --{flag}"
+
+
 def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     """Returns what reads the files of --task_name.
 
@@ -67,14 +81,8 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
         kind and labels are taken, so that no training set is needed.
     """
     name = FLAGS.task_name.lower()
-    if name not in (CUSTOM, *PROCESSORS):
-        known = ", ".join(sorted(PROCESSORS))
-        raise UserError(f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}")
     if name != CUSTOM:
         return PROCESSORS[name]()
-    for flag in ("text_a_column", "label_column"):
-        if not FLAGS[flag].value:
-            raise UserError(f"--task_name={CUSTOM} needs --{flag}")
     known_kind = trained and not FLAGS["label_kind"].present
     return custom.CustomProcessor(
         FLAGS.text_a_column,
@@ -141,10 +149,7 @@ def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
 def main(_):
     """Reads flags and data, then trains, evaluates and predicts."""
     strategy = make_strategy(common_flags.distribution_config())
-    common_flags.check_finetuning_flags()
-    system = common_flags.system()
-    if FLAGS["lm_coef"].present and not system.has_lm_losses:
-        raise UserError(f"--lm_coef is of no use to {system.model_type}; leave it out")
+    system = common_flags.system(CLASSIFY)
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     trained = find_trained()
     processor = make_processor(trained)
@@ -233,4 +238,4 @@ def file_name(stem: str, set_name: str, ending: str = "txt") -> str:
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["data_dir", "task_name", "output_dir"])
+    startup.run(main, check_flags, required=["data_dir", "task_name", "output_dir"])

@@ -1,5 +1,7 @@
 """Pre-trains BERT (masked words, sentence order), GPT or ELMo (what comes next)."""
 
+from collections.abc import Iterator
+
 import startup
 
 from absl import flags, logging
@@ -7,7 +9,6 @@ from absl import flags, logging
 import common_flags
 import paths
 from data_pipeline import tfrecord
-from errors import UserError
 from tasks.bidirectional_language_model import (
     STATE_RESETS,
     BidirectionalLanguageModelTask,
@@ -15,6 +16,7 @@ from tasks.bidirectional_language_model import (
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.pretraining import PretrainingTask
+from tasks.system import PRE_TRAIN
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 
@@ -57,7 +59,7 @@ flags.DEFINE_integer(
 
 def make_task() -> PretrainingTask:
     """Returns the task that the model's system is pre-trained on."""
-    system = common_flags.system(vocab_required=False)
+    system = common_flags.system(PRE_TRAIN, vocab_required=False)
     if FLAGS.do_train and system.vocab_file is None:
         logging.warning(
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
@@ -77,11 +79,6 @@ def make_task() -> PretrainingTask:
             state_reset=FLAGS.state_reset,
             **options,
         )
-    if FLAGS.ngram_baseline:
-        raise UserError(
-            f"--ngram_baseline={FLAGS.ngram_baseline} is for models that predict what "
-            f"comes next; this one is {system.model_type}"
-        )
     return MaskedLanguageModelTask(
         system,
         FLAGS.max_seq_length,
@@ -90,12 +87,11 @@ def make_task() -> PretrainingTask:
     )
 
 
-def check_combination() -> None:
-    """Refuses flags that do not fit together."""
-    if not (FLAGS.do_train or FLAGS.do_eval):
-        raise UserError("give at least one of --do_train, --do_eval")
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    yield from common_flags.check_run()
     if FLAGS.ngram_baseline and not (FLAGS.do_eval and FLAGS.eval_input_file):
-        raise UserError(
+        yield (
             f"--ngram_baseline={FLAGS.ngram_baseline} counts --input_file and predicts "
             "--eval_input_file: it needs both, and --do_eval"
         )
@@ -104,7 +100,6 @@ def check_combination() -> None:
 def main(_):
     """Reads the flags, looks at the files, then trains and evaluates."""
     strategy = make_strategy(common_flags.distribution_config())
-    check_combination()
     files, eval_files = (
         list(dict.fromkeys(paths.find_files(FLAGS[flag].value or [], flag)))
         for flag in ("input_file", "eval_input_file")
@@ -139,4 +134,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["input_file", "output_dir"])
+    startup.run(main, check_flags, required=["input_file", "output_dir"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Iterator
 
 import startup
 
@@ -13,6 +14,7 @@ from data_pipeline import squad, squad_answers
 from errors import UserError
 from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
+from tasks.system import ANSWER
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 
@@ -29,11 +31,11 @@ flags.DEFINE_string(
     "Questions to answer, as dev-v1.1.json; scored as well if it has their answers.",
 )
 flags.DEFINE_integer(
-    "doc_stride", 128, "Pieces from one window of a long text to the next."
+    "doc_stride", 128, "Pieces from one window of a long text to the next.", 1
 )
-flags.DEFINE_integer("max_query_length", 64, "Longer questions are cut to so many.")
-flags.DEFINE_integer("n_best_size", 20, "Answers in nbest_predictions.json.")
-flags.DEFINE_integer("max_answer_length", 30, "Pieces of the longest answer.")
+flags.DEFINE_integer("max_query_length", 64, "Longer questions are cut to so many.", 1)
+flags.DEFINE_integer("n_best_size", 20, "Answers in nbest_predictions.json.", 1)
+flags.DEFINE_integer("max_answer_length", 30, "Pieces of the longest answer.", 1)
 flags.DEFINE_bool(
     "verbose_logging", False, "Logs every answer that cannot be aligned with its text."
 )
@@ -51,6 +53,15 @@ flags.DEFINE_enum(
     squad.LANGUAGES,
     "zh: every Chinese character is a word, and answers are scored as CMRC 2018's.",
 )
+
+
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    yield from common_flags.check_run()
+    predicting = FLAGS.do_predict or FLAGS.do_eval
+    for flag, wanted in (("train_file", FLAGS.do_train), ("predict_file", predicting)):
+        if wanted and not FLAGS[flag].value:
+            yield f"--{flag} is not given"
 
 
 def task_config(do_lower_case: bool) -> SpanConfig:
@@ -73,17 +84,13 @@ def read_examples(config: SpanConfig) -> tuple[list, list]:
         "version_2_with_negative": config.version_2_with_negative,
         "language": config.language,
     }
-    predicting = FLAGS.do_predict or FLAGS.do_eval
-    for flag, wanted in (("train_file", FLAGS.do_train), ("predict_file", predicting)):
-        if wanted and not FLAGS[flag].value:
-            raise UserError(f"--{flag} is not given")
     train, predict = [], []
     if FLAGS.do_train:
         train = squad.read_squad_examples(FLAGS.train_file, True, **reading).examples
         if FLAGS.max_train_examples and FLAGS.max_train_examples < len(train):
             order = np.random.default_rng(FLAGS.seed).permutation(len(train))
             train = [train[i] for i in order[: FLAGS.max_train_examples]]
-    if predicting:
+    if FLAGS.do_predict or FLAGS.do_eval:
         predict = squad.read_squad_examples(FLAGS.predict_file, False, **reading)
         predict = predict.examples
     return train, predict
@@ -92,8 +99,7 @@ def read_examples(config: SpanConfig) -> tuple[list, list]:
 def main(_):
     """Reads flags and data, then trains, scores and answers."""
     strategy = make_strategy(common_flags.distribution_config())
-    common_flags.check_finetuning_flags()
-    system = common_flags.system()
+    system = common_flags.system(ANSWER)
     config = task_config(system.do_lower_case)
     train_examples, examples = read_examples(config)
     task = SpanTask(
@@ -141,4 +147,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["output_dir"])
+    startup.run(main, check_flags, required=["output_dir"])

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import startup
 
@@ -19,7 +19,7 @@ from errors import UserError
 from modeling import TaglmConfig
 from tasks import taglm
 from tasks.encoder import find_task_file
-from tasks.system import System
+from tasks.system import TAG, System
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
 from training import state
@@ -28,6 +28,7 @@ from training.progress import write_results
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
+STEPS = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}
 TAGLM = taglm.TaglmSystem.model_type
 
 common_flags.define_model_flags()
@@ -49,11 +50,6 @@ flags.DEFINE_string(
     "tag_column",
     "-1",
     "conll: column of the tags; -1: the last; none: the --test_file has none.",
-)
-flags.register_validator(
-    "tag_column",
-    lambda column: re.fullmatch(r"-?\d+|none", column),
-    "wants a whole number or none",
 )
 flags.DEFINE_enum(
     "tag_scheme",
@@ -81,6 +77,19 @@ flags.DEFINE_string(
 )
 
 
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    yield from common_flags.check_run()
+    for split, step in STEPS.items():
+        if FLAGS[step].value and not FLAGS[f"{split}_file"].value:
+            yield f"--{step} needs --{split}_file"
+    if not re.fullmatch("-?[0-9]{1,4}|none", FLAGS.tag_column):
+        yield f"--tag_column={FLAGS.tag_column}: wants a whole number or none"
+    for flag in ("word_vectors", "lm_checkpoint"):
+        if FLAGS[flag].value and FLAGS.model_type != TAGLM:
+            yield f"--{flag} needs --model_type={TAGLM}"
+
+
 def trained_config() -> TaggingConfig | None:
     """Reads what is said of the model that is to be used; None to train one."""
     path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
@@ -99,16 +108,13 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
     """Reads all the files that this run needs, so that bad data stop it at once."""
     texts = {}
     column = None if FLAGS.tag_column == "none" else int(FLAGS.tag_column)
-    for split in ("train", "dev", "test"):
-        flag = f"{split}_file"
-        step = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}[split]
+    for split, step in STEPS.items():
         if not FLAGS[step].value:
             continue
-        for wanted, value in ((flag, FLAGS[flag].value), ("tag_scheme", scheme)):
-            if not value:
-                raise UserError(f"--{step} needs --{wanted}")
+        if not scheme:
+            raise UserError(f"--{step} needs --tag_scheme")
         texts[split] = conll.read(
-            FLAGS[flag].value,
+            FLAGS[f"{split}_file"].value,
             FLAGS.data_format,
             scheme=scheme,
             token_column=FLAGS.token_column,
@@ -124,27 +130,25 @@ def make_system(texts: dict[str, TaggedText]) -> System:
     """Returns the encoder's system; a new TagLM is made for the training text.
 
     Raises:
-      UserError: a flag of TagLM's without it; or see common_flags.system.
+      UserError: see common_flags.system.
     """
-    if FLAGS.model_type != TAGLM:
-        for flag in ("word_vectors", "lm_checkpoint"):
-            if FLAGS[flag].value:
-                raise UserError(f"--{flag} needs --model_type={TAGLM}")
     trained = FLAGS.init_checkpoint
     if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
         trained = trained or state.latest(FLAGS.output_dir)
     if FLAGS.model_type != TAGLM or trained or "train" not in texts:
-        return common_flags.system()
+        return common_flags.system(TAG)
     config = TaglmConfig(vocab_size=1, do_lower_case=FLAGS.do_lower_case)
     if FLAGS.bert_config_file:
         config = checkpoints.read_config(FLAGS.bert_config_file)
     vectors = FLAGS.word_vectors and word_vectors.read(FLAGS.word_vectors)
-    return taglm.new_system(
+    system = taglm.new_system(
         config,
         texts["train"].words,
         word_vectors=vectors or None,
         lm_checkpoint=FLAGS.lm_checkpoint,
     )
+    common_flags.check_read(system)
+    return system
 
 
 def make_task(
@@ -218,7 +222,6 @@ def predictions_writer(
 def main(_):
     """Reads flags and files, then trains, scores and tags."""
     strategy = make_strategy(common_flags.distribution_config())
-    common_flags.check_finetuning_flags()
     trained = trained_config()
     texts = read_texts(setting("tag_scheme", trained))
     system = make_system(texts)
@@ -250,4 +253,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    startup.run(main, required=["output_dir"])
+    startup.run(main, check_flags, required=["output_dir"])

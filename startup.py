@@ -1,80 +1,80 @@
 """What every script does first and last: quiet libraries, errors in one line.
 
-Imported before everything else that is not Python's own, since TensorFlow reads its
-log level when it is loaded.
+Imported before everything else that is not Python's own, since it sees to TensorFlow
+being loaded quietly; it loads nothing of it itself.
 """
 
 import contextlib
 import errno
+import functools
+import importlib.abc
+import importlib.util
 import os
+import re
 import select
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from absl import app, flags
 
-import streams
+import command_line
 from errors import UserError
 
-# TensorFlow and XLA greet with a dozen lines a process; what a user sets stays.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 USER_ERROR = 2  # exit status
-_NO_READER = 128 + signal.SIGPIPE  # the shell's exit status of who writes on to `head`
-_PATHS = ("_file", "_dir", "_path", "_checkpoint")  # end the names of flags for paths
+# The shell's exit statuses of who is interrupted, and of who writes on to `head`.
+INTERRUPTED, _NO_READER = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
 
 def run(
     main: Callable[[Sequence[str]], None],
+    check: command_line.Check = tuple,
+    *,
     required: Sequence[str] = (),
     pipes: Collection[str] = (),
 ) -> None:
     """Runs a script: reads the flags, calls `main`, ends the process.
 
-    A user's error ends with one message on stderr and exit status 2; any other
-    exception keeps its traceback. Whoever stops reading what is printed, as `head`
-    does, ends the process quietly; what a terminal cannot show is escaped.
+    A user's error ends with one message on stderr and exit status 2, an interrupt
+    silently with status 130; any other exception keeps its traceback. Whoever stops
+    reading what is printed, as `head` does, ends the process quietly; what a terminal
+    cannot show is escaped.
 
     Args:
-      main: takes the words of the command line that are no flags.
-      required: names of flags that must be given.
-      pipes: names of flags whose files are read once, from start to end.
+      main: takes the script's name, in a list.
+      check: these are command_line.parse_flags's.
+      required: likewise.
+      pipes: likewise.
     """
     flags.DEFINE_bool("traceback", False, "Whether a user's error shows its traceback.")
-    flags.mark_flags_as_required(list(required))
+
+    def parse(argv):
+        with _ending_in_one_line():
+            return command_line.parse_flags(argv, check, required=required, pipes=pipes)
 
     def guarded(argv):
-        try:
-            check_pipes(pipes)
+        with _ending_in_one_line():
             main(argv)
             if sys.stdout:
                 sys.stdout.flush()  # a full disk is told as any error is
-        except Exception as error:
-            if flags.FLAGS.traceback or not is_users(error):
-                raise
-            end(str(error))
 
     with printing():
-        app.run(guarded)
+        app.run(guarded, flags_parser=parse)
 
 
-def check_pipes(allowed: Collection[str]) -> None:
-    """Refuses pipes and devices for files that are read or written in another way.
-
-    Raises:
-      UserError: a flag that is not allowed has one.
-    """
-    for name in flags.FLAGS:
-        values = flags.FLAGS[name].value
-        if name in allowed or not name.endswith(_PATHS) or not values:
-            continue
-        for value in [values] if isinstance(values, str) else values:
-            if streams.is_stream(value):
-                raise UserError(
-                    f"--{name}={value} is a pipe or a device; wanted a file, which can "
-                    "be read more than once"
-                )
+@contextlib.contextmanager
+def _ending_in_one_line() -> Iterator[None]:
+    """Ends the process on an error that is the user's, and on an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        message = users_error(error)
+        if message is None or flags.FLAGS["traceback"].value:
+            raise
+        end(message)
 
 
 @contextlib.contextmanager
@@ -102,17 +102,22 @@ def printing() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def is_users(error: Exception) -> bool:
-    """Tells whether the user can put an error right."""
-    if isinstance(error, OSError):
-        return isinstance(error, UserError) or error.errno in _USERS_ERRNO
-    return isinstance(error, UserError | FloatingPointError)
-
-
 def end(message: str) -> None:
     """Ends the process as a user's error does."""
     print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
     sys.exit(USER_ERROR)
+
+
+def users_error(error: Exception) -> str | None:
+    """Returns what to tell of an error that the user can put right; None of a bug."""
+    if isinstance(error, UserError | FloatingPointError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}".removesuffix(": ")
+    if isinstance(error, OSError) and error.errno in _USERS_ERRNO:
+        names = [str(n) for n in (error.filename, error.filename2) if n is not None]
+        return ": ".join([" -> ".join(names), error.strerror]) if names else str(error)
+    return _tensorflow_error(error)
 
 
 _USERS_ERRNO = {
@@ -121,7 +126,84 @@ _USERS_ERRNO = {
     errno.EPERM,
     errno.EISDIR,
     errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.ELOOP,
     errno.ENOSPC,
+    errno.EDQUOT,
     errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
     errno.ENAMETOOLONG,
 }
+# What TensorFlow's operations put around the words of its file systems.
+_DECORATION = re.compile(r"\{\{.*?\}\}\s*|\s*\[(Op:|\[).*", re.DOTALL)
+_REMOTE = ("File system scheme", "HTTP request", "retry attempts failed")
+
+
+def _tensorflow_error(error: Exception) -> str | None:
+    """As `users_error`, of TensorFlow's own kinds: of files, and of memory."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    text = _DECORATION.sub("", error.message)
+    path, _, reason = text.rpartition("; ")
+    if reason in {os.strerror(number) for number in _USERS_ERRNO}:
+        return f"{path}: {reason}"
+    if isinstance(error, tensorflow.errors.ResourceExhaustedError):
+        return f"out of memory: {text}"
+    return text if any(words in text for words in _REMOTE) else None
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Loads TensorFlow without the dozen lines that its libraries greet with.
+
+    They are written before any setting counts, and the last one when devices are first
+    looked for. Where loading fails, they are shown.
+    """
+
+    def find_spec(self, name, path, target=None):
+        """Finds tensorflow as the next finder does, and wraps its loader."""
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = functools.partial(
+                self._load, spec.loader.exec_module
+            )
+        return spec
+
+    def _load(self, load, module):
+        with _hidden_stderr():
+            load(module)
+            module.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def _hidden_stderr() -> Iterator[None]:
+    """Holds back what is written to file 2, and shows it where an error is raised."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(kept, hidden.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _end_quietly(kind, error, traceback) -> None:
+    """An interrupt while libraries are still being loaded has no traceback either."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _end_quietly
+# What a user sets stays, and then everything is shown that it asks for.
+if "TF_CPP_MIN_LOG_LEVEL" not in os.environ and sys.stderr is not None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.meta_path.insert(0, _QuietTensorFlow())

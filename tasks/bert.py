@@ -21,7 +21,19 @@ from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, encoder_groups
 from tasks.classification_config import ClassificationConfig
-from tasks.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
+from tasks.system import (
+    ANSWER,
+    CLASSIFIER,
+    CLASSIFY,
+    CONVERT,
+    EXTRACT,
+    PRE_TRAIN,
+    PRE_TRAINING,
+    SPAN,
+    TAG,
+    TAGGER,
+    System,
+)
 from tasks.task import Batch
 
 _POOLER = r"bert/pooler/.*"
@@ -31,6 +43,11 @@ class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""
 
     model_type = "bert"
+    does = frozenset({CLASSIFY, ANSWER, TAG, PRE_TRAIN, EXTRACT, CONVERT})
+    reads = frozenset(
+        {"do_lower_case", "layer_decay", "resize_vocab", "max_predictions_per_seq"}
+        | {"pooling", "long", "mask_cls_sep"}
+    )
     tokenizes_in_graph = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"output_(weights|bias)",

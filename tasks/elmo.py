@@ -20,7 +20,17 @@ from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
 from modeling.tagger import Tagger
 from optimization import OptimizerConfig, ParameterGroup, elmo_groups
 from tasks.classification_config import ClassificationConfig
-from tasks.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
+from tasks.system import (
+    CLASSIFIER,
+    CLASSIFY,
+    CONVERT,
+    EXTRACT,
+    PRE_TRAIN,
+    PRE_TRAINING,
+    TAG,
+    TAGGER,
+    System,
+)
 from tasks.task import Batch
 
 
@@ -28,6 +38,8 @@ class ElmoSystem(System):
     """Peters et al. 2018; its `config` is an ElmoConfig."""
 
     model_type = "elmo"
+    does = frozenset({CLASSIFY, TAG, PRE_TRAIN, EXTRACT, CONVERT})
+    reads = frozenset({"ngram_baseline", "unroll_steps", "state_reset", "stateful"})
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"classifier/.*",
         PRE_TRAINING: r"lm/softmax/.*",
@@ -93,11 +105,6 @@ class ElmoSystem(System):
     def _encoder(self) -> elmo_features.WordEncoder:
         known = self.tokenizer() if self.needs_vocabulary else None
         return elmo_features.WordEncoder(self._max_characters, known)
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise UserError(
-            f"{what} reads word pieces, but ELMo words: wanted a BERT or GPT checkpoint"
-        )
 
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """See System; of the kinds of task BERT has here."""

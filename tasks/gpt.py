@@ -19,7 +19,19 @@ from errors import UserError
 from modeling import GptClassifier, GptModel, GptSpanExtractor
 from optimization import OptimizerConfig, ParameterGroup, gpt_groups
 from tasks.classification_config import ClassificationConfig
-from tasks.system import CLASSIFIER, SPAN, TAGGER, System
+from tasks.system import (
+    ANSWER,
+    CLASSIFIER,
+    CLASSIFY,
+    CONVERT,
+    EXTRACT,
+    GENERATE,
+    PRE_TRAIN,
+    SPAN,
+    TAG,
+    TAGGER,
+    System,
+)
 from tasks.task import Batch
 
 _START, _DELIMITER, _CLASSIFY = "_start_", "_delimiter_", "_classify_"
@@ -29,6 +41,11 @@ class GptSystem(System):
     """Radford et al. 2018; its `config` is a GptConfig."""
 
     model_type = "gpt"
+    does = frozenset({CLASSIFY, ANSWER, TAG, PRE_TRAIN, EXTRACT, GENERATE, CONVERT})
+    reads = frozenset(
+        {"do_lower_case", "layer_decay", "resize_vocab", "ngram_baseline"}
+        | {"lm_coef", "symmetric", "pooling", "long"}
+    )
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"clf/.*",
         SPAN: r"squad/.*",

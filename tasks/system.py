@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import Any, ClassVar, Protocol
 
 import keras
 import numpy as np
@@ -31,6 +31,20 @@ from tasks.task import Batch
 
 CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
 TAGGER = "tagger"
+
+# What systems do or do not do, as messages say it, and the script that asks for it.
+CLASSIFY, ANSWER, TAG = "classify", "answer questions", "tag"
+PRE_TRAIN, EXTRACT, GENERATE = "pre-train", "give features", "generate"
+CONVERT = "have another format"
+SCRIPTS = {
+    CLASSIFY: "run_classifier.py",
+    ANSWER: "run_squad.py",
+    TAG: "run_tagger.py",
+    PRE_TRAIN: "run_pretraining.py",
+    EXTRACT: "extract_features.py",
+    GENERATE: "generate.py",
+    CONVERT: "convert_checkpoint.py",
+}
 
 
 # Where a tagger has a value for each tag; see System.label_axes.
@@ -81,6 +95,8 @@ class System(abc.ABC):
         where no run can have them.
       new_head: whether the checkpoint may lack the head: not where it is only used.
       model_type: the system's name, as --model_type takes it.
+      does: what it can be used for, of SCRIPTS; the methods of the rest are not called.
+      reads: the flags that it reads, of those that not every system does.
       heads: kind of head -> regular expression over the names of its variables.
       label_axes: likewise, of those of a classifier's with a value for each label ->
         which axes the labels lie along.
@@ -100,6 +116,8 @@ class System(abc.ABC):
     new_head: bool = True
 
     model_type: ClassVar[str]
+    does: ClassVar[frozenset[str]]
+    reads: ClassVar[frozenset[str]] = frozenset()
     heads: ClassVar[Mapping[str, str]]
     label_axes: ClassVar[Mapping[str, Sequence[int]]] = {}
     tokenizes_in_graph: ClassVar[bool] = False
@@ -107,13 +125,6 @@ class System(abc.ABC):
     reads_left_to_right: ClassVar[bool] = False
     has_lm_losses: ClassVar[bool] = False
     finetunes_by_default: ClassVar[bool] = True
-
-    def _refuse(self, what: str) -> NoReturn:
-        """Raises ValueError, saying why the system is not for `what`, a script.
-
-        Systems that leave out a method which calls this have their own.
-        """
-        raise NotImplementedError(f"{self.model_type}: {what}")
 
     @property
     @abc.abstractmethod
@@ -149,7 +160,7 @@ class System(abc.ABC):
 
     def squad_tokenizer(self) -> SquadTokenizer:
         """Loads the vocabulary, for questions and their contexts."""
-        self._refuse("run_squad.py")
+        raise NotImplementedError
 
     def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
         """Returns what stands around a sentence of words, and for unknown words.
@@ -187,19 +198,19 @@ class System(abc.ABC):
         Raises:
           UserError: the system cannot do such a task.
         """
-        self._refuse("run_classifier.py")
+        raise NotImplementedError
 
     def classification_columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> Columns:
         """Tokenizes, truncates and lays out a data set of a classification task."""
-        self._refuse("run_classifier.py")
+        raise NotImplementedError
 
     def build_classifier(
         self, config: ClassificationConfig, *, frozen_encoder: bool, **kwargs
     ) -> keras.layers.Layer:
         """Makes the encoder with a classifier's head; see Task.build_model."""
-        self._refuse("run_classifier.py")
+        raise NotImplementedError
 
     def classify(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
@@ -215,11 +226,11 @@ class System(abc.ABC):
           `logits` float32 [B, outputs]; where the system has them, `lm_losses` float32
           [B, R], the mean over the tokens of each of an example's R sequences.
         """
-        self._refuse("run_classifier.py")
+        raise NotImplementedError
 
     def sentence_layout(self, tokenizer: Tokenizer) -> Layout:
         """Returns what the encoder alone reads around texts."""
-        self._refuse("this way to extract features")
+        raise NotImplementedError
 
     def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns what encoder and span extractor are called with."""
@@ -229,7 +240,7 @@ class System(abc.ABC):
         self, *, frozen_encoder: bool, **kwargs
     ) -> keras.layers.Layer:
         """Makes the encoder with a head for starts and ends; likewise."""
-        self._refuse("run_squad.py")
+        raise NotImplementedError
 
     @abc.abstractmethod
     def build_encoder(self, **kwargs) -> keras.layers.Layer:

@@ -23,7 +23,7 @@ from data_pipeline.tagging_features import TaggingColumns
 from errors import UserError
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
 from optimization import OptimizerConfig, ParameterGroup, depth_groups
-from tasks.system import TAGGER, System, Tokenizer
+from tasks.system import TAG, TAGGER, System, Tokenizer
 
 _DIGIT = re.compile("[0-9]")
 # Words seen once are read as <UNK>, which would never be trained otherwise.
@@ -95,6 +95,8 @@ class TaglmSystem(System):
     lm_checkpoint: str | None = None
 
     model_type = "taglm"
+    does = frozenset({TAG})
+    reads = frozenset({"do_lower_case", "word_vectors", "lm_checkpoint"})
     heads: ClassVar[Mapping[str, str]] = {TAGGER: r"tagger/.*"}
 
     @property
@@ -207,10 +209,6 @@ class TaglmSystem(System):
     def save_beside(self, folder: str) -> None:
         """See System."""
         taglm.save_beside(folder, self.config, self.vocabulary().words)
-
-    def _refuse(self, what: str) -> NoReturn:
-        del what  # everything but tagging
-        raise UserError("TagLM is a tagger: only run_tagger.py takes it")
 
 
 def new_system(

@@ -7,6 +7,8 @@ from types import ModuleType
 from absl import flags
 from tiny import ROOT
 
+import command_line
+
 
 def load(name: str) -> ModuleType:
     """Imports a script anew, after forgetting the flags of all others."""
@@ -24,8 +26,8 @@ def load(name: str) -> ModuleType:
 def run(name: str, *arguments: str) -> None:
     """Runs a script's main with these flags."""
     module = load(name)
-    flags.FLAGS([name, *arguments])
     try:
-        module.main([name])
+        check = getattr(module, "check_flags", tuple)
+        module.main(command_line.parse_flags([name, *arguments], check))
     finally:
         flags.FLAGS.unparse_flags()

@@ -26,7 +26,7 @@ RANKS = (
     {"data_pipeline", "checkpoints"},
     {"tasks"},
     {"training", "export"},
-    {"common_flags", "startup"},
+    {"common_flags", "command_line", "startup"},
 )
 SCRIPTS = len(RANKS)
 # One thing in several files: tokenization_tf is the in-graph form of tokenization.
@@ -36,6 +36,7 @@ TOGETHER = {
     ("tokenization_bpe", "tokenization_english"),
     ("optimization", "schedules"),
     ("paths", "atomic_files"),
+    ("startup", "command_line"),
 }
 FLAGS_FROM = 6
 

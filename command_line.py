@@ -1,0 +1,119 @@
+"""Reads a script's command line; all that is wrong with it is told at once."""
+
+import difflib
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from absl import flags
+
+import streams
+from errors import UserError
+
+FLAGS = flags.FLAGS
+Check = Callable[[], Iterable[str]]
+_PATHS = ("_file", "_dir", "_path", "_checkpoint")  # end the names of flags for paths
+
+
+def parse_flags(
+    argv: Sequence[str],
+    check: Check = tuple,
+    *,
+    required: Sequence[str] = (),
+    pipes: Collection[str] = (),
+) -> list[str]:
+    """Reads the command line into FLAGS.
+
+    Args:
+      argv: the script's name, then its words.
+      check: yields what is wrong with the flags' values, each by itself and together.
+      required: names of flags that must be given.
+      pipes: names of flags whose files are read once, from start to end; others may
+        not name a pipe or a device.
+
+    Returns:
+      The script's name.
+
+    Raises:
+      UserError: names every flag that is wrong.
+    """
+    words, problems = _read(argv)
+    problems += map(_stray_word, words)
+    for name in FLAGS:
+        problems += _value_problems(FLAGS[name], name in pipes)
+    problems += (f"--{n} is not given" for n in required if FLAGS[n].value is None)
+    problems += check()
+    if problems:
+        raise _error(problems)
+    return [argv[0]]
+
+
+def _error(problems: Iterable[str]) -> UserError:
+    return UserError("; ".join(dict.fromkeys(problems)) + " (--help lists all flags)")
+
+
+def _read(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the words that are no known flags, and why others could not be read."""
+    problems = []
+    FLAGS.set_gnu_getopt(True)  # flags may stand behind other words
+    try:
+        words = FLAGS.read_flags_from_files(argv[1:], force_gnu=False)
+    except (flags.Error, UnicodeDecodeError) as error:
+        reason = str(error).removeprefix("ERROR:: ")
+        raise _error([f"--flagfile: {reason}"]) from error
+    while True:
+        FLAGS.unparse_flags()
+        try:
+            return FLAGS([argv[0], *words], known_only=True)[1:], problems
+        except (flags.Error, ValueError) as error:
+            problems.append(str(error).removeprefix("flag "))
+            left = _without(words, problems[-1])
+            if left is None:
+                raise _error(problems) from error
+            words = left
+
+
+def _without(words: list[str], problem: str) -> list[str] | None:
+    """Takes out the flag that absl says could not be read; None: it is not told."""
+    for i, word in enumerate(words):
+        name, equals, value = word.lstrip("-").partition("=")
+        taken = words[i : i + (1 if equals else 2)]
+        value = value if equals else taken[-1]
+        if word.startswith("-") and problem.startswith(f"--{name}={value}: "):
+            return words[:i] + words[i + len(taken) :]
+    return None
+
+
+def _stray_word(word: str) -> str:
+    name = word.lstrip("-").partition("=")[0]
+    if not word.startswith("-") or not name:
+        return f"{word!r} belongs to no flag: wanted --flag=value"
+    near = difflib.get_close_matches(name, list(FLAGS), 1, 0.75)
+    return f"--{name} is no flag" + (f", --{near[0]} is" if near else "")
+
+
+def _value_problems(flag: flags.Flag, may_be_pipe: bool) -> Iterator[str]:
+    """Yields what no flag's value may be."""
+    values = flag.value if isinstance(flag.value, list) else [flag.value]
+    for value in values if flag.present else ():
+        given = f"--{flag.name}={value}"
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{given}: wanted a finite number"
+        elif isinstance(value, int) and not -(2**31) <= value < 2**31:
+            yield f"{given}: wanted a number of at most 32 bits"
+        elif isinstance(value, str):
+            yield from _text_problems(flag.name, value, may_be_pipe)
+    if flag.present and flag.value == "":
+        yield f"--{flag.name} is not given: its value is empty"
+
+
+def _text_problems(name, value, may_be_pipe):
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        yield f"--{name}={value!a}: not UTF-8"
+        return
+    if name.endswith(_PATHS) and not may_be_pipe and streams.is_stream(value):
+        yield (
+            f"--{name}={value} is a pipe or a device; wanted a file, which can be read "
+            "more than once"
+        )
