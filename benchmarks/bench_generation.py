@@ -8,9 +8,11 @@ times as much; the cache, twice.
 
 import time
 
+import startup
+
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from modeling import GptConfig, GptLanguageModel
 from training.generation import GenerationConfig, Generator
@@ -19,7 +21,6 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("config_file", None, "The architecture.")
 flags.DEFINE_multi_integer("length", [64, 256], "Tokens written.", 2)
 flags.DEFINE_integer("batch_size", 1, "Texts written at a time.", 1)
-flags.mark_flag_as_required("config_file")
 
 
 def cached(model: GptLanguageModel, length: int) -> tuple[np.ndarray, float]:
@@ -67,4 +68,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main, required=["config_file"])

@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("vocab_file", None, "The vocabulary, one piece a line.")
@@ -23,7 +25,6 @@ flags.DEFINE_list("sizes_mb", ["20", "200"], "Sizes of the corpus, in 10^6 bytes
 flags.DEFINE_integer("compatible_mb", 5, "Size of the corpus for --compatible.", 1)
 flags.DEFINE_integer("dupe_factor", 5, "As the script's; the parent's README has 5.", 1)
 flags.DEFINE_integer("num_files", 4, "Files that the corpus is divided into.", 1)
-flags.mark_flags_as_required(["vocab_file", "input_file"])
 
 SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "create_pretraining_data.py"
 _POLL_SECONDS = 0.05
@@ -105,4 +106,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main, required=["vocab_file", "input_file"])

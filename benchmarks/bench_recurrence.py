@@ -27,10 +27,12 @@ import statistics
 import time
 from collections.abc import Callable
 
+import startup
+
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from modeling.layers.lstm import FORGET_BIAS, State, lstm
 
@@ -206,4 +208,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

@@ -18,12 +18,15 @@ import sys
 import tempfile
 import time
 
+import startup
+
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 import tokenization_tf
 from data_pipeline import batching, text_files, tfrecord
+from errors import UserError
 from modeling import BertConfig
 from tasks.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
@@ -72,7 +75,7 @@ def file_lengths(count: int) -> np.ndarray:
     sentences = [values[0] for _, values in rows]
     drawn = np.random.default_rng(0).permutation(len(sentences))[:count]
     if len(drawn) < count:
-        sys.exit(f"{FLAGS.lengths}: {len(drawn)} sentences, wanted {count}")
+        raise UserError(f"{FLAGS.lengths}: {len(drawn)} sentences, wanted {count}")
     tokenizer = tokenization_tf.FastTokenizer(FLAGS.vocab_file)
     _, offsets = tokenizer.ids([sentences[i] for i in drawn])
     return np.minimum(np.diff(offsets) + 2, FLAGS.max_seq_length)
@@ -183,14 +186,18 @@ def run_peer(mode: str, padding: str) -> dict | None:
         command.append("--dtype=bfloat16")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"the peer failed:\n{done.stderr}")
+        raise UserError(f"the peer failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def check_flags():
+    """Yields what is wrong with the flags."""
+    if FLAGS.lengths != "full" and not FLAGS.vocab_file:
+        yield "--lengths names a file, so --vocab_file is needed to tokenize it"
 
 
 def main(_):
     """Times this project, then the peer, and prints the ratios."""
-    if FLAGS.lengths != "full" and not FLAGS.vocab_file:
-        sys.exit("--lengths names a file, so --vocab_file is needed to tokenize it")
     count = FLAGS.steps * FLAGS.batch_size
     lengths = np.full(count, FLAGS.max_seq_length)
     if FLAGS.lengths != "full":
@@ -210,4 +217,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main, check_flags)

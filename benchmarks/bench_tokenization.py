@@ -13,7 +13,9 @@ import os
 import statistics
 import time
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("vocab_file", None, "BERT's vocab.txt or GPT's vocab.json.")
@@ -21,7 +23,6 @@ flags.DEFINE_string("input_file", None, "UTF-8 text; every line is one text.")
 flags.DEFINE_bool("do_lower_case", True, "False for cased models.")
 flags.DEFINE_integer("max_lines", 20_000, "Use the file's first lines only.")
 flags.DEFINE_integer("rounds", 3, "Times both run, in turn; the medians are reported.")
-flags.mark_flags_as_required(["vocab_file", "input_file"])
 
 
 def seconds(function, *args):
@@ -103,4 +104,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main, required=["vocab_file", "input_file"])

@@ -11,7 +11,9 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 import tokenization_english
 from data_pipeline import bbc_news, conll
@@ -72,4 +74,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

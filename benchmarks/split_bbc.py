@@ -8,7 +8,9 @@ documents. Every tenth distinct article, in a seeded order, is held out.
 
 import pathlib
 
-from absl import app, flags
+import startup
+
+from absl import flags
 
 from data_pipeline import bbc_news
 
@@ -32,4 +34,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main)

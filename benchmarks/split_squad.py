@@ -9,8 +9,10 @@ it takes to have --num_train questions, and DIR/dev.json with the others.
 import json
 import pathlib
 
+import startup
+
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("input_file", None, "The file to split.")
@@ -47,5 +49,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["input_file", "output_dir"])
-    app.run(main)
+    startup.run(main, required=["input_file", "output_dir"])

@@ -10,12 +10,15 @@ second sentence, tab-separated, without a header, as SemEval publishes STS:
 import json
 import time
 
+import startup
+
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import common_flags
 from data_pipeline import text_files
 from metrics import similarity
+from tasks.system import EXTRACT
 from training.extraction import ExtractionConfig, FeatureExtractor
 
 FLAGS = flags.FLAGS
@@ -25,7 +28,6 @@ flags.DEFINE_string("data_file", None, "score, first sentence, second sentence."
 flags.DEFINE_string("pooling", "mean", "As extract_features.py's.")
 flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest sentence.")
 flags.DEFINE_integer("batch_size", 32, "Sentences in a batch.", 1)
-flags.mark_flags_as_required(["data_file", "init_checkpoint"])
 
 COLUMNS = ("score", "first", "second")
 
@@ -41,7 +43,7 @@ def main(_) -> None:
         batch_size=FLAGS.batch_size,
         mixed_precision=FLAGS.mixed_precision,
     )
-    extractor = FeatureExtractor(config, common_flags.system())
+    extractor = FeatureExtractor(config, common_flags.system(EXTRACT))
     started = time.perf_counter()
     vectors = np.stack([row.values for row in extractor.extract(first + second)])
     seconds = time.perf_counter() - started
@@ -59,4 +61,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    startup.run(main, required=["data_file", "init_checkpoint"])

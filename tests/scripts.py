@@ -28,6 +28,7 @@ def run(name: str, *arguments: str) -> None:
     module = load(name)
     try:
         check = getattr(module, "check_flags", tuple)
-        module.main(command_line.parse_flags([name, *arguments], check))
+        words = [name, *arguments]
+        module.main(command_line.parse_flags(words, check, pipes=list(flags.FLAGS)))
     finally:
         flags.FLAGS.unparse_flags()

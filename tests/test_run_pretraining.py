@@ -237,7 +237,7 @@ def test_evaluation_takes_the_files_and_batches_it_is_given(tmp_path):
         (("--do_eval", "--ngram_baseline=3"), "needs both, and --do_eval"),
         (
             ("--do_eval", "--ngram_baseline=3", f"--eval_input_file={__file__}"),
-            "--ngram_baseline=3 is for models that predict what comes next",
+            "--ngram_baseline=3 is not for bert, only for elmo, gpt",
         ),
         (("--do_train", "--max_predictions_per_seq=1"), "max_predictions_per_seq=1"),
         (("--do_train", "--max_seq_length=8"), "max_seq_length=8"),

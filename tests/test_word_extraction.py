@@ -96,8 +96,8 @@ def test_chosen_layers_and_their_mean_in_every_format(tmp_path):
     ("flag", "message"),
     [
         ("--layers=3", "--layers has 3, but the model has 3 layers"),
-        ("--pooling=mean", "--pooling=mean is not for ELMo"),
-        ("--long=window", "--long=window is not for ELMo"),
+        ("--pooling=mean", "--pooling=mean is not for elmo, only for bert, gpt"),
+        ("--long=window", "--long=window is not for elmo, only for bert, gpt"),
     ],
 )
 def test_what_elmo_has_not_is_refused(tmp_path, flag, message):
