@@ -1,18 +1,18 @@
 """Files and folders that are there whole or not at all: written aside, then renamed."""
 
 import contextlib
-import functools
-import hashlib
 import os
 import re
 import shutil
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from absl import logging
+
+import folder_lock
+import processes
 
 # Tells which process of which machine writes there, so that others know if it lives.
 _ASIDE = re.compile(r"\.writing-(?P<machine>[0-9a-f]{8})(-(?P<pid>\d+)-[0-9a-f]{8})?")
@@ -30,7 +30,11 @@ def atomic_path(path: str, suffixes: Sequence[str] = ("",)) -> Iterator[str]:
       path: a file, or a folder that is new or empty; the folders above it are made.
       suffixes: what is written has the yielded name with each of these behind it; the
         last one is renamed last.
+
+    Raises:
+      UserError: a folder that this process holds locked is no longer there.
     """
+    folder_lock.check_in_place(path)
     folder, name = os.path.split(path)
     tf.io.gfile.makedirs(folder or ".")
     remove_left_behind(folder, name)
@@ -82,38 +86,16 @@ def remove_left_behind(folder: str, name: str | None = None) -> None:
             found
             and found["pid"]
             and name in (None, left[: found.start()])
-            and found["machine"] == _machine()
-            and not is_running(int(found["pid"]))
+            and found["machine"] == processes.machine()
+            and not processes.is_running(int(found["pid"]))
         ):
             path = os.path.join(folder, left)
             logging.info("removing %s, which a killed process left", path)
             _remove(path)
 
 
-def is_running(pid: int) -> bool:
-    """Tells whether there is a process of that number on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # another user's
-    return True
-
-
 def _aside(path):
-    return f"{path}.writing-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
-@functools.cache
-def _machine():
-    """Names where a process's number means what it means here."""
-    try:
-        numbering = os.readlink("/proc/self/ns/pid")  # containers have their own
-    except OSError:
-        numbering = ""
-    name = f"{socket.gethostname()} {numbering}"
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{path}.writing-{processes.machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def _names(folder):

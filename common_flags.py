@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import flags, logging
 
 import checkpoints
+import folder_lock
 import tokenization
 from errors import UserError
 from optimization import OPTIMIZERS, OptimizerConfig
@@ -20,7 +21,7 @@ from schedules import DECAYS, warmup_steps
 from tasks import systems
 from tasks.system import System
 from training import state
-from training.strategy import STRATEGIES, DistributionConfig
+from training.strategy import STRATEGIES, DistributionConfig, is_chief
 from training.trainer import TrainingConfig
 
 FLAGS = flags.FLAGS
@@ -296,16 +297,18 @@ def static_shapes() -> bool:
     return distribution_config().strategy == "tpu" or jit_compile
 
 
-def prepare_output_dir() -> None:
-    """Makes the output folder.
+def prepare_output_dir(strategy: tf.distribute.Strategy) -> None:
+    """Makes the output folder, before any work.
 
     Raises:
-      UserError: the path is a file.
+      UserError: the path is a file, or another process writes there.
     """
     folder = FLAGS.output_dir
     if tf.io.gfile.exists(folder) and not tf.io.gfile.isdir(folder):
         raise UserError(f"--output_dir={folder} is a file; wanted a folder")
     tf.io.gfile.makedirs(folder)
+    if is_chief(strategy):  # the others write nothing
+        folder_lock.check_free(folder)
 
 
 def _flags_text():

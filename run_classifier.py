@@ -185,7 +185,7 @@ def main(_):
         frozen_encoder=not FLAGS.finetune_encoder,
         lm_coef=FLAGS.lm_coef if system.has_lm_losses else 0.0,
     )
-    common_flags.prepare_output_dir()
+    common_flags.prepare_output_dir(strategy)
     records = {
         split: {
             name: task.records(split, found, FLAGS.output_dir)

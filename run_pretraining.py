@@ -115,7 +115,7 @@ def main(_):
         logging.warning("evaluating on training examples: see --eval_input_file")
     if FLAGS.ngram_baseline:
         task.compare_with_ngrams(FLAGS.ngram_baseline, files, dev[""])
-    common_flags.prepare_output_dir()
+    common_flags.prepare_output_dir(strategy)
     FineTuning(
         task=task,
         strategy=strategy,

@@ -116,7 +116,7 @@ def main(_):
             f"--do_eval: {FLAGS.predict_file} has questions without answers"
         )
     run = common_flags.finetuning_config(len(train_examples))
-    common_flags.prepare_output_dir()
+    common_flags.prepare_output_dir(strategy)
     train = records = None
     if train_examples:
         train = task.records("train", train_examples, FLAGS.output_dir)

@@ -227,7 +227,7 @@ def main(_):
     system = make_system(texts)
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     task = make_task(system, texts, trained)
-    common_flags.prepare_output_dir()
+    common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)
     train = records.get("train")
     FineTuning(

@@ -232,7 +232,6 @@ def save_beside(
       do_lower_case: of no meaning: ELMo reads words as they are.
     """
     del do_lower_case
-    tf.io.gfile.makedirs(folder)
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
     if vocab_file is not None:
         files.copy(vocab_file, os.path.join(folder, files.VOCAB))

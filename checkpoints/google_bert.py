@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from checkpoints import files, tensorflow_files
 from checkpoints.files import TASK
@@ -82,7 +81,6 @@ def save_beside(
     do_lower_case: bool | None,
 ) -> None:
     """Writes what stands beside a checkpoint; see `save_folder`."""
-    tf.io.gfile.makedirs(folder)
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
     files.write_tokenizer(
         folder, vocab_file, do_lower_case, config.max_position_embeddings

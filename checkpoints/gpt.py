@@ -62,7 +62,6 @@ def save_beside(
       do_lower_case: of no meaning: the encoding has lower-case pieces only.
     """
     del do_lower_case
-    tf.io.gfile.makedirs(folder)
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
     copy_vocab(vocab_file, folder, VOCAB)
 

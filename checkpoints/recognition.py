@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import tensorflow as tf
 
 import json_files
+from atomic_files import atomic_path
 from checkpoints import (
     bilm,
     files,
@@ -218,6 +219,8 @@ def save_beside(
 def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     """Writes the model of an opened checkpoint as a folder that stands alone.
 
+    The folder appears when it is complete.
+
     Args:
       checkpoint: with config and (but for an ELMo that reads characters) vocabulary;
         `dataclasses.replace` supplies them.
@@ -257,4 +260,5 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     if save is huggingface.save and "output_bias" in tensors:
         options["labels"] = checkpoint.labels
     beside = (config, checkpoint.vocab_file, checkpoint.do_lower_case)
-    save(folder, tensors, *beside, **options)
+    with atomic_path(folder.rstrip("/")) as aside:
+        save(aside, tensors, *beside, **options)

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Sequence
 
-import tensorflow as tf
-
 import vocabulary
 from checkpoints import files, tensorflow_files
 from checkpoints.mapping import Checkpoint
@@ -40,7 +38,6 @@ def save_beside(folder: str, config: TaglmConfig, words: Sequence[str]) -> None:
       config: the model's.
       words: its vocabulary.
     """
-    tf.io.gfile.makedirs(folder)
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
     path = os.path.join(folder, files.VOCAB)
     files.write_text(path, vocabulary.file_text(words))

@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 import atomic_files
+import processes
 from atomic_files import atomic_path, is_aside, temporary_folder
 
 
@@ -99,7 +100,7 @@ def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path
 def test_what_a_running_process_or_another_machine_writes_stays(tmp_path, monkeypatch):
     left = left_by_a_killed_process(tmp_path / "a")
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(atomic_files, "_machine", lambda: "0123abcd")
+        elsewhere.setattr(processes, "machine", lambda: "0123abcd")
         atomic_files.remove_left_behind(str(tmp_path))
     assert sorted(tmp_path.iterdir()) == left
     code = (

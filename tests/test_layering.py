@@ -8,7 +8,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
     {"errors"},
-    {"json_files"},
+    {"json_files", "processes"},
+    {"folder_lock"},
     {
         "tokenization",
         "tokenization_tf",
@@ -38,7 +39,7 @@ TOGETHER = {
     ("paths", "atomic_files"),
     ("startup", "command_line"),
 }
-FLAGS_FROM = 6
+FLAGS_FROM = 7
 
 MODULES = sorted(
     path.relative_to(ROOT)

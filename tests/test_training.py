@@ -4,13 +4,16 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
+import folder_lock
 import modeling
+import processes
 from data_pipeline import batching
 from optimization import OptimizerConfig
 from training import state
@@ -441,6 +444,51 @@ def test_seeds_report_mean_and_standard_deviation(run):
     assert len(set(losses)) == 3
     written = tiny.read_results(run.folder / "seeds" / "eval_results.txt")
     assert written == pytest.approx(results)
+
+
+def fine_tuning(run, config):
+    """Trains and scores as the scripts do."""
+    data = Data(run.train, {"": run.dev}, {})
+    FineTuning(run.task, tf.distribute.get_strategy(), data, {}).run_seeds(config, 1)
+
+
+def test_a_folder_in_which_another_run_writes_is_left_alone(run):
+    config = TrainingConfig(str(run.folder / "taken"), 2, train_batch_size=8)
+    with folder_lock.hold(config.output_dir):
+        with pytest.raises(ValueError, match="taken is being written to by process"):
+            fine_tuning(run, config)
+        assert os.listdir(config.output_dir) == [folder_lock.LOCK]
+
+
+def test_a_folder_removed_while_training_is_an_error_and_is_not_made_again(
+    run, monkeypatch
+):
+    def evaluate(trainer, records):
+        del trainer, records
+        shutil.rmtree(run.folder / "gone")
+        return {"eval_accuracy": 0.5}
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    config = TrainingConfig(
+        str(run.folder / "gone"), 4, train_batch_size=8, eval_steps=2
+    )
+    with pytest.raises(ValueError, match="gone was removed or replaced while"):
+        fine_tuning(run, config)
+    assert not (run.folder / "gone").exists()
+
+
+def test_a_run_removes_what_a_killed_one_left_unfinished(run):
+    folder = run.folder / "left"
+    config = TrainingConfig(str(folder), 1, train_batch_size=8, eval_steps=0)
+    fine_tuning(run, config)
+    (folder / "best").mkdir()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    aside = f"model.ckpt-9.writing-{processes.machine()}-{ended.pid}-0123abcd.index"
+    for path in (folder / aside, folder / "best" / aside):
+        path.write_text("cut")
+    fine_tuning(run, config)
+    assert not list(folder.rglob("*.writing-*"))
 
 
 def test_settings_that_do_not_shape_the_weights_may_change():

@@ -1,5 +1,6 @@
 """Train, evaluate, predict: one run, or several that differ in their seed only."""
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -10,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+import folder_lock
+from atomic_files import remove_left_behind
 from errors import UserError
 from tasks.task import Records, Task
 from training import state
@@ -74,8 +77,13 @@ class FineTuning:
           The scores on the dev sets, as written to eval_results.txt.
 
         Raises:
-          UserError: there is nothing trained in output_dir, and nothing to train.
+          UserError: there is nothing trained in output_dir, and nothing to train;
+            another process writes there, or it is removed meanwhile.
         """
+        with self._locked(config.output_dir):
+            return self._run(config)
+
+    def _run(self, config):
         started = time.monotonic()
         known = None  # scores of the last checkpoint on the main dev set
         trainer = Trainer(self.task, self.strategy, config)
@@ -104,6 +112,10 @@ class FineTuning:
         """
         if num_seeds == 1:
             return self.run(config)
+        with self._locked(config.output_dir):
+            return self._run_seeds(config, num_seeds)
+
+    def _run_seeds(self, config, num_seeds):
         scores = []
         for seed in range(config.seed, config.seed + num_seeds):
             folder = os.path.join(config.output_dir, f"seed_{seed}")
@@ -120,6 +132,17 @@ class FineTuning:
         if results:
             self._write(config.output_dir, results)
         return results
+
+    @contextlib.contextmanager
+    def _locked(self, output_dir):
+        """Keeps other runs out of a folder, and removes what killed ones left in it."""
+        if not is_chief(self.strategy):  # writes nothing
+            yield
+            return
+        with folder_lock.hold(output_dir):
+            for folder in (output_dir, os.path.join(output_dir, BEST)):
+                remove_left_behind(folder)
+            yield
 
     def _restore(self, trainer, output_dir):
         """Sets the model from the checkpoint asked for; returns its step."""
