@@ -7,6 +7,7 @@ dump_weights.py makes of a run, are HDF5 for inference: other names, and no soft
 import contextlib
 import dataclasses
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -41,6 +42,7 @@ _DAMAGE = (
     *(OSError, KeyError, RuntimeError, TypeError, ValueError),
     *(SystemError, tf.errors.OutOfRangeError),
 )
+_MOST_DEFLATED = 1032  # bytes that one of deflate's stands for, at most
 _IGNORED = {
     r".*/Adagrad(_\d+)?": "optimizer slot",
     r"train_perplexity": "perplexity of the training that wrote the file",
@@ -202,14 +204,23 @@ def _list_datasets(path: str) -> dict[str, tuple[int, ...]]:
         shapes[name] = node.shape
         if node.external or node.is_virtual:
             problems.append(f"{name} is stored in another file")
-        elif node.dtype.kind != "f":
+        elif node.dtype.kind != "f" or node.shape is None:
             problems.append(f"{name} is {node.dtype}, wanted a float type")
+        elif not _is_whole(node):
+            problems.append(f"{name} {list(node.shape)} is not wholly in the file")
 
     with _open(path) as file:
         file.visititems_links(see_link)
         file.visititems(see_node)
     raise_problems(problems, path)
     return shapes
+
+
+def _is_whole(node: h5py.Dataset) -> bool:
+    """Tells whether a tensor's values are stored; HDF5 makes up what is not."""
+    filters = node.id.get_create_plist().get_nfilters()
+    most = node.id.get_storage_size() * (_MOST_DEFLATED if filters else 1)
+    return math.prod(node.shape) * node.dtype.itemsize <= most
 
 
 def _read(path: str, name: str) -> np.ndarray:

@@ -199,7 +199,8 @@ def from_dict(values: Mapping[str, Any], source: str) -> GptConfig:
             f"{theirs['n_positions']!r}; they must be the same"
         )
     ours = {_NAMES.get(key, key): value for key, value in theirs.items()}
-    ours["afn"] = _ACTIVATIONS.get(ours["afn"], ours["afn"])
+    if isinstance(ours["afn"], str):
+        ours["afn"] = _ACTIVATIONS.get(ours["afn"], ours["afn"])
     config = GptConfig.from_dict(ours, source=source)
     if config.n_special >= config.n_vocab:
         raise CheckpointError(

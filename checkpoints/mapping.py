@@ -191,7 +191,9 @@ def choose_sources(
         for other in others:
             ignored[other.name] = f"equal to {first.name}"
             if not np.array_equal(
-                first.rule.read(read(first.name)), other.rule.read(read(other.name))
+                first.rule.read(read(first.name)),
+                other.rule.read(read(other.name)),
+                equal_nan=True,  # refused, by name, when it is read
             ):
                 problems.append(
                     f"{other.name} differs from {first.name}; both are {ours} here, "
@@ -273,8 +275,18 @@ class Checkpoint:
           float32 array of that shape.
 
         Raises:
-          CheckpointError: no such tensor, or the file is damaged.
+          CheckpointError: no such tensor, the file is damaged, or there are values in
+            it with which nothing can be computed.
         """
         if name not in self.shapes:
             raise CheckpointError(f"{self.path}: no tensor {name}")
-        return self.reader(name)
+        with np.errstate(over="ignore"):  # what is too large for 32 bits is refused
+            value = self.reader(name)
+        finite = np.isfinite(value)
+        if not finite.all():
+            raise CheckpointError(
+                f"{self.path}: {name} has {(~finite).sum()} values of {value.size} "
+                "that are NaN or infinite (in 32 bits): its training diverged, or the "
+                "file is damaged"
+            )
+        return value

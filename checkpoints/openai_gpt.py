@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 
@@ -120,7 +121,7 @@ def _read_shapes(path: str) -> dict[str, tuple[int, ...]]:
         data = reader.read()
     value = json_files.parse(data, path)
     try:
-        found = [tuple(map(int, shape)) for shape in value]
+        found = [tuple(map(operator.index, shape)) for shape in value]
         (positions, width), (tokens, _), *_ = found
         wanted = _layout(positions, tokens, width, (len(found) - 2) // 12)
     except (ValueError, TypeError):

@@ -10,12 +10,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+import json_files
 from checkpoints import files
 from checkpoints.mapping import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _FLOATS = ("F16", "BF16", "F32", "F64")
+_LENGTH = 8  # bytes in front of the header, which tell its length
 
 
 def find_weights(folder: str) -> str | None:
@@ -66,14 +68,22 @@ def list_tensors(path: str) -> dict[str, Stored]:
       Name in the file -> where it is; no tensor has been read.
 
     Raises:
-      CheckpointError: a damaged file.
+      CheckpointError: a damaged file, or a name that stands in it twice.
     """
     stored = {}
     with _open(path) as reader:
+        _check_header(path)
         for name in reader.keys():  # noqa: SIM118  (not a dict)
             part = reader.get_slice(name)
             stored[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
     return stored
+
+
+def _check_header(path: str) -> None:
+    """Refuses JSON in which the library would not see a fault: a name twice."""
+    size = int.from_bytes(files.read_head(path, _LENGTH), "little")
+    header = files.read_head(path, _LENGTH + size)[_LENGTH:]
+    json_files.parse(header, f"{path}, its header")
 
 
 def save(folder: str, tensors: Mapping[str, np.ndarray], max_shard_bytes: int) -> None:

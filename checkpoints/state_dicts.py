@@ -97,8 +97,11 @@ def _list_shards(index: str) -> tuple[Mapping[str, Stored], dict[str, str]]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: has no weight_map")
     stored, ignored, problems = {}, {}, []
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            raise CheckpointError(f"{index}: the file of {name} is {shard!r}")
     for shard in sorted(set(weight_map.values())):
-        if os.path.basename(shard) != shard:
+        if os.path.basename(shard) != shard or shard in ("", ".", ".."):
             raise CheckpointError(f"{index}: {shard!r} is not the name of a file here")
         found, others = _list_file(os.path.join(os.path.dirname(index), shard))
         ignored |= others

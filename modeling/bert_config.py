@@ -64,6 +64,15 @@ class BertConfig(config_files.ModelConfig):
                 f"hidden_size {self.hidden_size} is not a multiple of "
                 f"num_attention_heads {self.num_attention_heads}"
             )
+        config_files.check_layers(self, "num_hidden_layers")
+        config_files.check_tables(
+            self,
+            ("hidden_size", "hidden_size"),
+            ("hidden_size", "intermediate_size"),
+            ("vocab_size", "hidden_size"),
+            ("max_position_embeddings", "hidden_size"),
+            ("type_vocab_size", "hidden_size"),
+        )
         act = self.hidden_act.lower()
         object.__setattr__(self, "hidden_act", "gelu_tanh" if act == "gelu" else act)
 

@@ -1,6 +1,8 @@
 """What the configs of all models share: strict reading of their JSON."""
 
-from collections.abc import Collection, Mapping
+import math
+import operator
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import json_files
@@ -50,6 +52,35 @@ def check_value(key: str, value: Any, wanted: str) -> None:
         raise UserError(f"{key} is {value!r}, wanted {wanted}")
 
 
+def check_tables(config: Any, *tables: Sequence[str]) -> None:
+    """Refuses sizes for which there is no memory, before any of it is asked for.
+
+    Args:
+      config: has the keys, `a.b` in its section a.
+      *tables: of each the keys whose values, multiplied, are its size.
+
+    Raises:
+      UserError: names the keys and their values.
+    """
+    for keys in tables:
+        sizes = [operator.attrgetter(key)(config) for key in keys]
+        if math.prod(sizes) > MOST_VALUES:
+            raise UserError(
+                f"{' x '.join(keys)} is {' x '.join(map(str, sizes))}, wanted at most "
+                f"{MOST_VALUES:,}, the values of the largest table that can be"
+            )
+
+
+def check_layers(config: Any, *keys: str) -> None:
+    """Refuses more layers than any model has; likewise."""
+    for key in keys:
+        value = getattr(config, key)
+        if value > MOST_LAYERS:
+            raise UserError(f"{key} is {value}, wanted at most {MOST_LAYERS}")
+
+
+MOST_VALUES = 2**31  # 8 GiB; XLM-R's table of words, a large one, has 2**28
+MOST_LAYERS = 1000
 SHARE = "a number in [0, 1)"
 POSITIVE = "a positive number"
 COUNT = "a positive whole number"
@@ -57,7 +88,7 @@ COUNT_OR_NONE = "a whole number, 0 or more"
 
 _KINDS = {
     SHARE: lambda x: 0 <= x < 1,
-    POSITIVE: lambda x: 0 < x < float("inf"),
+    POSITIVE: lambda x: 0 < x < 3.4e38,  # float32
     COUNT: lambda x: isinstance(x, int) and x > 0,
     COUNT_OR_NONE: lambda x: isinstance(x, int) and x >= 0,
 }

@@ -69,13 +69,15 @@ class LstmOptions:
         _check(self, ["dim", "projection_dim", "n_layers"], _is_count)
         for key in ("cell_clip", "proj_clip"):
             value = getattr(self, key)
-            if value is not None and not (_is_number(value) and value > 0):
-                raise UserError(f"{key} is {value!r}, wanted a positive number")
+            if value is not None:
+                config_files.check_value(key, value, config_files.POSITIVE)
         _check(self, ["use_skip_connections"], _is_bool)
         if self.projection_dim > self.dim:
             raise UserError(
                 f"projection_dim {self.projection_dim} is more than dim {self.dim}"
             )
+        config_files.check_layers(self, "n_layers")
+        config_files.check_tables(self, ("dim", "dim"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +124,12 @@ class CharCnnOptions:
                 )
         if not self.filters:
             raise UserError("filters is empty")
+        config_files.check_layers(self, "n_highway")
+        config_files.check_tables(
+            self,
+            ("embedding_dim", "max_characters_per_token", "n_filters"),
+            ("n_filters", "n_filters"),
+        )
 
     @property
     def n_filters(self) -> int:
@@ -165,6 +173,9 @@ class ElmoConfig(config_files.ModelConfig):
             raise UserError(f"n_tokens_vocab is {words!r}, wanted a positive int")
         if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
             raise UserError(f"dropout is {self.dropout!r}, wanted a number in [0, 1)")
+        counts = ["n_negative_samples_batch"] + ["n_tokens_vocab"] * (words is not None)
+        tables = ((count, "lstm.projection_dim") for count in counts)
+        config_files.check_tables(self, *tables)
         if self.char_cnn is None:
             if words is None:
                 raise UserError("neither char_cnn nor n_tokens_vocab is given")
@@ -254,7 +265,8 @@ def _char_cnn(values: Any) -> CharCnnOptions:
     if not isinstance(filters, list) or not all(isinstance(f, list) for f in filters):
         raise UserError(f"filters is {filters!r}, wanted [[width, number], ...]")
     values["filters"] = tuple(tuple(pair) for pair in filters)
-    values["n_highway"] = values.get("n_highway") or 0  # bilm-tf: absent, null or 0
+    if values.get("n_highway") is None:
+        values["n_highway"] = 0  # bilm-tf: absent, null or 0
     return _section(
         CharCnnOptions, values | {"embedding_dim": embedding["dim"]}, "char_cnn"
     )

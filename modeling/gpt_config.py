@@ -68,6 +68,12 @@ class GptConfig(config_files.ModelConfig):
             raise UserError(
                 f"n_embd {self.n_embd} is not a multiple of n_head {self.n_head}"
             )
+        config_files.check_layers(self, "n_layer")
+        config_files.check_tables(
+            self,
+            ("n_embd", "n_embd"),
+            *((rows, "n_embd") for rows in ("n_vocab", "n_special", "n_ctx")),
+        )
 
     @property
     def activation(self) -> str:

@@ -97,6 +97,18 @@ class TaglmConfig(config_files.ModelConfig):
                 f"char_filter_width {self.char_filter_width} is more than "
                 f"max_characters_per_token {longest}"
             )
+        config_files.check_layers(self, "char_rnn_layers")
+        config_files.check_tables(
+            self,
+            ("vocab_size", "word_dim"),
+            ("word_dim", "rnn_units"),
+            ("rnn_units", "rnn_units"),
+            ("char_dim", "max_characters_per_token", "char_filters"),
+            ("char_filters", "rnn_units"),
+            ("char_dim", "char_rnn_units"),
+            ("char_rnn_units", "char_rnn_units"),
+            ("char_rnn_units", "rnn_units"),
+        )
         if self.lm is None:
             return
         if self.lm.char_cnn is None:
@@ -151,6 +163,8 @@ class TaglmConfig(config_files.ModelConfig):
         if model_type != "taglm":
             raise UserError(f"{source}: model_type is {model_type!r}, wanted 'taglm'")
         if "lm" in values:
+            if not isinstance(values["lm"], Mapping):
+                raise UserError(f"{source}: lm is {values['lm']!r}, wanted an object")
             values["lm"] = ElmoConfig.from_dict(values["lm"], f"{source}: lm")
         return cls._make(values, source)
 

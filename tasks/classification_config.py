@@ -1,9 +1,12 @@
 """What a classifier is: its labels, its metrics, the form of its inputs."""
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
+import metrics
 from checkpoints import Outputs
+from errors import UserError
 from tasks.task_config import TaskConfig
 
 
@@ -19,13 +22,17 @@ class ClassificationConfig(TaskConfig):
       metrics: names known to the metrics package.
       main_metric: the one of them by which checkpoints are compared.
       max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
-      do_lower_case: whether the tokenizer lower-cases.
+      do_lower_case: whether the tokenizer lower-cases; None where there is none.
       text_pair: whether the inputs are pairs of texts.
       symmetric: whether the order of a pair's texts means nothing.
     """
 
     script: ClassVar[str] = "run_classifier.py"
     optional_keys: ClassVar[frozenset[str]] = frozenset({"text_pair", "symmetric"})
+    choices: ClassVar[Mapping[str, Collection[str]]] = {
+        "output_kind": ("single_label", "multi_label", "regression", "multiple_choice"),
+        "metrics": tuple(metrics.METRICS),
+    }
 
     task_name: str
     output_kind: str
@@ -33,7 +40,7 @@ class ClassificationConfig(TaskConfig):
     metrics: tuple[str, ...]
     main_metric: str
     max_seq_length: int
-    do_lower_case: bool
+    do_lower_case: bool | None
     text_pair: bool = False
     symmetric: bool = False
 
@@ -41,6 +48,14 @@ class ClassificationConfig(TaskConfig):
     def outputs(self) -> Outputs:
         """See TaskConfig."""
         return Outputs(self.output_kind, self.labels)
+
+    def check(self) -> None:
+        """See TaskConfig."""
+        super().check()
+        if bool(self.labels) == (self.output_kind == "regression"):
+            raise UserError(
+                f"labels is {list(self.labels)}, which no {self.output_kind} has"
+            )
 
     @property
     def num_outputs(self) -> int:

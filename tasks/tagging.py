@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import keras
@@ -40,6 +40,10 @@ class TaggingConfig(TaskConfig):
     """
 
     script: ClassVar[str] = "run_tagger.py"
+    choices: ClassVar[Mapping[str, Collection[str]]] = {
+        "tag_scheme": conll.SCHEMES,
+        "output_scheme": conll.SCHEMES,
+    }
 
     labels: tuple[str, ...]
     tag_scheme: str
@@ -61,6 +65,12 @@ class TaggingConfig(TaskConfig):
     def outputs(self) -> Outputs:
         """See TaskConfig."""
         return Outputs(self.task_name, self.labels)
+
+    def check(self) -> None:
+        """See TaskConfig."""
+        super().check()
+        if not self.labels:
+            raise UserError("labels is [], wanted the tags")
 
 
 class TaggingTask(EncoderTask):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from typing import ClassVar, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import tensorflow as tf
 
@@ -11,6 +12,20 @@ from checkpoints import Outputs
 from errors import UserError
 
 Config = TypeVar("Config", bound="TaskConfig")
+_LONGEST = 1_000_000  # pieces
+
+# Types of fields -> what of JSON is one, and how it is called.
+_TYPES = {
+    str: (lambda x: isinstance(x, str), "a text"),
+    bool: (lambda x: isinstance(x, bool), "true or false"),
+    bool | None: (lambda x: x is None or isinstance(x, bool), "true, false or null"),
+    int: (lambda x: type(x) is int, "a whole number"),
+    float: (lambda x: type(x) in (int, float), "a number"),
+    tuple[str, ...]: (
+        lambda x: isinstance(x, tuple) and all(isinstance(y, str) for y in x),
+        "a list of texts",
+    ),
+}
 
 
 class TaskConfig:
@@ -21,12 +36,14 @@ class TaskConfig:
       max_seq_length: pieces of the longest input.
       script: the script that trains such models.
       optional_keys: fields that a file may lack: older than the others.
+      choices: fields -> the names that may stand there.
     """
 
     task_name: str
     max_seq_length: int
     script: ClassVar[str]
     optional_keys: ClassVar[frozenset[str]] = frozenset()
+    choices: ClassVar[Mapping[str, Collection[str]]] = {}
 
     @property
     def outputs(self) -> Outputs | None:
@@ -49,7 +66,7 @@ class TaskConfig:
 
         Raises:
           UserError: the file is missing or no JSON object, keys are missing or
-            unknown, or it is another task's.
+            unknown, it is another task's, or a value is impossible.
         """
         if not tf.io.gfile.exists(path):
             raise UserError(
@@ -66,4 +83,41 @@ class TaskConfig:
                 f"{path} is not of a model that {cls.script} trained: task_name "
                 f"{task_name!r}, missing keys {missing}, unknown keys {unknown}"
             )
-        return cls(**{k: tuple(v) if type(v) is list else v for k, v in values.items()})
+        values = {k: tuple(v) if type(v) is list else v for k, v in values.items()}
+        try:
+            _check_types(cls, values)
+            config = cls(**values)
+            config.check()
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        return config
+
+    def check(self) -> None:
+        """Refuses values that no training has written.
+
+        Raises:
+          UserError: names the key.
+        """
+        if not 0 < self.max_seq_length <= _LONGEST:
+            raise UserError(
+                f"max_seq_length is {self.max_seq_length}, wanted 1 to {_LONGEST}"
+            )
+        for key, known in self.choices.items():
+            value = getattr(self, key)
+            for name in value if isinstance(value, tuple) else (value,):
+                if name not in known:
+                    raise UserError(
+                        f"{key} has {name!r}, wanted one of {', '.join(known)}"
+                    )
+        labels = self.outputs.labels if self.outputs else ()
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise UserError(f"labels has {twice!r} more than once")
+
+
+def _check_types(cls: type, values: Mapping[str, Any]) -> None:
+    """Raises UserError for a value that is not of its field's type."""
+    for field in dataclasses.fields(cls):
+        is_one, wanted = _TYPES[field.type]
+        if field.name in values and not is_one(values[field.name]):
+            raise UserError(f"{field.name} is {values[field.name]!r}, wanted {wanted}")

@@ -174,6 +174,10 @@ def _with_soft_link(file, _):
     file["char_embed"] = h5py.SoftLink("/CNN/W_cnn_0")
 
 
+def _with_no_values(file, _):
+    file.create_dataset("char_embed", (261, 5), "f4", chunks=(29, 5))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -181,6 +185,7 @@ def _with_soft_link(file, _):
         (_with_virtual_data, "is stored in another file"),
         (_with_external_link, "is a link, wanted the tensor itself"),
         (_with_soft_link, "is a link, wanted the tensor itself"),
+        (_with_no_values, r"\[261, 5\] is not wholly in the file"),
     ],
 )
 def test_tensors_of_other_files_are_not_read(folder, change, message):

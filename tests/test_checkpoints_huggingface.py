@@ -434,6 +434,58 @@ def test_labels_that_are_not_numbered_from_0_are_an_error(folder):
         checkpoints.open_checkpoint(folder)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_to_compute_nothing_with_are_named(folder, value):
+    words = load_file(folder / WEIGHTS)[WORDS]
+    words[2, 1] = value
+    change(folder, **{WORDS: words})
+    found = checkpoints.open_checkpoint(folder)
+    message = (
+        rf"{WEIGHTS}: bert/embeddings/word_embeddings has 1 values of {words.size} "
+    )
+    with pytest.raises(checkpoints.CheckpointError, match=message):
+        found.read("bert/embeddings/word_embeddings")
+
+
+def test_a_value_beyond_32_bits_is_not_read_as_an_infinity(folder):
+    change(folder, **{WORDS: load_file(folder / WEIGHTS)[WORDS].astype("f8") * 1e300})
+    with pytest.raises(
+        checkpoints.CheckpointError, match="NaN or infinite .in 32 bits"
+    ):
+        checkpoints.open_checkpoint(folder).read("bert/embeddings/word_embeddings")
+
+
+def test_a_tensor_that_stands_twice_in_the_header_is_named(folder):
+    data = (folder / WEIGHTS).read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + size].decode().rstrip()
+    again = json.dumps({WORDS: json.loads(header)[WORDS]})[1:]
+    header = f"{header[:-1]},{again}".encode()
+    (folder / WEIGHTS).write_bytes(
+        len(header).to_bytes(8, "little") + header + data[8 + size :]
+    )
+    message = f"{WEIGHTS}, its header: key '{WORDS[:40]}' occurs more than once"
+    with pytest.raises(ValueError, match=message):
+        checkpoints.open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        (1, "the file of a is 1"),
+        (["model.safetensors"], "the file of a is"),
+        (None, "the file of a is None"),
+        ("..", "'..' is not the name of a file here"),
+        ("../model.safetensors", "is not the name of a file here"),
+        ("other.safetensors", "other.safetensors: "),
+    ],
+)
+def test_an_index_names_files_of_its_folder(folder, shard, message):
+    (folder / INDEX).write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(checkpoints.CheckpointError, match=message):
+        checkpoints.open_checkpoint(folder / INDEX)
+
+
 # Their weights beside a bert_config.json, as their first releases had it.
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from errors import UserError
 from tasks.classification_config import ClassificationConfig
 from tasks.span import SpanConfig
 from tasks.tagging import TaggingConfig
@@ -52,6 +53,46 @@ def test_the_same_keys_under_another_tasks_name_are_refused(config, path):
     values = json.loads(config.to_json_string()) | {"task_name": "mrpc"}
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=f"{config.script} trained: task_name 'mrpc'"):
+        type(config).from_json_file(str(path))
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "message"),
+    [
+        (0, {"labels": "gut"}, "labels is 'gut', wanted a list of texts"),
+        (0, {"labels": ["gut", 1]}, r"labels is \('gut', 1\), wanted a list of texts"),
+        (0, {"labels": ["gut", "gut"]}, "labels has 'gut' more than once"),
+        (0, {"labels": []}, r"labels is \[\], which no single_label has"),
+        (
+            0,
+            {"output_kind": "regression"},
+            r"labels is \['gut', .* which no regression",
+        ),
+        (
+            0,
+            {"output_kind": "ranking"},
+            "output_kind has 'ranking', wanted one of sing",
+        ),
+        (0, {"metrics": ["bleu"]}, "metrics has 'bleu', wanted one of accuracy"),
+        (0, {"max_seq_length": 0}, "max_seq_length is 0, wanted 1 to 1000000"),
+        (0, {"max_seq_length": 3e9}, "max_seq_length is 3000000000.0, wanted a whole"),
+        (0, {"max_seq_length": 3 * 10**9}, "max_seq_length is 3000000000, wanted 1 to"),
+        (0, {"do_lower_case": "yes"}, "do_lower_case is 'yes', wanted true, false or"),
+        (0, {"text_pair": 1}, "text_pair is 1, wanted true or false"),
+        (1, {"doc_stride": "2"}, "doc_stride is '2', wanted a whole number"),
+        (1, {"doc_stride": 0}, "doc_stride"),
+        (1, {"null_score_diff_threshold": [0]}, r"is \(0,\), wanted a number"),
+        (1, {"do_lower_case": None}, "do_lower_case is None, wanted true or false"),
+        (2, {"labels": []}, r"labels is \[\], wanted the tags"),
+        (2, {"tag_scheme": "IOB9"}, "tag_scheme has 'IOB9', wanted one of IOB1"),
+        (2, {"output_scheme": "plain"}, "exclude: plain labels are learnt as they are"),
+        (2, {"crf": None}, "crf is None, wanted true or false"),
+    ],
+)
+def test_impossible_values_are_named_with_the_file(path, number, changes, message):
+    config = CONFIGS[number]
+    path.write_text(json.dumps(json.loads(config.to_json_string()) | changes))
+    with pytest.raises(UserError, match=f"^{path}: .*{message}"):
         type(config).from_json_file(str(path))
 
 
