@@ -40,7 +40,11 @@ _APART = re.compile(r'([-~!";?+,)(/*\[\]}{|_])\1*')
 # ftfy changes nothing in text of these but the quotes: no entity, no control
 # character, and no character that wrongly decoded text shows.
 _MAYBE_BROKEN = re.compile(r"[^\t\n -%'-~“”‘’–—…]")
-_STRAIGHT_QUOTES = str.maketrans("“”‘’", "\"\"''")
+# As in ftfy of 2018, control characters beside letters of other alphabets are not taken
+# for Windows-1252's (with `explain=False` it forgets that), and U+02BC is no quote.
+_REPAIRS = ftfy.TextFixerConfig(fix_c1_controls=False)
+_LETTER_APOSTROPHE = "\u02bc"
+_STRAIGHT_QUOTES = str.maketrans("“”„‟‘’‚‛", '"' * 4 + "'" * 4)
 # Distinct words remembered: about 300 MB of them.
 _MEMORY = 1 << 20
 
@@ -56,7 +60,8 @@ def fix_text(text: str | bytes) -> str:
     """Returns what ftfy.fix_text does, at once where nothing can be broken."""
     text = tokenization.convert_to_unicode(text)
     if _MAYBE_BROKEN.search(text):
-        return ftfy.fix_text(text)
+        uncurl = _LETTER_APOSTROPHE not in text
+        text = ftfy.fix_text(text, _REPAIRS._replace(uncurl_quotes=uncurl))
     return text if text.isascii() else text.translate(_STRAIGHT_QUOTES)
 
 

@@ -3,8 +3,7 @@
 They are stated for text that `tokenization_bpe.text_standardize` went over, which sets
 dashes, brackets, slashes, commas and the like apart: what only matches one of those
 beside something else (most emoticons, hyphens inside words, paths of URLs) is left
-out. A letter's case is Unicode's for every script, where spaCy lists a dozen scripts;
-units of measurement are the Latin ones.
+out.
 """
 
 import re
@@ -67,23 +66,51 @@ def _exceptions() -> dict[str, list[str]]:
 
 _EXCEPTIONS = _exceptions()
 
-_PLANES = [chr(code) for code in range(0x20000)]
-_ICONS = "".join(c for c in _PLANES if unicodedata.category(c) == "So")
-_UPPER = "".join(c for c in _PLANES if c.isupper())
-_LOWER = "".join(c for c in _PLANES if c.islower())
-_LETTER = r"[^\W\d_]"
-# Full stops, told by their neighbours; a letter without case counts as both.
-_STOP_AFTER_LOWER = rf"\.(?<={_LETTER}\.)(?<![{_UPPER}]\.)"
-_STOP_AFTER_CAPITALS = (
-    rf"\.(?<={_LETTER}{_LETTER}\.)(?<![{_LOWER}]\.)(?<![{_LOWER}].\.)"
+# Letters are those of the scripts that spaCy listed: first what has upper and lower
+# case, then blocks of which every character counts as both.
+_CASED = (
+    r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01bf\u01c4-\u02af\u1d00-\u1d25"
+    r"\u1d6b-\u1d77\u1d79-\u1d9a\u1e00-\u1eff\u2c60-\u2c7b\u2c7e\u2c7f\ua722-\ua76f"
+    r"\ua771-\ua787\ua78b-\ua78e\ua790-\ua7b9\ua7fa\uab30-\uab5a\uab60-\uab64"
+    r"\uff21-\uff3a\uff41-\uff5aΑ-Ωα-ωΆΈ-ΊΌΎΏά-ίό-ώЀЁЃ-ЊЌЍА-ёѓ-њќѝҐґҖҗҢңҮүҺһӘәӨө"
 )
-_BEFORE_UPPER = f"(?={_LETTER})(?![{_LOWER}])"
+_CASELESS = (
+    r"\u0591-\u05f4\u0620-\u064a\u066e-\u06d5\u06e5-\u06ff\u0750-\u077f\u08a0-\u08bd"
+    r"\u0900-\u09ff\u0b80-\u0cff\u0d80-\u0dff\u1100-\u137f\u2e80-\u2fdf\u2ff0-\u303f"
+    r"\u31c0-\u31ef\u3200-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\ufb1d-\ufbb1"
+    r"\ufbd3-\ufd3d\ufd50-\ufdc7\ufdf0-\ufdfb\ufe30-\ufe4f\ufe70-\ufefc"
+    r"\U0001ee00-\U0001eebb\U0001f200-\U0001f2ff\U00020000-\U0002a6df"
+    r"\U0002a700-\U0002ebef\U0002f800-\U0002fa1f"
+)
+_PLANES = [chr(code) for code in range(0x20000)]
+_CASED_LETTERS = re.findall(f"[{_CASED}]", "".join(_PLANES))
+_LOWER = "".join(filter(str.islower, _CASED_LETTERS)) + _CASELESS
+_UPPER = "".join(filter(str.isupper, _CASED_LETTERS)) + _CASELESS
+_LETTER = f"[{_CASED}{_CASELESS}]"
+# Symbols as of Unicode 11.
+_YOUNGER = re.compile(
+    "[\u2b97\u2bc9\u2bff\u2e50\u2e51\u32ff\U0001f10d-\U0001f10f\U0001f16c-\U0001f16f"
+    "\U0001f1ad\U0001f6d5-\U0001f6df\U0001f6fa-\U0001f6ff\U0001f774-\U0001f77f"
+    "\U0001f7d9-\U0001f7ff\U0001f8b0-\U0001f8ff\U0001f90c-\U0001f90f\U0001f93f"
+    "\U0001f971\U0001f972\U0001f977-\U0001f979\U0001f97b\U0001f9a3-\U0001f9af"
+    "\U0001f9ba-\U0001f9bf\U0001f9c3-\U0001f9cf\U0001fa00-\U0001fa5f"
+    "\U0001fa70-\U0001ffff]"
+)
+_ICONS = "".join(
+    c for c in _PLANES if unicodedata.category(c) == "So" and not _YOUNGER.match(c)
+)
+# Full stops, told by their neighbours.
+_STOP_AFTER_LOWER = rf"\.(?<=[{_LOWER}]\.)"
+_STOP_AFTER_CAPITALS = rf"\.(?<=[{_UPPER}][{_UPPER}]\.)"
+_BEFORE_UPPER = f"(?=[{_UPPER}])"
 _QUOTES = "'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉〈〉"
 _MARKS = r"…,:;!?¿؟¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
 _CURRENCY = r"US\$|C\$|A\$|[$£€¥฿₽﷼₴]"
 _UNITS = (
     "[kdcmµn]?m|(?:[kdcm]?m)[²³]|ha|yd|in|ft|[kmµ]?g|t|lb|oz|m/s|km/h|kmh|mph|hPa|Pa|"
     "mbar|[mkgt]b|[MKGT]B|T|G|M|K|%"
+    "|[кдсм]?м[²³]?|нм|[км]?г|к?Па|мбар|[КкМмГгТ]б|[КМГТ]Б"
+    "|(?:тб)?كم|[كسم]?م[²³]?|[غج]رام|جم|كغ|ملغ|ا?كواب|كوب"
 )
 _DOTS = r"\.\.+"
 
@@ -104,7 +131,7 @@ _INFIX = re.compile(
 # Addresses of the web and of mail; what stands before "@" may hold anything.
 _ADDRESS = re.compile(
     r"(?:\S+@)?(?:[A-Za-z0-9\u00a1-\uffff]{1,64}\.)+"
-    rf"(?:(?![{_UPPER}]){_LETTER}){{2,63}}(?::\d{{2,5}})?(?:#\S*)?"
+    rf"[{_LOWER}]{{2,63}}(?::\d{{2,5}})?(?:#\S*)?"
 )
 
 

@@ -45,6 +45,15 @@ def test_pieces_and_ids_are_the_originals(encoder, case):
     check_case(encoder, case)
 
 
+OTHERS = json.loads((GOLDEN / "bpe_other_scripts.json").read_text("utf-8"))["cases"]
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=lambda case: ascii(case["text"])[:40])
+def test_text_of_other_scripts_is_split_as_by_the_original(case):
+    words = bpe.split_words(bpe.fix_text(case["text"]))
+    assert [token for w in words for token in bpe.word_tokens(w)] == case["tokens"]
+
+
 @pytest.mark.shared_data
 def test_the_released_vocabulary_gives_the_original_ids(shared_dir, golden_dir):
     folder = shared_dir / "gpt1"
