@@ -206,7 +206,7 @@ def define_distribution_flags() -> None:
     flags.DEFINE_bool("use_tpu", False, "Whether to use a TPU.")
     flags.DEFINE_string("tpu_name", None, "The TPU's name or grpc:// address.")
     flags.DEFINE_string("tpu_zone", None, "The TPU's zone; detected if not given.")
-    flags.DEFINE_string("gcp_project", None, "The TPU's project; likewise.")
+    flags.DEFINE_string("gcp_project", None, "Its project; detected if not given.")
     flags.DEFINE_string("master", None, "The TPU worker's address, without --tpu_name.")
     flags.DEFINE_integer("num_tpu_cores", 8, "Cores of the TPU.", 1)
 

@@ -267,9 +267,9 @@ def export_model(
     Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
     or `question` and `context`, string [B]; `token_ids` reads `input_ids`,
     `input_mask` and `segment_ids`, int32 [B, S]. GPT's text rules do not run in a
-    graph: both of its signatures read `input_ids` and `input_mask` (the former is
-    [B, S, R] where an example has R sequences), and what makes these of texts,
-    vocabulary, config and task, lies in `assets.extra`; `load` uses it. All answer with
+    graph: both of its signatures read `input_ids` and `input_mask` (`input_ids` is
+    [B, S, R] where an example has R sequences). `assets.extra` has the vocabulary, the
+    config and the task, from which `load` makes these of texts. All answer with
 
       one label    `labels` string [B], `probabilities` float32 [B, L]
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
@@ -280,7 +280,7 @@ def export_model(
     float32 [B, S].
 
     Args:
-      model_dir: an output folder of one of the two; nothing else is read.
+      model_dir: an output folder of one of these scripts; nothing else is read.
       export_dir: new or empty; it appears when all of it is written.
       use_checkpoint: "last", or "best" by the score on the dev set.
       dtype: "float32" or "bfloat16", of the matrix products; the weights are stored

@@ -30,7 +30,7 @@ flags.DEFINE_list(
     "input_file", None, "Files of create_pretraining_data.py; globs, commas between."
 )
 flags.DEFINE_list(
-    "eval_input_file", None, "Files to evaluate on. Default: --input_file, as ever."
+    "eval_input_file", None, "Files to evaluate on. Default: --input_file."
 )
 flags.DEFINE_integer(
     "max_predictions_per_seq", 20, "BERT's: the most masked words of an example.", 1

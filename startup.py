@@ -43,9 +43,9 @@ def run(
 
     Args:
       main: takes the script's name, in a list.
-      check: these are command_line.parse_flags's.
-      required: likewise.
-      pipes: likewise.
+      check: as for command_line.parse_flags.
+      required: names of flags that must be given.
+      pipes: names of flags whose files are read once, from start to end.
     """
     flags.DEFINE_bool("traceback", False, "Whether a user's error shows its traceback.")
 

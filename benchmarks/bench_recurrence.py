@@ -3,7 +3,7 @@
 `keras_rnn`, tf.keras.layers.RNN over the cell's equations, stands for bilm-tf's own
 recurrence: one product of [x, h] a step, and a gradient by autodiff. The others project
 the inputs of all steps first. `loop` and `clusters` are what modeling/layers/lstm.py
-computes without and with `fused`; `loop_xla` is the former compiled as a whole. All
+computes without and with `fused`; `loop_xla` is `loop` compiled as a whole. All
 formulations run by turns, so that a busy machine slows all of them; medians are
 compared, and the results are checked against each other:
 

@@ -21,8 +21,8 @@ class Head:
 
     Attributes:
       pattern: regular expression over their names.
-      axes: likewise, over those with a value for each output -> which axes the outputs
-        lie along.
+      axes: regular expression over the names of those with a value for each output ->
+        which axes the outputs lie along.
       shapes: name -> shape of the model's variables.
       outputs: what they decide.
     """

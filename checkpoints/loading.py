@@ -55,7 +55,7 @@ class Rows:
         return dict.fromkeys(_runs(name, self.source < 0), self.reason)
 
     def dropped(self, name: str, num_rows: int) -> dict[str, str]:
-        """Returns which of the file's `num_rows` rows are not used, likewise."""
+        """Returns which of the file's `num_rows` rows are not used."""
         unused = ~np.isin(np.arange(num_rows), self.source)
         return dict.fromkeys(_runs(name, unused), "the model has no such rows")
 

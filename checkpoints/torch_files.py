@@ -61,7 +61,7 @@ _STORAGES = {
     "torch.storage UntypedStorage": np.dtype("u1"),
 }
 _FLOATS = frozenset(dtype for dtype in _STORAGES.values() if dtype.kind in "fV")
-# What stands beside tensors in training checkpoints: kept as records, of no use here.
+# What stands beside tensors in training checkpoints: kept as records, but not read.
 _INERT = (
     "_codecs encode",
     "argparse Namespace",
@@ -281,7 +281,7 @@ class _Reader:
             raise self.refuse(f"storage {key!r} is of two types or sizes")
         if view in ([], [None]):
             return View(storage, 0, count)
-        _, start, length = view[0]  # the key of the view, of no use
+        _, start, length = view[0]  # the key of the view is not needed
         self._check_counts("a storage's view", [start, length])
         if start + length > count:
             raise self.refuse(f"a view ends beyond the {count} elements of its storage")

@@ -1,8 +1,9 @@
 r"""Learns GPT's byte pairs from text (the extra `vocab`).
 
-The merging is `tokenizers`'; what it is fed, the alphabet and the order of the rows are
-decided here, as OpenAI's release has them: <unk>, the characters, the characters at a
-word's end, the pieces in the order they were learnt, "\n</w>".
+The package `tokenizers` merges. This module decides which words it is given, which
+characters are known, and the order of the rows, which is that of OpenAI's release:
+<unk>, the characters, the characters at a word's end, the pieces in the order they were
+learnt, "\n</w>".
 """
 
 import collections

@@ -32,7 +32,7 @@ class WordEncoder:
 
         Args:
           max_characters: C; None for a model whose words have no characters.
-          vocabulary: of such a model; else of no use.
+          vocabulary: of a model whose words have no characters; else it is not read.
 
         Raises:
           UserError: words have no characters, and the vocabulary lacks a mark.

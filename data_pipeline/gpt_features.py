@@ -5,7 +5,7 @@
     similarity        a pair in both orders: two sequences
     multiple choice   [start] text [delimiter] ending [classify], for each ending
 
-A record of R sequences has them side by side, [longest, R], so that a bucket that
+The R sequences of a record stand side by side, [longest, R], so that a bucket that
 covers the record covers all of them. A whole data set is laid out at once.
 """
 
@@ -106,7 +106,7 @@ def classification_columns(
       max_seq_length: most tokens of a sequence, the special ones included.
       labels: the labels in the order of their ids; unused for regression.
       output_kind: see `classification_spec`.
-      symmetric: likewise.
+      symmetric: see `classification_spec`.
 
     Returns:
       The columns. An example without a label gets 0.

@@ -55,7 +55,7 @@ class ElmoReader(base.Layer):
 
         Args:
           input_ids: int [B, S, C] or [B, S], see `ElmoModel.call`.
-          input_mask: int [B, S], of no use: padding has the id 0.
+          input_mask: int [B, S]; not read, since padding has the id 0.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:

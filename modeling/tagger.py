@@ -113,7 +113,7 @@ class Tagger(base.Layer):
       hidden_size: int, H.
       num_tags: int, K.
       use_crf: bool; see `TaggingHead`.
-      dropout_rate: float, likewise.
+      dropout_rate: float; see `TaggingHead`.
       frozen_encoder: bool; True uses the encoder for features only: no dropout in it.
       name: str; the root's own name is no part of released names.
       **kwargs: see `base.Layer`.

@@ -98,8 +98,8 @@ class System(abc.ABC):
       does: what it can be used for, of SCRIPTS; the methods of the rest are not called.
       reads: the flags that it reads, of those that not every system does.
       heads: kind of head -> regular expression over the names of its variables.
-      label_axes: likewise, of those of a classifier's with a value for each label ->
-        which axes the labels lie along.
+      label_axes: regular expression over the names of a classifier's variables that
+        have a value for each label -> which axes the labels lie along.
       tokenizes_in_graph: whether a SavedModel can read texts.
       tagger_dropout: on what a tagger's head reads of a word.
       reads_left_to_right: whether a piece's output has seen none of those after it.
@@ -165,7 +165,8 @@ class System(abc.ABC):
     def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
         """Returns what stands around a sentence of words, and for unknown words.
 
-        A system that needs them in its `tagging_columns`, as the one here, has them.
+        Only `tagging_columns` below calls it: a system that has one of its own needs
+        none.
         """
         raise NotImplementedError
 
@@ -239,17 +240,17 @@ class System(abc.ABC):
     def build_span_extractor(
         self, *, frozen_encoder: bool, **kwargs
     ) -> keras.layers.Layer:
-        """Makes the encoder with a head for starts and ends; likewise."""
+        """Makes the encoder with a head for starts and ends; see Task.build_model."""
         raise NotImplementedError
 
     @abc.abstractmethod
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
-        """Makes the encoder alone; likewise."""
+        """Makes the encoder alone; see Task.build_model."""
 
     def build_tagger(
         self, num_tags: int, *, use_crf: bool, frozen_encoder: bool, **kwargs
     ) -> Tagger:
-        """Makes the encoder with a tagger's head; likewise."""
+        """Makes the encoder with a tagger's head; see Task.build_model."""
         return Tagger(
             self.build_encoder(**kwargs),
             self.hidden_size,
