@@ -44,6 +44,7 @@ _COUNT = struct.Struct("<q")  # before the bytes of a storage
 # A tensor may show a storage several times over; a file of a few bytes that asks for
 # gigabytes so is no model.
 _MOST_TIMES_FILE_SIZE = 4
+_CONVERTED = 1 << 20  # elements converted at once
 _MOST_DIMENSIONS = 32
 _MOST_ELEMENTS = 1 << 62
 
@@ -179,7 +180,19 @@ class Tensor:
                 f"{self.storage.path}: {name} is {self.storage.dtype}, wanted a float "
                 "type"
             )
-        return np.asarray(self.array(), np.float32)
+        return self.array() if self.storage.dtype == np.float32 else self._converted()
+
+    def _converted(self) -> np.ndarray:
+        """Converts some rows after the other, so that few are there in both types."""
+        values = np.empty(self.shape, np.float32)
+        rows = np.atleast_1d(values)
+        shape, strides = (self.shape, self.strides) if self.shape else ((1,), (0,))
+        step = max(1, _CONVERTED // max(1, math.prod(shape[1:])))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            offset = self.offset + start * strides[0]
+            part[...] = Tensor(self.storage, offset, part.shape, strides).array()
+        return values
 
 
 HEAD = 9  # bytes that `is_torch` looks at
