@@ -48,7 +48,7 @@ class Vocabulary:
         Raises:
           MissingFile, UserError: no such file, or not UTF-8; names file and line.
         """
-        words = (line.strip() for line in _read_lines(vocab_file))
+        words = (line.strip() for line in read_lines(vocab_file))
         return cls((word for word in words if word != _NO_WORD), vocab_file)
 
     @classmethod
@@ -57,7 +57,7 @@ class Vocabulary:
 
         See `from_file`.
         """
-        return cls(_read_lines(vocab_file), vocab_file)
+        return cls(read_lines(vocab_file), vocab_file)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -98,7 +98,7 @@ def file_text(words: Iterable[str]) -> str:
     return "".join(f"{word}\n" for word in words)
 
 
-def _read_lines(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
     r"""Lines end at "\n" only: a word may hold any other of Unicode's line ends."""
     if not tf.io.gfile.exists(path):
         raise MissingFile(f"{path}: no such file")
@@ -182,7 +182,13 @@ class CharacterEncoder:
       max_characters: int, ids a word, `max_characters_per_token` of options.json.
       vocabulary: where `<S>` or `</S>` is one of its words, it is read as the mark and
         not as its letters. None = both are.
+
+    Attributes:
+      bos: what stands before a sentence.
+      eos: what stands after it.
     """
+
+    bos, eos = BOS, EOS
 
     def __init__(self, max_characters: int, vocabulary: Vocabulary | None = None):
         self.max_characters = max_characters
@@ -298,3 +304,35 @@ def batch_ids(vocabulary: Vocabulary, sentences: Sequence[Sequence[str]]) -> np.
     for row, sentence in zip(ids, sentences, strict=True):
         row[: len(sentence) + 2] = vocabulary.ids([BOS, *sentence, EOS]) + 1
     return ids
+
+
+class TableEncoder:
+    """The numbers of words, for a model whose words have no characters.
+
+    Args:
+      vocabulary: of the model.
+
+    Attributes:
+      bos: what stands before a sentence.
+      eos: what stands after it.
+
+    Raises:
+      UserError: the vocabulary lacks a mark.
+    """
+
+    bos, eos = BOS, EOS
+
+    def __init__(self, vocabulary: Vocabulary):
+        vocabulary.require_marks()
+        self._vocabulary = vocabulary
+
+    def encode(self, words: Sequence[str]) -> np.ndarray:
+        """Looks words up; see `Vocabulary.ids`."""
+        return self._vocabulary.ids(words)
+
+    def batch(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Looks sentences up; see `batch_ids`."""
+        return batch_ids(self._vocabulary, sentences)
+
+    def report_cuts(self) -> None:
+        """Does nothing: no word is too long for a table."""

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+import lexicon
 from checkpoints import files, tensorflow_files
 from checkpoints.mapping import (
     Checkpoint,
@@ -52,10 +53,9 @@ _IGNORED = {
 def _table(num_layers: int) -> Table:
     """The names in HDF5 and ours; TF1 leaves out the stack's scopes of one layer."""
     theirs = "RNN_{d}/RNN/MultiRNNCell/Cell{n}/LSTMCell/"
-    ours = "lm/RNN_{d}/rnn/multi_rnn_cell/cell_{n}/lstm_cell/"
     if num_layers == 1:
         theirs = theirs.replace("{n}", "0")
-        ours = "lm/RNN_{d}/rnn/lstm_cell/"
+    ours = cell_scope("{d}", "{n}", num_layers)
     cell = [
         Rule(theirs + "W_0", ours + "kernel"),
         Rule(theirs + "B", ours + "bias"),
@@ -73,6 +73,12 @@ def _table(num_layers: int) -> Table:
         },
         ignored={},
     )
+
+
+def cell_scope(direction: int | str, layer: int | str, num_layers: int) -> str:
+    """Returns what our names of a layer's tensors begin with."""
+    stack = f"multi_rnn_cell/cell_{layer}/" if num_layers > 1 else ""
+    return f"{SCOPE}/RNN_{direction}/rnn/{stack}lstm_cell/"
 
 
 def open_checkpoint(path: str) -> Checkpoint:
@@ -152,15 +158,21 @@ def beside(path: str) -> dict[str, Any]:
     folder, name = os.path.split(path)
     released = f"{name.removesuffix('weights.hdf5')}{CONFIG}"
     config_file = files.find(folder, released) or files.find(folder, CONFIG)
+    config = config_file and ElmoConfig.from_json_file(config_file)
+    vocab_file = files.find(folder, files.VOCAB)
+    if config and config.lexicon:
+        vocab_file = next(iter(lexicon.beside(config_file)), None)
     return {
         "vocab_tensors": VOCAB_TENSORS,
-        "config": config_file and ElmoConfig.from_json_file(config_file),
-        "vocab_file": files.find(folder, files.VOCAB),
+        "config": config,
+        "vocab_file": vocab_file,
         "do_lower_case": False,  # bilm-tf never lower-cases
     }
 
 
 def _check_characters(checkpoint: Checkpoint) -> None:
+    if checkpoint.config and checkpoint.config.lexicon:
+        return  # as many as its file has
     rows = checkpoint.shapes.get(CHARACTERS, (NUM_CHARACTERS,))[0]
     if rows != NUM_CHARACTERS:
         raise CheckpointError(
@@ -237,14 +249,17 @@ def save_beside(
     """Writes what stands beside a checkpoint.
 
     Args:
-      folder: gets options.json and vocab.txt.
+      folder: gets options.json and vocab.txt, or the files of the model's lexicon.
       config: the model's.
       vocab_file: to copy; None for none.
       do_lower_case: of no meaning: ELMo reads words as they are.
     """
     del do_lower_case
     files.write_text(os.path.join(folder, CONFIG), config.to_json_string())
-    if vocab_file is not None:
+    if config.lexicon is not None:
+        for path in lexicon.beside(vocab_file):
+            files.copy(path, os.path.join(folder, os.path.basename(path)))
+    elif vocab_file is not None:
         files.copy(vocab_file, os.path.join(folder, files.VOCAB))
 
 
@@ -267,6 +282,11 @@ def save(
     Raises:
       CheckpointError: tensors that bilm-tf has no place for.
     """
+    if config.lexicon is not None:
+        raise CheckpointError(
+            f"{folder}: bilm-tf reads words by their bytes, and has no place for the "
+            "lexicon of a model of ELMoForManyLangs"
+        )
     table, targets, problems = _table(config.lstm.n_layers), {}, []
     for name in tensors:
         source = table.target(name)

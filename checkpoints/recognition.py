@@ -9,6 +9,7 @@ import json_files
 from atomic_files import atomic_path
 from checkpoints import (
     bilm,
+    elmoformanylangs,
     files,
     google_bert,
     gpt,
@@ -24,7 +25,7 @@ from checkpoints import (
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert_config import BertConfig
-from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
+from modeling.elmo_config import ElmoConfig
 from modeling.gpt_config import GptConfig
 from modeling.taglm import TaglmConfig
 
@@ -48,7 +49,7 @@ def open_checkpoint(path: str) -> Checkpoint:
         archive, or a training folder: its newest), a Hugging Face folder, a
         .safetensors file or one of torch.save, or the index file of sharded ones,
         OpenAI's folder of GPT, or its params_shapes.json, bilm-tf's HDF5 file, or the
-        folder with it.
+        folder with it, a folder of ELMoForManyLangs.
 
     Returns:
       The checkpoint; no tensor has been read.
@@ -80,6 +81,7 @@ def _open_folder(folder: str) -> Checkpoint:
             safetensors_files.find_weights(folder),
             files.find(folder, openai_gpt.SHAPES),
             bilm.find_weights(folder),
+            files.find(folder, elmoformanylangs.ENCODER),
         )
         if path
     ]
@@ -124,6 +126,8 @@ def _open_state_dict(path: str) -> Checkpoint:
     tensors, _ = state_dicts.list_tensors(path)
     if huggingface_gpt.is_gpt(tensors):
         return huggingface_gpt.open_checkpoint(path)
+    if elmoformanylangs.is_part(tensors):
+        return elmoformanylangs.open_checkpoint(os.path.dirname(path))
     return huggingface.open_checkpoint(path)
 
 
@@ -132,8 +136,8 @@ def _refuse(path: str, got: str) -> NoReturn:
         f"{path}: got {got}; wanted a TensorFlow checkpoint (prefix, or folder with "
         f"*.index), Hugging Face weights ({safetensors_files.WEIGHTS}, "
         f"{safetensors_files.INDEX}, {torch_files.WEIGHTS}, {torch_files.INDEX}, or "
-        f"another file of torch.save), OpenAI's GPT ({openai_gpt.SHAPES}) or bilm-tf's "
-        f"ELMo ({bilm.WEIGHTS})"
+        f"another file of torch.save), OpenAI's GPT ({openai_gpt.SHAPES}), bilm-tf's "
+        f"ELMo ({bilm.WEIGHTS}) or ELMoForManyLangs ({elmoformanylangs.ENCODER})"
     )
 
 
@@ -152,7 +156,7 @@ def check_sizes(checkpoint: Checkpoint) -> None:
         name, wanted = gpt.EMBEDDINGS, (config.num_rows, config.n_embd)
         keys = "n_vocab + n_special + n_ctx and n_embd"
     elif isinstance(config, ElmoConfig) and config.char_cnn:
-        name, wanted = bilm.CHARACTERS, (NUM_CHARACTERS, config.char_cnn.embedding_dim)
+        name, wanted = bilm.CHARACTERS, config.character_table
         keys = "the characters and char_cnn's embedding"
     else:
         return

@@ -6,6 +6,7 @@ sentence after sentence in training.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -17,64 +18,53 @@ from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import label_feature, label_ids, truncated_lengths
 from data_pipeline.tagging_features import TAGGING_SPEC, TaggingColumns
 from errors import UserError
-from vocabulary import BOS, EOS, CharacterEncoder, Vocabulary
 
 # Marks around a text, and around two.
 _NUM_MARKS = (2, 4)
 _SHORTEST = 6  # a word of each text, and their marks
 
 
-class WordEncoder:
-    """Turns words into a model's ids, moved up by one: 0 is padding."""
+class Speller(Protocol):
+    """What numbers words: a CharacterEncoder, a TableEncoder or a Lexicon.
 
-    def __init__(self, max_characters: int | None, vocabulary: Vocabulary | None):
-        """Chooses how.
+    Attributes:
+      bos: what stands before a sentence.
+      eos: what stands after it.
+    """
 
-        Args:
-          max_characters: C; None for a model whose words have no characters.
-          vocabulary: of a model whose words have no characters; else it is not read.
+    bos: str
+    eos: str
 
-        Raises:
-          UserError: words have no characters, and the vocabulary lacks a mark.
-        """
-        self._characters = None
-        if max_characters is None:
-            vocabulary.require_marks()
-            self._ids = vocabulary.ids
-        else:
-            self._characters = CharacterEncoder(max_characters)
-            self._ids = self._characters.encode
+    def encode(self, words: Sequence[str]) -> np.ndarray:
+        """Numbers N words from 0 on: int32 [N] or [N, numbers a word]."""
 
-    def __call__(self, words: Sequence[str]) -> np.ndarray:
-        """Encodes N words; int32 [N, C] or [N]."""
-        return self._ids(words) + 1
+    def batch(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Numbers B sentences from 1 on, between marks, 0 being padding."""
 
-    def report(self) -> None:
+    def report_cuts(self) -> None:
         """Warns of words that were too long."""
-        if self._characters is not None:
-            self._characters.report_cuts()
 
 
-def _input_ids(max_characters: int | None) -> Feature:
-    shape = (None, max_characters) if max_characters else (None,)
+def _input_ids(ids_per_word: int | None) -> Feature:
+    shape = (None, ids_per_word) if ids_per_word else (None,)
     return Feature("input_ids", tf.int32, shape)
 
 
 def classification_spec(
-    output_kind: str, num_labels: int, max_characters: int | None
+    output_kind: str, num_labels: int, ids_per_word: int | None
 ) -> FeatureSpec:
     """Features of a classifier's records.
 
     Args:
       output_kind: "single_label", "multi_label" or "regression".
       num_labels: number of labels L.
-      max_characters: C; None for a model whose words have no characters.
+      ids_per_word: C; None for a model whose words have one number.
 
     Returns:
       input_ids int32 [S, C] or [S]; label_ids int32 [], int32 [L] or float32 [].
     """
     label = label_feature(output_kind, num_labels)
-    return FeatureSpec([_input_ids(max_characters), label])
+    return FeatureSpec([_input_ids(ids_per_word), label])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,28 +74,29 @@ class ElmoColumns:
     Attributes:
       sentences: the words of each example, marks included.
       label_ids: see features.label_ids.
-      encode: of the model.
+      speller: of the model.
       truncated_examples: how many examples were too long.
       dropped_tokens: how many words they lost together.
     """
 
     sentences: Sequence[Sequence[str]]
     label_ids: np.ndarray
-    encode: WordEncoder
+    speller: Speller
     truncated_examples: int
     dropped_tokens: int
 
     def records(self, spec: FeatureSpec) -> Iterator[bytes]:
         """Yields the examples serialised as `spec` says, numbered from 0."""
         for i, words in enumerate(self.sentences):
-            values = {"input_ids": self.encode(words), "label_ids": self.label_ids[i]}
+            ids = self.speller.encode(words) + 1  # 0 is padding
+            values = {"input_ids": ids, "label_ids": self.label_ids[i]}
             yield spec.to_example(values, example_index=i)
-        self.encode.report()
+        self.speller.report_cuts()
 
 
 def classification_columns(
     examples: Sequence[InputExample],
-    encode: WordEncoder,
+    speller: Speller,
     max_seq_length: int,
     labels: Sequence[str],
     output_kind: str,
@@ -114,7 +105,7 @@ def classification_columns(
 
     Args:
       examples: the examples.
-      encode: see ElmoColumns.
+      speller: see ElmoColumns.
       max_seq_length: most words of an example, marks included; the longer text of a
         pair is cut first, as in BERT.
       labels: the labels in the order of their ids; unused for regression.
@@ -134,14 +125,14 @@ def classification_columns(
     sizes = [np.array([len(words) for words in side], int) for side in (first, second)]
     kept = truncated_lengths(*sizes, max_seq_length, _NUM_MARKS)
     dropped = sum(sizes) - sum(kept)
-    sentences = []
+    sentences, bos, eos = [], speller.bos, speller.eos
     for a, b, size_a, size_b in zip(first, second, *kept, strict=True):
-        sentence = [BOS, *a[:size_a], EOS]
-        sentences.append([*sentence, BOS, *b[:size_b], EOS] if size_b else sentence)
+        sentence = [bos, *a[:size_a], eos]
+        sentences.append([*sentence, bos, *b[:size_b], eos] if size_b else sentence)
     return ElmoColumns(
         sentences=sentences,
         label_ids=label_ids(examples, labels, output_kind),
-        encode=encode,
+        speller=speller,
         truncated_examples=int(np.count_nonzero(dropped)),
         dropped_tokens=int(dropped.sum()),
     )
@@ -152,31 +143,31 @@ def _texts(examples):
     return [e.text_a for e in examples], [e.text_b or "" for e in examples]
 
 
-def tagging_spec(max_characters: int | None) -> FeatureSpec:
+def tagging_spec(ids_per_word: int | None) -> FeatureSpec:
     """Features of a tagger's records; a word is one piece.
 
     Args:
-      max_characters: C; None for a model whose words have no characters.
+      ids_per_word: C; None for a model whose words have one number.
     """
     _, *others = TAGGING_SPEC.features
-    return FeatureSpec([_input_ids(max_characters), *others])
+    return FeatureSpec([_input_ids(ids_per_word), *others])
 
 
 def tagging_columns(
-    text: TaggedText, tag_ids: np.ndarray, encode: WordEncoder, max_seq_length: int
+    text: TaggedText, tag_ids: np.ndarray, speller: Speller, max_seq_length: int
 ) -> TaggingColumns:
     """Encodes words, cuts long sentences and lays out a data set.
 
     Args:
       text: the sentences.
       tag_ids: int32 [words].
-      encode: of the model.
+      speller: of the model.
       max_seq_length: most words of a row, marks included.
 
     Raises:
       UserError: `max_seq_length` is below 3.
     """
     columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
-    ids = encode([*text.words.tolist(), BOS, EOS])
-    encode.report()
+    ids = speller.encode([*text.words.tolist(), speller.bos, speller.eos]) + 1
+    speller.report_cuts()
     return dataclasses.replace(columns, input_ids=ids[columns.input_ids])

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from errors import UserError
-from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
+from modeling.elmo_config import ElmoConfig
 from modeling.layers import (
     base,
     char_cnn,
@@ -57,11 +57,11 @@ class ElmoModel(base.Model):
                 char_cnn.Highway(**self.inherit(f"CNN_high_{i}"))
                 for i in range(cnn.n_highway)
             ]
-            self.projection = None
-            if cnn.n_filters != lstm.projection_dim:
-                self.projection = char_cnn.Projection(
-                    lstm.projection_dim, **self.inherit("CNN_proj")
-                )
+        self.projection = None
+        if config.is_projected:
+            self.projection = char_cnn.Projection(
+                lstm.projection_dim, **self.inherit("CNN_proj")
+            )
         self.directions = [
             recurrent.LstmStack(
                 lstm.n_layers,
@@ -78,22 +78,20 @@ class ElmoModel(base.Model):
         self.build()
 
     def build(self, input_shape=None):
-        """Makes `char_embed` [261, E] or `embedding` [V, P], and all below."""
-        cnn, width = self.config.char_cnn, self.config.lstm.projection_dim
-        if cnn is None:
-            shape = [self.config.n_tokens_vocab, width]
-            self.embedding = self.add_normal(
-                "embedding", shape, initial.glorot_uniform(*shape)
-            )
-        else:
-            self.char_embed = self.add_normal(
-                "char_embed", [NUM_CHARACTERS, cnn.embedding_dim], initial.uniform(1.0)
-            )
-            self.filters.build([None, None, cnn.embedding_dim])
+        """Makes `char_embed` [261, E] or `embedding` [V, P], or both, and all below."""
+        config = self.config
+        if config.word_table is not None:
+            draw = initial.glorot_uniform(*config.word_table)
+            self.embedding = self.add_normal("embedding", config.word_table, draw)
+        if config.char_cnn is not None:
+            table, draw = config.character_table, initial.uniform(1.0)
+            self.char_embed = self.add_normal("char_embed", table, draw)
+            self.filters.build([None, None, config.char_cnn.embedding_dim])
             for layer in self.highways:
-                layer.build([None, cnn.n_filters])
-            if self.projection is not None:
-                self.projection.build([None, cnn.n_filters])
+                layer.build([None, config.char_cnn.n_filters])
+        if self.projection is not None:
+            self.projection.build([None, config.token_width])
+        width = config.lstm.projection_dim
         for direction in self.directions:
             direction.build([None, None, width])
 
@@ -109,26 +107,34 @@ class ElmoModel(base.Model):
 
         Args:
           ids: int [B, T, C] of characters, or [B, T] of words where the config has no
-            characters; 0 = padding.
+            characters, or [B, T, 1 + C] of both; 0 = padding.
 
         Returns:
           float32 [B, T, P].
         """
-        if self.config.char_cnn is None:
-            return embeddings.look_up(self.embedding, ids)
-        characters = self.config.char_cnn.max_characters_per_token
-        ids = tf.ensure_shape(ids, [None, None, characters])
+        width = self.config.ids_per_word
+        if width is None:
+            return self._project(embeddings.look_up(self.embedding, ids))
+        ids = tf.ensure_shape(ids, [None, None, width])
         shape = base.shape_list(ids)
         # Most words are there several times, and padding is: each is read once.
-        ids, places = tf.raw_ops.UniqueV2(x=tf.reshape(ids, [-1, characters]), axis=[0])
-        ids = tf.ensure_shape(ids, [None, characters])
+        ids, places = tf.raw_ops.UniqueV2(x=tf.reshape(ids, [-1, width]), axis=[0])
+        x = tf.gather(self._read(tf.ensure_shape(ids, [None, width])), places)
+        return tf.reshape(x, [*shape[:2], self.config.lstm.projection_dim])
+
+    def _read(self, ids):
+        """Reads int [N, C] or [N, 1 + C]; returns float32 [N, P]."""
+        own = []
+        if self.config.word_table is not None:
+            own.append(embeddings.look_up(self.embedding, ids[:, 0]))
+            ids = ids[:, 1:]
         x = self.filters(embeddings.look_up(self.char_embed, ids))
         for layer in self.highways:
             x = layer(x)
-        if self.projection is not None:
-            x = self.projection(x)
-        x = tf.gather(x, places)
-        return tf.reshape(x, [*shape[:2], self.config.lstm.projection_dim])
+        return self._project(tf.concat([*own, x], -1))
+
+    def _project(self, x):
+        return x if self.projection is None else self.projection(x)
 
     def call(
         self,
@@ -142,8 +148,8 @@ class ElmoModel(base.Model):
         always goes on from the batch before (`recurrent.CarriedStates`).
 
         Args:
-          ids: int [B, T, C] or [B, T], see `embed`: `<S>`, the tokens, `</S>`, and
-            padding after them.
+          ids: int [B, T, ids a word] or [B, T], see `embed`: `<S>`, the tokens, `</S>`,
+            and padding after them.
           states: of both directions before the batch; None = zeros.
           dropout_seed: int32 [2]; None = inference.
 
@@ -154,7 +160,7 @@ class ElmoModel(base.Model):
           the batch.
         """
         real = tf.cast(ids > 0, tf.int32)
-        if self.config.char_cnn is not None:
+        if self.config.ids_per_word is not None:
             real = tf.reduce_max(real, axis=2)
         lengths = tf.reduce_sum(real, axis=1)
         x = self.embed(ids)
@@ -200,6 +206,11 @@ class ElmoLanguageModel(base.Model):
         super().__init__(config, name=name, **kwargs)
         self.frozen_encoder = frozen_encoder
         words, sample = config.n_tokens_vocab, config.n_negative_samples_batch
+        if config.lexicon is not None:
+            raise UserError(
+                "a model of ELMoForManyLangs gives features and is fine-tuned; it is "
+                "not pre-trained here"
+            )
         if words is None:
             raise UserError("the config has no n_tokens_vocab, which a softmax needs")
         if config.sample_softmax and sample > words:

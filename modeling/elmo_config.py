@@ -138,6 +138,33 @@ class CharCnnOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class LexiconOptions:
+    """The section `lexicon`: words are read as ELMoForManyLangs (HIT-SCIR) does.
+
+    bilm-tf has no such section. See lexicon.py for the files that number words and
+    characters.
+
+    Attributes:
+      max_characters_per_token: int, begin and end of the word included.
+      word_dim: int, width of a word's own vector; 0 = words have none.
+      n_words: int, numbered words; None = not known yet.
+      n_characters: int, numbered characters; None = not known yet.
+    """
+
+    max_characters_per_token: int
+    word_dim: int
+    n_words: int | None = None
+    n_characters: int | None = None
+
+    def __post_init__(self):
+        _check(self, ["max_characters_per_token"], _is_count)
+        if not (type(self.word_dim) is int and self.word_dim >= 0):
+            raise UserError(f"word_dim is {self.word_dim!r}, wanted 0 or more")
+        known = [k for k in ("n_words", "n_characters") if getattr(self, k) is not None]
+        _check(self, known, _is_count)
+
+
+@dataclasses.dataclass(frozen=True)
 class ElmoConfig(config_files.ModelConfig):
     """A biLM's architecture, read from and written to bilm-tf's options.json.
 
@@ -150,6 +177,7 @@ class ElmoConfig(config_files.ModelConfig):
       sample_softmax: bool; True trains with a sampled softmax.
       n_negative_samples_batch: int, words in the sample.
       share_embedding_softmax: bool; True = the table is the softmax's `W`.
+      lexicon: how words are read, if not as bilm-tf does.
 
     Raises:
       UserError: a value is impossible; the message names the key.
@@ -164,6 +192,7 @@ class ElmoConfig(config_files.ModelConfig):
     sample_softmax: bool = True
     n_negative_samples_batch: int = 8192
     share_embedding_softmax: bool = False
+    lexicon: LexiconOptions | None = None
 
     def __post_init__(self):
         _check(self, ["sample_softmax", "share_embedding_softmax"], _is_bool)
@@ -176,7 +205,9 @@ class ElmoConfig(config_files.ModelConfig):
         counts = ["n_negative_samples_batch"] + ["n_tokens_vocab"] * (words is not None)
         tables = ((count, "lstm.projection_dim") for count in counts)
         config_files.check_tables(self, *tables)
-        if self.char_cnn is None:
+        if self.lexicon is not None:
+            self._check_lexicon()
+        elif self.char_cnn is None:
             if words is None:
                 raise UserError("neither char_cnn nor n_tokens_vocab is given")
         elif self.share_embedding_softmax:
@@ -186,6 +217,62 @@ class ElmoConfig(config_files.ModelConfig):
                 f"filters add up to {self.char_cnn.n_filters}, fewer than "
                 f"projection_dim {self.lstm.projection_dim}"
             )
+
+    def _check_lexicon(self) -> None:
+        cnn, lexicon = self.char_cnn, self.lexicon
+        if cnn is None and not lexicon.word_dim:
+            raise UserError("neither char_cnn nor the lexicon's word_dim is given")
+        longest = lexicon.max_characters_per_token
+        if cnn is not None and cnn.max_characters_per_token != longest:
+            raise UserError(
+                f"max_characters_per_token is {longest} in lexicon, but "
+                f"{cnn.max_characters_per_token} in char_cnn"
+            )
+        if self.lstm.dim == self.lstm.projection_dim:
+            raise UserError(
+                f"dim and projection_dim are both {self.lstm.dim}: ELMoForManyLangs "
+                "projects then, too, which is not done here"
+            )
+        if self.share_embedding_softmax:
+            raise UserError("share_embedding_softmax goes with no lexicon")
+
+    @property
+    def word_table(self) -> tuple[int, int] | None:
+        """Rows and width of the table of words; None where words have no vectors."""
+        if self.lexicon is None:
+            has_words = self.char_cnn is None
+            return (
+                (self.n_tokens_vocab, self.lstm.projection_dim) if has_words else None
+            )
+        width = self.lexicon.word_dim
+        return (self.lexicon.n_words, width) if width else None
+
+    @property
+    def character_table(self) -> tuple[int, int] | None:
+        """Rows and width of the table of characters; None where words have none."""
+        if self.char_cnn is None:
+            return None
+        rows = self.lexicon.n_characters if self.lexicon else NUM_CHARACTERS
+        return rows, self.char_cnn.embedding_dim
+
+    @property
+    def token_width(self) -> int:
+        """What is read of a word, side by side, before it is projected."""
+        words = self.word_table[1] if self.word_table else 0
+        return words + (self.char_cnn.n_filters if self.char_cnn else 0)
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether what is read of a word goes through a projection."""
+        return bool(self.lexicon) or self.token_width != self.lstm.projection_dim
+
+    @property
+    def ids_per_word(self) -> int | None:
+        """Numbers that a word is read by; None = one, without an axis of its own."""
+        if self.char_cnn is None:
+            return None
+        own = 1 if self.word_table else 0
+        return own + self.char_cnn.max_characters_per_token
 
     @classmethod
     def from_dict(
@@ -211,6 +298,9 @@ class ElmoConfig(config_files.ModelConfig):
             values["lstm"] = _section(LstmOptions, values.get("lstm"), "lstm")
             if values.get("char_cnn") is not None:
                 values["char_cnn"] = _char_cnn(values["char_cnn"])
+            if values.get("lexicon") is not None:
+                found = _section(LexiconOptions, values["lexicon"], "lexicon")
+                values["lexicon"] = found
             return _section(cls, values, "the options")
         except ValueError as error:
             raise UserError(f"{source}: {error}") from None

@@ -113,6 +113,11 @@ class TaglmConfig(config_files.ModelConfig):
             return
         if self.lm.char_cnn is None:
             raise UserError("lm reads words by a table; wanted one with char_cnn")
+        if self.lm.lexicon is not None:
+            raise UserError(
+                "lm is one of ELMoForManyLangs, which reads words by its own lexicon; "
+                "wanted bilm-tf's"
+            )
         if self.lm.char_cnn.max_characters_per_token != longest:
             raise UserError(
                 f"max_characters_per_token is {longest}, but lm's is "

@@ -1,6 +1,7 @@
 """ELMo as tasks see it: words by their characters, two LSTMs that read both ways."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import lexicon
 import vocabulary
 from data_pipeline import elmo_features, tfrecord
 from data_pipeline.conll import TaggedText
@@ -62,8 +64,8 @@ class ElmoSystem(System):
 
     @property
     def needs_vocabulary(self) -> bool:
-        """See System; not where words are read by their characters."""
-        return self.config.char_cnn is None
+        """See System; not where words are read by their bytes."""
+        return self.config.char_cnn is None or self.config.lexicon is not None
 
     @property
     def num_layers(self) -> int:
@@ -77,6 +79,8 @@ class ElmoSystem(System):
 
     def match_vocabulary(self) -> "ElmoSystem":
         """See System; the options need not say how many words there are."""
+        if self.config.lexicon is not None:
+            return self._match_lexicon()
         rows = len(self.tokenizer())
         known = self.config.n_tokens_vocab
         if known is None:
@@ -89,22 +93,56 @@ class ElmoSystem(System):
             )
         return self
 
+    def _match_lexicon(self) -> "ElmoSystem":
+        known = self.config.lexicon
+        words, characters = self._lexicon().sizes
+        found = dataclasses.replace(known, n_words=words, n_characters=characters)
+        for name in ("n_words", "n_characters"):
+            wanted, rows = getattr(known, name), getattr(found, name)
+            if wanted not in (None, rows):
+                raise UserError(
+                    f"beside {self.vocab_file} is a lexicon of {name}={rows}, but the "
+                    f"model has {wanted}: they do not belong together"
+                )
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, lexicon=found)
+        )
+
     def tokenizer(self) -> vocabulary.Vocabulary:
         """See System; words are what white space separates."""
         return vocabulary.Vocabulary.from_file(self.vocab_file)
 
     def fingerprint(self) -> Any:
-        """See System; characters need no file."""
+        """See System; bytes need no file, a lexicon may have two."""
+        if self.config.lexicon is not None:
+            return [
+                tfrecord.fingerprint(path) for path in lexicon.beside(self.vocab_file)
+            ]
         return tfrecord.fingerprint(self.vocab_file) if self.vocab_file else None
 
-    @property
-    def _max_characters(self) -> int | None:
-        cnn = self.config.char_cnn
-        return cnn and cnn.max_characters_per_token
+    def speller(self, *, vocabulary_has_marks: bool = False) -> elmo_features.Speller:
+        """Returns what numbers words for the model.
 
-    def _encoder(self) -> elmo_features.WordEncoder:
-        known = self.tokenizer() if self.needs_vocabulary else None
-        return elmo_features.WordEncoder(self._max_characters, known)
+        Args:
+          vocabulary_has_marks: where words are read by their bytes, whether `<S>` and
+            `</S>` in a text are marks only if the vocabulary has them, if there is one.
+        """
+        if self.config.lexicon is not None:
+            return self._lexicon()
+        if self.config.char_cnn is None:
+            return vocabulary.TableEncoder(self.tokenizer())
+        known = self.tokenizer() if vocabulary_has_marks and self.vocab_file else None
+        longest = self.config.char_cnn.max_characters_per_token
+        return vocabulary.CharacterEncoder(longest, known)
+
+    def _lexicon(self) -> lexicon.Lexicon:
+        config = self.config
+        return lexicon.Lexicon.from_folder(
+            os.path.dirname(self.vocab_file),
+            has_words=config.word_table is not None,
+            has_characters=config.char_cnn is not None,
+            max_characters=config.lexicon.max_characters_per_token,
+        )
 
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """See System; of the kinds of task BERT has here."""
@@ -114,7 +152,7 @@ class ElmoSystem(System):
                 "not do here: wanted a GPT checkpoint"
             )
         return elmo_features.classification_spec(
-            config.output_kind, len(config.labels), self._max_characters
+            config.output_kind, len(config.labels), self.config.ids_per_word
         )
 
     def classification_columns(
@@ -123,7 +161,7 @@ class ElmoSystem(System):
         """See System; words are what white space separates."""
         return elmo_features.classification_columns(
             examples,
-            self._encoder(),
+            self.speller(),
             config.max_seq_length,
             config.labels,
             config.output_kind,
@@ -146,14 +184,14 @@ class ElmoSystem(System):
     @property
     def tagging_spec(self) -> FeatureSpec:
         """See System; a word is one piece."""
-        return elmo_features.tagging_spec(self._max_characters)
+        return elmo_features.tagging_spec(self.config.ids_per_word)
 
     def tagging_columns(
         self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
     ) -> TaggingColumns:
         """See System; words are read as they are."""
         return elmo_features.tagging_columns(
-            text, tag_ids, self._encoder(), max_seq_length
+            text, tag_ids, self.speller(), max_seq_length
         )
 
     def build_tagger(

@@ -17,7 +17,6 @@ from checkpoints import taglm
 from checkpoints.word_vectors import WordVectors
 from data_pipeline import tagging_features
 from data_pipeline.conll import TaggedText
-from data_pipeline.elmo_features import WordEncoder
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import TaggingColumns
 from errors import UserError
@@ -158,9 +157,9 @@ class TaglmSystem(System):
         """See System; a row has the spelling of each word, too."""
         columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
         words, known = text.words.tolist(), self.vocabulary()
-        encode = WordEncoder(self.config.max_characters_per_token, None)
-        characters = encode([*words, vocabulary.BOS, vocabulary.EOS])
-        encode.report()
+        speller = vocabulary.CharacterEncoder(self.config.max_characters_per_token)
+        characters = speller.encode([*words, speller.bos, speller.eos]) + 1
+        speller.report_cuts()
         ids = np.append(self.tokenizer().ids(words)[0], [known.bos, known.eos])
         return dataclasses.replace(
             columns,

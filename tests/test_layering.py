@@ -16,6 +16,7 @@ RANKS = (
         "tokenization_bpe",
         "tokenization_english",
         "vocabulary",
+        "lexicon",
         "atomic_files",
         "paths",
         "streams",
@@ -38,6 +39,7 @@ TOGETHER = {
     ("optimization", "schedules"),
     ("paths", "atomic_files"),
     ("startup", "command_line"),
+    ("lexicon", "vocabulary"),
 }
 FLAGS_FROM = 7
 

@@ -17,7 +17,6 @@ import tensorflow as tf
 from absl import logging
 
 import modeling
-import vocabulary
 from data_pipeline.vector_files import Vectors
 from errors import UserError
 from modeling.layers.recurrent import CarriedStates
@@ -77,7 +76,7 @@ class WordExtractor:
           UserError: a layer that the model does not have; or checkpoint and
             architecture do not belong together.
         """
-        self.config, self._cnn = config, system.config.char_cnn
+        self.config = config
         depth = system.num_layers + 1
         self._layers = config.layers or tuple(range(depth))
         for layer in self._layers:
@@ -93,11 +92,7 @@ class WordExtractor:
             width *= len(self._layers)
         layers = (len(self._layers),) if separate else ()
         self.row_shape = (config.max_seq_length, *layers, width)
-        known = system.tokenizer() if system.vocab_file else None
-        self._vocabulary = known
-        if self._cnn:
-            characters = self._cnn.max_characters_per_token
-            self._encoder = vocabulary.CharacterEncoder(characters, known)
+        self._speller = system.speller(vocabulary_has_marks=True)
         mixed = config.mixed_precision
         self._model = system.build_encoder(
             dtype="float32" if mixed == "off" else f"mixed_{mixed}", fused=True
@@ -138,8 +133,7 @@ class WordExtractor:
                 number,
                 config.max_seq_length,
             )
-        if self._cnn:
-            self._encoder.report_cuts()
+        self._speller.report_cuts()
 
     def _compute(self, pool, report):
         """Returns the values of every sentence; batches hold about one length."""
@@ -147,7 +141,8 @@ class WordExtractor:
         found = [None] * len(pool)
         for start in range(0, len(pool), self.config.batch_size):
             rows = order[start : start + self.config.batch_size]
-            values = self._run(self._ids([pool[row] for row in rows])).numpy()
+            ids = self._speller.batch([pool[row] for row in rows])
+            values = self._run(tf.constant(ids)).numpy()
             for row, vectors in zip(rows, values, strict=True):
                 vectors = vectors[: len(pool[row])].copy()
                 if self.config.normalize:
@@ -157,11 +152,6 @@ class WordExtractor:
             if report:
                 report(len(rows))
         return found
-
-    def _ids(self, sentences):
-        if self._cnn:
-            return tf.constant(self._encoder.batch(sentences))
-        return tf.constant(vocabulary.batch_ids(self._vocabulary, sentences))
 
     def _run_eager(self, ids):
         states = self._states.read(1) if self._states else None
