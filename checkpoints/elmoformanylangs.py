@@ -133,7 +133,7 @@ def open_checkpoint(folder: str) -> Checkpoint:
         config=config,
         vocab_file=next(iter(lexicon.beside(os.path.join(folder, CONFIG))), None),
         do_lower_case=False,
-        labels=None,
+        outputs=None,
         reader=read,
     )
 

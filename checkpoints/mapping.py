@@ -235,7 +235,8 @@ class Checkpoint:
     """An opened checkpoint: names and shapes now, tensors when asked for.
 
     Attributes:
-      format: one of FORMATS, or `tensorflow` for a training folder of GPT.
+      format: one of FORMATS, or one that is only read: `tensorflow` for our training
+        folders of other systems than BERT, `elmoformanylangs`.
       path: TF prefix, or the file (index file when sharded) of weights.
       shapes: our name -> shape.
       ignored: name in the file -> reason.

@@ -135,6 +135,16 @@ class ElmoSystem(System):
         longest = self.config.char_cnn.max_characters_per_token
         return vocabulary.CharacterEncoder(longest, known)
 
+    def split(self, line: str) -> list[str]:
+        """Returns the words of a tokenized line: what white space separates.
+
+        Those of a model of ELMoForManyLangs, whose files have a tab between two words,
+        may have spaces in them where a line has a tab.
+        """
+        if self.config.lexicon is not None and "\t" in line:
+            return [word for word in line.split("\t") if word]
+        return line.split()
+
     def _lexicon(self) -> lexicon.Lexicon:
         config = self.config
         return lexicon.Lexicon.from_folder(

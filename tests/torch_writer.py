@@ -6,6 +6,8 @@ A value is the part of a pickle that leaves it on the stack.
 import struct
 import zipfile
 
+import numpy as np
+
 FLOATS = struct.pack("<4f", 1, 2, 3, 4)
 
 
@@ -75,6 +77,17 @@ def write_zip(path, value, storages=(("0", FLOATS),), more=(), **kwargs):
         for member, data in more:
             archive.writestr(member, data)
     return str(path)
+
+
+def write_state(path, tensors):
+    """Writes name -> float32 array; returns the path as a string."""
+    state, storages = {}, []
+    for i, (key, value) in enumerate(tensors.items()):
+        found = storage(value.size, key=str(i))
+        strides = [stride // 4 for stride in np.ascontiguousarray(value).strides]
+        state[key] = tensor(found, 0, value.shape, strides)
+        storages.append((str(i), value.astype("<f4").tobytes()))
+    return write_zip(path, mapping(**state), storages)
 
 
 def write_legacy(path, value, storages=(("0", 4, FLOATS),), machine=b"\x88"):

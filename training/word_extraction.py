@@ -92,6 +92,7 @@ class WordExtractor:
             width *= len(self._layers)
         layers = (len(self._layers),) if separate else ()
         self.row_shape = (config.max_seq_length, *layers, width)
+        self._split = system.split
         self._speller = system.speller(vocabulary_has_marks=True)
         mixed = config.mixed_precision
         self._model = system.build_encoder(
@@ -109,14 +110,14 @@ class WordExtractor:
         """Computes the vectors of sentences.
 
         Args:
-          lines: any number, words separated by white space; read as they are needed.
+          lines: any number, see ElmoSystem.split; read as they are needed.
           report: called after each batch with its number of lines.
 
         Yields:
           The vectors of each line, in the order of the lines; of no word, no vector.
         """
         config = self.config
-        sentences = (line.split() for line in lines)
+        sentences = (self._split(line) for line in lines)
         size = 1 if config.stateful else _POOL_BATCHES * config.batch_size
         number = cut = 0
         while pool := list(itertools.islice(sentences, size)):
