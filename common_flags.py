@@ -52,9 +52,10 @@ def define_model_flags() -> None:
         "init_checkpoint",
         None,
         "Weights to start from: a TensorFlow checkpoint prefix; a folder of Google's, "
-        "of Hugging Face's, of OpenAI's (GPT's params_shapes.json) or of an earlier "
-        "run, of ELMoForManyLangs; a .safetensors file or one of torch.save (.bin, .pt, "
-        ".pth), config.json beside it; bilm-tf's HDF5 file, options.json beside it.",
+        "of Hugging Face's, of OpenAI's (GPT's params_shapes.json), of "
+        "ELMoForManyLangs or of an earlier run; a .safetensors file or one of "
+        "torch.save (.bin, .pt, .pth), config.json beside it; bilm-tf's HDF5 file, "
+        "options.json beside it.",
     )
     flags.DEFINE_bool(
         "do_lower_case",
