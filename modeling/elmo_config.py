@@ -220,6 +220,12 @@ class ElmoConfig(config_files.ModelConfig):
 
     def _check_lexicon(self) -> None:
         cnn, lexicon = self.char_cnn, self.lexicon
+        tables = [("lexicon.word_dim", "lstm.projection_dim")]
+        if lexicon.n_words is not None:
+            tables.append(("lexicon.n_words", "lexicon.word_dim"))
+        if lexicon.n_characters is not None and cnn is not None:
+            tables.append(("lexicon.n_characters", "char_cnn.embedding_dim"))
+        config_files.check_tables(self, *tables)
         if cnn is None and not lexicon.word_dim:
             raise UserError("neither char_cnn nor the lexicon's word_dim is given")
         longest = lexicon.max_characters_per_token

@@ -193,6 +193,12 @@ def test_the_releases_architecture_is_known_without_its_file(folder):
         ("token_embedder", "filters", [[9, 3]], "filters has width 9, but max_char"),
         ("token_embedder", "char_dim", True, "embedding"),
         ("token_embedder", "word_dim", -1, "word_dim is -1, wanted 0 or more"),
+        (
+            "token_embedder",
+            "word_dim",
+            10**10,
+            "word_dim x lstm.projection_dim is 10+ x",
+        ),
     ],
 )
 def test_an_impossible_architecture_names_the_file_and_the_key(
@@ -285,6 +291,14 @@ def test_a_lexicon_of_another_model_is_refused(folder, tmp_path):
 
 
 # Under tasks.
+
+
+@pytest.mark.parametrize("key", ["n_words", "n_characters"])
+def test_a_lexicon_of_absurd_size_is_refused(key):
+    values = checkpoints.open_checkpoint(GOLDEN / "elmo").config.to_dict()
+    values["lexicon"][key] = 10**10
+    with pytest.raises(UserError, match=f"lexicon.{key} x .* is 10000000000 x"):
+        ElmoConfig.from_dict(values)
 
 
 def test_options_come_back_from_what_is_written():
