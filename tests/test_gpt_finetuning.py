@@ -10,7 +10,9 @@ import tensorflow as tf
 import tiny
 import tiny_gpt
 import tiny_squad
+from absl import flags
 
+import common_flags
 import export
 import modeling
 from checkpoints import gpt, tensorflow_files
@@ -350,6 +352,18 @@ def test_impossible_flags_name_themselves(tmp_path, flags, message):
     command = tiny_gpt.classifier_flags(tmp_path, tmp_path / "out", "--do_train")
     with pytest.raises(Exception, match=f"(?s){message}"):
         scripts.run("run_classifier", *command, *flags)
+
+
+@pytest.mark.parametrize(("decay", "wanted"), [("linear", 1), ("warmup_linear", 1.6)])
+def test_the_share_that_warms_up_is_cut_by_the_parents_schedules_only(decay, wanted):
+    scripts.load("run_classifier")
+    given = ["--num_train_epochs=1", "--train_batch_size=8", "--output_dir=out"]
+    flags.FLAGS(["run_classifier", *given, f"--learning_rate_decay={decay}"])
+    try:
+        run = common_flags.finetuning_config(128)
+    finally:
+        flags.FLAGS.unparse_flags()
+    assert run.optimizer.num_warmup_steps == pytest.approx(wanted)
 
 
 def test_a_vocabulary_of_another_model_is_refused_with_both_sizes(tmp_path):

@@ -101,6 +101,24 @@ def test_version_2_writes_null_odds_and_a_threshold_changes_answers_only(tmp_pat
             assert again["f1"] == pytest.approx(results["best_f1"])
 
 
+def test_a_model_of_version_2_answers_questions_of_version_1(tmp_path):
+    output = tmp_path / "out"
+    flags = tiny_squad.flags(tmp_path, output, train=12, impossible=0.4)
+    flags += ["--version_2_with_negative"]
+    run(*flags, "--do_train", "--num_train_epochs=1")
+    data = tiny_squad.questions(5, seed=3)
+    for number, paragraph in enumerate(data[0]["paragraphs"]):
+        del paragraph["qas"][0]["is_impossible"]
+        paragraph["qas"][0]["id"] = number
+    (tmp_path / "v1.json").write_text(json.dumps({"data": data}))
+    predict = f"--predict_file={tmp_path}/v1.json"
+    run(predict, f"--output_dir={output}", "--do_predict", "--do_eval")
+    assert list(read_json(output / "predictions.json")) == list("01234")
+    results = tiny.read_results(output / "eval_results.txt")
+    assert "HasAns_f1" in results
+    assert "NoAns_f1" not in results
+
+
 def test_evaluation_while_training_keeps_the_best_checkpoint(tmp_path):
     output = tmp_path / "out"
     flags = tiny_squad.flags(tmp_path, output)
