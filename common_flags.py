@@ -5,15 +5,17 @@ below the scripts sees FLAGS.
 """
 
 import dataclasses
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from absl import flags, logging
 
 import checkpoints
 import folder_lock
+import paths
 import tokenization
 from errors import UserError
 from optimization import OPTIMIZERS, OptimizerConfig
@@ -229,6 +231,7 @@ def check_run() -> Iterator[str]:
             yield f"give at least one of {', '.join(f'--{step}' for step in steps)}"
     if "train_batch_size" in FLAGS:
         yield from _training_problems()
+        yield from _start_problems()
         yield from _evaluation_problems()
 
 
@@ -271,6 +274,21 @@ def _evaluation_problems():
             yield f"--use_checkpoint=best {wanted}"
 
 
+def _start_problems():
+    """Whether a training would write over the model that it starts from."""
+    init, output_dir = FLAGS.init_checkpoint, FLAGS.output_dir
+    if not (FLAGS.do_train and init and output_dir):
+        return
+    folder = init if tf.io.gfile.isdir(init) else os.path.dirname(init) or "."
+    for written in (output_dir, os.path.join(output_dir, state.BEST)):
+        if paths.same(folder, written):
+            yield (
+                f"--init_checkpoint={init} lies in --output_dir={output_dir}, where "
+                "the training would write over it: give another folder, or, to go on "
+                "with the training that is there, no --init_checkpoint"
+            )
+
+
 def _two_steps(steps):
     numbers = [int(step) for step in steps if re.fullmatch("[0-9]{1,9}", step)]
     return len(steps) == len(numbers) == 2 and numbers[0] < numbers[1]
@@ -297,6 +315,39 @@ def static_shapes() -> bool:
     """Whether every batch must have one shape: XLA compiles each shape anew."""
     jit_compile = "jit_compile" in FLAGS and FLAGS.jit_compile
     return distribution_config().strategy == "tpu" or jit_compile
+
+
+def check_output(flag: str, *inputs: str) -> None:
+    """Refuses to write a file that is read, or that lies in the model's folder.
+
+    Args:
+      flag: names the file.
+      inputs: flags of what is read besides the model.
+
+    Raises:
+      UserError: see paths.check_outputs.
+    """
+    model = ("init_checkpoint", "vocab_file", "bert_config_file")
+    paths.check_outputs(
+        {flag: [FLAGS[flag].value]},
+        {name: [FLAGS[name].value] for name in (*inputs, *model)},
+    )
+
+
+def check_output_dir(names: Sequence[str], *inputs: str) -> None:
+    """Refuses a run whose results would be written over its data.
+
+    Args:
+      names: of the files that are written in the output folder.
+      inputs: flags of the data.
+
+    Raises:
+      UserError: see paths.check_outputs.
+    """
+    paths.check_outputs(
+        {"output_dir": [os.path.join(FLAGS.output_dir, name) for name in names]},
+        {flag: [FLAGS[flag].value] for flag in inputs},
+    )
 
 
 def prepare_output_dir(strategy: tf.distribute.Strategy) -> None:

@@ -17,6 +17,7 @@ import startup
 from absl import flags, logging
 
 import checkpoints
+import paths
 from tasks import systems
 from tasks.system import CONVERT
 
@@ -71,6 +72,11 @@ def convert(
 
 def main(_) -> None:
     """Runs `convert` on the flags."""
+    sources = ("input_checkpoint", "vocab_file", "bert_config_file")
+    paths.check_outputs(
+        {"output_path": [FLAGS.output_path]},
+        {flag: [FLAGS[flag].value] for flag in sources},
+    )
     convert(
         FLAGS.input_checkpoint,
         FLAGS.output_path,

@@ -151,11 +151,19 @@ def main(_):
     start = time.perf_counter()
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import paths
+    import tokenization_bpe
     from data_pipeline import streaming
 
     output_files = streaming.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
     makers = {"bert": make_pairs, "gpt": make_streams, "elmo": make_sentences}
     files = paths.find_files(FLAGS.input_file.split(","), "input_file")
+    vocab_files = [FLAGS.vocab_file]
+    if FLAGS.model_type == "gpt":
+        vocab_files.append(tokenization_bpe.merges_beside(FLAGS.vocab_file))
+    paths.check_outputs(
+        {"output_file": output_files},
+        {"input_file": files, "vocab_file": vocab_files},
+    )
     report = makers[FLAGS.model_type](files, output_files)
     seconds = time.perf_counter() - start
     print("\n".join(report.lines(FLAGS.max_seq_length, seconds)))

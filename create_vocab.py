@@ -99,6 +99,10 @@ def main(_):
         "elmo": (vocabulary.count_words, _whole_words),
     }[FLAGS.model_type]
     files = paths.find_files(FLAGS.input_file.split(","), "input_file")
+    outputs = [output]
+    if FLAGS.model_type == "gpt":
+        outputs.append(tokenization_bpe.merges_beside(output))
+    paths.check_outputs({"output_file": outputs}, {"input_file": files})
     lines = (line for path in files for _, some in corpus.chunks(path) for line in some)
     words = count(lines)
     logging.info("%d words, %d distinct", sum(words.values()), len(words))

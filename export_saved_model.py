@@ -11,6 +11,7 @@ import startup
 from absl import flags
 
 import export
+import paths
 
 FLAGS = flags.FLAGS
 
@@ -31,6 +32,9 @@ flags.DEFINE_enum(
 
 def main(_) -> None:
     """Runs `export_model` on the flags."""
+    paths.check_outputs(
+        {"export_dir": [FLAGS.export_dir]}, {"model_dir": [FLAGS.model_dir]}
+    )
     export.export_model(
         FLAGS.model_dir,
         FLAGS.export_dir,

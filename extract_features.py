@@ -133,6 +133,7 @@ def make_extractor(system: System) -> extraction.FeatureExtractor:
 
 def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
+    common_flags.check_output("output_file", "input_file")
     system = common_flags.system(EXTRACT)
     make = make_word_extractor if system.model_type == "elmo" else make_extractor
     extractor = make(system)

@@ -113,6 +113,7 @@ def _stream(generator: Generator, tokenizer: TextEncoder, ids: list[int]) -> Non
 
 def main(_) -> None:
     """Reads flags and prompts, loads the model and writes the texts."""
+    common_flags.check_output("output_file", "input_file")
     system = common_flags.system(GENERATE)
     prompts = _prompts()
     one = len(prompts) == 1 and not FLAGS.output_file

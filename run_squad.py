@@ -99,6 +99,8 @@ def read_examples(config: SpanConfig) -> tuple[list, list]:
 def main(_):
     """Reads flags and data, then trains, scores and answers."""
     strategy = make_strategy(common_flags.distribution_config())
+    names = (squad_answers.PREDICTIONS, squad_answers.NBEST, squad_answers.NULL_ODDS)
+    common_flags.check_output_dir(names, "train_file", "predict_file")
     system = common_flags.system(ANSWER)
     config = task_config(system.do_lower_case)
     train_examples, examples = read_examples(config)

@@ -23,7 +23,7 @@ from tasks.system import TAG, System
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
 from training import state
-from training.finetuning import Data, FineTuning
+from training.finetuning import RESULTS_FILE, Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy
 
@@ -222,6 +222,8 @@ def predictions_writer(
 def main(_):
     """Reads flags and files, then trains, scores and tags."""
     strategy = make_strategy(common_flags.distribution_config())
+    names = ("test_predictions.txt", "test_results.txt", RESULTS_FILE)
+    common_flags.check_output_dir(names, "train_file", "dev_file", "test_file")
     trained = trained_config()
     texts = read_texts(setting("tag_scheme", trained))
     system = make_system(texts)
