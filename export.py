@@ -1,6 +1,7 @@
 """Trained models as SavedModels that read plain text, and a way to call them.
 
-GPT's text rules do not run in a graph: its models read token ids, and `load` tokenizes.
+Taggers read sentences of words, and so does ELMo, which gives their vectors. GPT's text
+rules do not run in a graph: its models read token ids, and `load` tokenizes.
 
 Whoever loads one needs TensorFlow and `import tensorflow_text`, nothing of this
 project; the vocabulary, the labels and the longest input are inside:
@@ -23,11 +24,13 @@ import checkpoints
 import modeling
 import tokenization
 from atomic_files import atomic_path
-from checkpoints import tensorflow_files
+from checkpoints import bilm, tensorflow_files
 from data_pipeline.squad_graph import SquadGraph
 from errors import UserError
 from modeling import ElmoConfig
+from tasks import word_serving
 from tasks.classification import ClassificationTask
+from tasks.encoder import EncoderTask
 from tasks.serving import (
     BESIDE,
     TEXTS,
@@ -38,7 +41,8 @@ from tasks.serving import (
     read_task_name,
 )
 from tasks.span import SpanTask
-from tasks.tagging import TaggingConfig
+from tasks.systems import make_system
+from tasks.tagging import TaggingConfig, TaggingTask
 from tokenization_tf import InGraphTokenizer
 
 __all__ = ["CHECKPOINTS", "DTYPES", "Predictor", "export_model", "load"]
@@ -163,7 +167,9 @@ def save_classifier(
     served.labels = tf.Variable(labels, dtype=tf.string, trainable=False)
     # The model itself would bring Keras's bookkeeping along.
     served.weights = [variable.value for variable in model.variables]
-    answer = _trace(_answer_function(task, model, served.labels), _signature(task))
+    answer = word_serving.trace(
+        _answer_function(task, model, served.labels), _signature(task)
+    )
     if not task.system.tokenizes_in_graph:
         _save_beside(task, served, answer, folder)
         return
@@ -178,7 +184,7 @@ def save_classifier(
     served.encode = tf.function(encoder, autograph=False)
     encode = served.encode.get_concrete_function(**strings)
     signatures = {
-        TEXTS: _trace(lambda **texts: answer(**encode(**texts)), strings),
+        TEXTS: word_serving.trace(lambda **texts: answer(**encode(**texts)), strings),
         TOKENS: answer,
     }
     tf.saved_model.save(served, folder, signatures=signatures)
@@ -196,7 +202,9 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
     served.weights = [variable.value for variable in model.variables]
     features = _signature(task)
     names = ("start_logits", "end_logits")
-    score = _trace(lambda **x: dict(zip(names, model(**x), strict=True)), features)
+    score = word_serving.trace(
+        lambda **x: dict(zip(names, model(**x), strict=True)), features
+    )
     if not task.system.tokenizes_in_graph:
         _save_beside(task, served, score, folder)
         return
@@ -214,8 +222,23 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
 
     texts = ("question", "context")
     strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
-    signatures = {TEXTS: _trace(answer, strings), TOKENS: score}
+    signatures = {TEXTS: word_serving.trace(answer, strings), TOKENS: score}
     tf.saved_model.save(served, folder, signatures=signatures)
+
+
+def save_tagger(task: TaggingTask, model: keras.layers.Layer, folder: str) -> None:
+    """Writes the SavedModel of a trained tagger.
+
+    Args:
+      task: labels, longest row and schemes.
+      model: its trained model.
+      folder: where to; see `export_model` for the signatures.
+    """
+    served, tag, decode = word_serving.serve_tagger(task, model)
+    if tag is None:
+        _save_beside(task, served, decode, folder)
+        return
+    tf.saved_model.save(served, folder, signatures={TEXTS: tag, TOKENS: decode})
 
 
 def _signature(task: ClassificationTask | SpanTask) -> dict[str, tf.TensorSpec]:
@@ -227,10 +250,6 @@ def _save_beside(task, served, function, folder):
     signatures = {TEXTS: function, TOKENS: function}
     tf.saved_model.save(served, folder, signatures=signatures)
     task.save_beside(os.path.join(folder, BESIDE))
-
-
-def _trace(function, inputs):
-    return tf.function(function, autograph=False).get_concrete_function(**inputs)
 
 
 def _answer_function(
@@ -262,7 +281,7 @@ def export_model(
     use_checkpoint: str = "last",
     dtype: str = "float32",
 ) -> None:
-    """Exports what run_classifier.py or run_squad.py trained.
+    """Exports what run_classifier.py, run_squad.py or run_tagger.py trained, and ELMo.
 
     Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
     or `question` and `context`, string [B]; `token_ids` reads `input_ids`,
@@ -279,8 +298,14 @@ def export_model(
     `null_odds` float32 [B], of SQuAD 2.0), from tokens `start_logits` and `end_logits`,
     float32 [B, S].
 
+    Of a tagger `serving_default` reads `words`, string [B, T], "" where a sentence has
+    no more, and answers `tags`, string [B, T], in the scheme of the files that it was
+    trained on; `token_ids` reads what its records hold and answers `tag_ids`. ELMo,
+    unless it is a tagger's, answers `vectors`, float32 [B, T, layers, width].
+
     Args:
-      model_dir: an output folder of one of these scripts; nothing else is read.
+      model_dir: an output folder of one of these scripts, or any folder with ELMo;
+        nothing else is read.
       export_dir: new or empty; it appears when all of it is written.
       use_checkpoint: "last", or "best" by the score on the dev set.
       dtype: "float32" or "bfloat16", of the matrix products; the weights are stored
@@ -296,54 +321,84 @@ def export_model(
         if value not in known:
             raise UserError(f"--{name}={value}; wanted one of {', '.join(known)}")
     with _new_folder(export_dir) as temporary:
-        task, checkpoint = _read_model_dir(model_dir, use_checkpoint)
-        model = task.build_model(dtype=_POLICIES[dtype], fused=False, seed=0)
-        variables = modeling.named_variables(model)
-        checkpoints.initialize(variables, checkpoint, new={}, unused={})
-        save = save_span_extractor if isinstance(task, SpanTask) else save_classifier
-        save(task, model, temporary)
+        folder = _find_folder(model_dir, use_checkpoint)
+        checkpoint = checkpoints.open_checkpoint(folder)
+        is_elmo, name = (
+            isinstance(checkpoint.config, ElmoConfig),
+            read_task_name(folder),
+        )
+        if is_elmo and name is None:
+            _export_vectors(checkpoint, _POLICIES[dtype], temporary)
+        elif is_elmo and name != TaggingConfig.task_name:
+            raise UserError(
+                f"--model_dir={model_dir} holds a classifier on ELMo, which has no "
+                "export: run_classifier.py --do_predict predicts with it"
+            )
+        else:
+            task = _read_task(model_dir, folder, checkpoint)
+            _export_task(task, checkpoint, _POLICIES[dtype], temporary)
     logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)
 
 
-def _read_model_dir(
-    model_dir: str, use_checkpoint: str
-) -> tuple[ClassificationTask | SpanTask, checkpoints.Checkpoint]:
-    """Opens an output folder: its task and its trained weights."""
+def _export_task(
+    task: EncoderTask, checkpoint: checkpoints.Checkpoint, policy: str, folder: str
+) -> None:
+    model = task.build_model(dtype=policy, fused=False, seed=0)
+    variables = modeling.named_variables(model)
+    checkpoints.initialize(variables, checkpoint, new={}, unused={})
+    save = {
+        ClassificationTask: save_classifier,
+        SpanTask: save_span_extractor,
+        TaggingTask: save_tagger,
+    }[type(task)]
+    save(task, model, folder)
+
+
+def _export_vectors(
+    checkpoint: checkpoints.Checkpoint, policy: str, folder: str
+) -> None:
+    system = make_system(
+        checkpoint.config, checkpoint.vocab_file, init_checkpoint=checkpoint.path
+    )
+    if system.needs_vocabulary and system.vocab_file is None:
+        raise UserError(f"{checkpoint.path}: there is no vocab.txt beside it")
+    model = system.build_encoder(dtype=policy, fused=False, seed=0)
+    system.initialize(modeling.named_variables(model), None)
+    served, vectors = word_serving.serve_vectors(system, model)
+    tf.saved_model.save(served, folder, signatures={TEXTS: vectors})
+
+
+def _find_folder(model_dir: str, use_checkpoint: str) -> str:
+    """Returns the folder of the weights, if there are any."""
     folder = model_dir
     if use_checkpoint == "best":
         folder = os.path.join(model_dir, "best")  # as training/trainer.py names it
-    if not tf.io.gfile.isdir(folder) or tensorflow_files.find_prefix(folder) is None:
+    if not tf.io.gfile.isdir(folder) or not (
+        tensorflow_files.find_prefix(folder) or bilm.find_weights(folder)
+    ):
         raise UserError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
-            "wanted an output folder of run_classifier.py or run_squad.py --do_train"
+            "wanted an output folder of run_classifier.py, run_squad.py or "
+            "run_tagger.py --do_train"
             + (" --do_eval" if use_checkpoint == "best" else "")
-            + " (of several seeds, one of the folders seed_<n>)"
+            + " (of several seeds, one of the folders seed_<n>), or one of ELMo"
         )
-    checkpoint = checkpoints.open_checkpoint(folder)
-    _check_exported(model_dir, folder, checkpoint.config)
-    for name, found in (
-        ("bert_config.json or gpt_config.json", checkpoint.config),
-        ("vocab.txt or vocab.json", checkpoint.vocab_file),
+    return folder
+
+
+def _read_task(
+    model_dir: str, folder: str, checkpoint: checkpoints.Checkpoint
+) -> EncoderTask:
+    """Makes the task of a folder, which must have all that it needs."""
+    config, vocab_file = checkpoint.config, checkpoint.vocab_file
+    needs_vocabulary = not isinstance(config, ElmoConfig) or config.char_cnn is None
+    for name, is_there in (
+        ("bert_config.json, nor another system's", config is not None),
+        ("vocab.txt or vocab.json", vocab_file is not None or not needs_vocabulary),
     ):
-        if found is None:
+        if not is_there:
             raise UserError(f"--model_dir={model_dir}: there is no {name} in {folder}")
-    task = read_task(folder, checkpoint.config, checkpoint.vocab_file)
-    return task, checkpoint
-
-
-def _check_exported(model_dir, folder, config):
-    """Raises ValueError for what has no SavedModel yet."""
-    kind = None
-    if read_task_name(folder) == TaggingConfig.task_name:
-        kind = "a tagger"
-    elif isinstance(config, ElmoConfig):
-        kind = "ELMo"
-    if kind:
-        raise UserError(
-            f"--model_dir={model_dir} holds {kind}, which has no export: the script "
-            "that trained it predicts with --do_predict. Wanted BERT or GPT, trained "
-            "by run_classifier.py or run_squad.py"
-        )
+    return read_task(folder, config, vocab_file)
 
 
 @contextlib.contextmanager

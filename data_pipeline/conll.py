@@ -29,6 +29,7 @@ __all__ = [
     "SCHEMES",
     "TaggedText",
     "convert",
+    "of_words",
     "read",
     "scheme_tags",
     "tag_ids",
@@ -164,6 +165,13 @@ def read(
     if text.tags is not None and scheme != PLAIN:
         _check_scheme(text, scheme)
     return text
+
+
+def of_words(sentences: Sequence[Sequence[str]]) -> TaggedText:
+    """Makes a text without tags of sentences, none of them empty."""
+    words = [word for sentence in sentences for word in sentence]
+    offsets = np.append(0, np.cumsum([len(sentence) for sentence in sentences]))
+    return _text("", words, None, offsets, [], [], [], width=1)
 
 
 def tag_ids(text: TaggedText, scheme: str, labels: Sequence[str]) -> np.ndarray:

@@ -18,14 +18,14 @@ from metrics.tagging import AS_IOBES
 
 PLAIN = "plain"
 # How a scheme begins the tags of an entity's first, inner, last and only word.
-_LETTERS = {
+LETTERS = {
     "IOB1": "IIII",  # but B where a first word touches an entity of its own type
     "BIO": "BIIB",
     "IOBES": "BIES",
     "BMES": "BMES",
     "BILOU": "BILU",
 }
-SCHEMES = (*_LETTERS, PLAIN)
+SCHEMES = (*LETTERS, PLAIN)
 _TAG = re.compile(r"O|[BIESMLU](-.+)?")
 
 
@@ -71,7 +71,7 @@ def convert(tags: np.ndarray, offsets: np.ndarray, scheme: str) -> np.ndarray:
     follows = inside & ~first  # goes on with the entity before
     last = inside & ~np.append(follows[1:], False)
     place = np.select([first & last, last, first], [3, 2, 0], default=1)
-    wanted = np.array(list(_LETTERS[scheme]))[place]
+    wanted = np.array(list(LETTERS[scheme]))[place]
     if scheme == "IOB1":
         wanted[first & same] = "B"
     endings = np.array([f"-{name}" if name else "" for name in types])
@@ -86,7 +86,7 @@ def scheme_tags(tags: np.ndarray, scheme: str) -> tuple[str, ...]:
     found = np.unique(tags).tolist()
     if scheme == PLAIN:
         return tuple(found)
-    letters = dict.fromkeys("B" + _LETTERS[scheme])
+    letters = dict.fromkeys("B" + LETTERS[scheme])
     types = sorted({entity_type(tag) for tag in found if tag != "O"})
     endings = [f"-{kind}" if kind else "" for kind in types]
     return ("O", *(letter + ending for ending in endings for letter in letters))

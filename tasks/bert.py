@@ -11,7 +11,7 @@ from absl import logging
 
 import checkpoints
 import tokenization
-from data_pipeline import features
+from data_pipeline import features, tagging_graph
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.sentences import Layout, bert_layout
@@ -112,6 +112,15 @@ class BertSystem(System):
         """See System."""
         pieces = ("[CLS]", "[SEP]", "[UNK]")
         return SpecialIds(*(features.special_id(tokenizer, piece) for piece in pieces))
+
+    def word_reader(self, max_seq_length: int) -> tagging_graph.WordPieces:
+        """See System."""
+        import tokenization_tf  # as above
+
+        pieces = list(tokenization.load_vocab(self.vocab_file))
+        tokenizer = tokenization_tf.InGraphTokenizer(pieces, self.do_lower_case)
+        special = self.special_ids(self.tokenizer())
+        return tagging_graph.WordPieces(tokenizer, special, max_seq_length)
 
     def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
         """See System; BERT's paper has no multiple choice."""

@@ -1,6 +1,7 @@
 """ELMo as tasks see it: words by their characters, two LSTMs that read both ways."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 import lexicon
 import vocabulary
-from data_pipeline import elmo_features, tfrecord
+from data_pipeline import elmo_features, tagging_graph, tfrecord
 from data_pipeline.conll import TaggedText
 from data_pipeline.examples import InputExample
 from data_pipeline.feature_spec import FeatureSpec
@@ -203,6 +204,20 @@ class ElmoSystem(System):
         return elmo_features.tagging_columns(
             text, tag_ids, self.speller(), max_seq_length
         )
+
+    def word_reader(
+        self, max_seq_length: int | None = None
+    ) -> tagging_graph.WholeWords:
+        """See System."""
+        if self.needs_vocabulary:
+            known = self.tokenizer()
+            known.require_marks()
+            maker = tagging_graph.WordIds(known, first=1)
+        else:
+            maker = functools.partial(
+                vocabulary.character_ids, max_characters=self._max_characters
+            )
+        return tagging_graph.WholeWords({"input_ids": maker}, max_seq_length)
 
     def build_tagger(
         self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs

@@ -1,7 +1,8 @@
 """Exports of export.py, loaded and asked from Python.
 
 BERT's tokenizer is in the SavedModel. GPT's rules cannot run in a graph: beside such a
-model lie its vocabulary, its config and its task, and what asks it tokenizes.
+model lie its vocabulary, its config and its task, and what asks it tokenizes. What
+reads sentences of words is in word_serving.
 """
 
 import os
@@ -12,15 +13,21 @@ import tensorflow as tf
 
 import json_files
 from checkpoints import gpt
-from data_pipeline import squad, squad_answers, squad_features
+from data_pipeline import conll, squad, squad_answers, squad_features
 from data_pipeline.examples import InputExample, MultipleChoiceExample
 from errors import UserError
 from tasks.classification import ClassificationTask
 from tasks.classification_config import ClassificationConfig
-from tasks.encoder import TASK_FILE
+from tasks.encoder import TASK_FILE, EncoderTask
 from tasks.span import SpanConfig, SpanTask
 from tasks.systems import make_system
+from tasks.tagging import TaggingConfig, TaggingTask
+from tasks.word_serving import WORDS, WordPredictor, check_sentences
 
+_TASKS = {
+    SpanConfig.task_name: (SpanConfig, SpanTask),
+    TaggingConfig.task_name: (TaggingConfig, TaggingTask),
+}
 TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
 # Beside a SavedModel, TensorFlow's name for files that its graph does not read.
 BESIDE = "assets.extra"
@@ -34,27 +41,24 @@ def read_task_name(folder: str) -> str | None:
     return json_files.read_object(path).get("task_name")
 
 
-def read_task(
-    folder: str, model_config: object, vocab_file: str
-) -> ClassificationTask | SpanTask:
+def read_task(folder: str, model_config: object, vocab_file: str | None) -> EncoderTask:
     """Makes the task that task.json describes.
 
     Args:
       folder: has it.
       model_config: the architecture.
-      vocab_file: the vocabulary.
+      vocab_file: the vocabulary; None where the architecture needs none.
 
     Raises:
       UserError: there is no such file, or it is not of these tasks; or vocabulary and
         architecture do not belong together.
     """
     path = os.path.join(folder, TASK_FILE)
-    squad_task = read_task_name(folder) == SpanConfig.task_name
-    config = (SpanConfig if squad_task else ClassificationConfig).from_json_file(path)
-    system = make_system(
-        model_config, vocab_file, config.do_lower_case
-    ).match_vocabulary()
-    return (SpanTask if squad_task else ClassificationTask)(config, system)
+    others = (ClassificationConfig, ClassificationTask)  # of many names
+    config_class, task_class = _TASKS.get(read_task_name(folder), others)
+    config = config_class.from_json_file(path)
+    system = make_system(model_config, vocab_file, config.do_lower_case)
+    return task_class(config, system.match_vocabulary() if vocab_file else system)
 
 
 class Predictor:
@@ -65,10 +69,10 @@ class Predictor:
       text_pair: whether it reads pairs of texts, such as (question, context).
     """
 
-    def __init__(self, export_dir: str):
-        """Loads what `export_model` wrote."""
+    def __init__(self, model: tf.Module):
+        """Takes a loaded SavedModel."""
         # Held: the signatures do not keep their variables alive.
-        self._model = tf.saved_model.load(export_dir)
+        self._model = model
         self._signature = self._model.signatures[TEXTS]
         _, inputs = self._signature.structured_input_signature
         known = ("text_a", "text_b", "question", "context")
@@ -126,36 +130,38 @@ class PythonPredictor:
       text_pair: whether it reads pairs of texts, such as (question, context).
     """
 
-    def __init__(self, export_dir: str):
-        """Loads what `export_model` wrote, and what lies beside it."""
-        self._model = tf.saved_model.load(export_dir)  # held, as in Predictor
+    def __init__(self, model: tf.Module, folder: str):
+        """Takes a loaded SavedModel, and the folder of what lies beside it."""
+        self._model = model  # held, as in Predictor
         self._signature = self._model.signatures[TOKENS]
         _, self._inputs = self._signature.structured_input_signature
-        folder = os.path.join(export_dir, BESIDE)
         beside = gpt.beside(folder)
         self._task = read_task(folder, beside["config"], beside["vocab_file"])
         config = self._task.config
         self._is_span = isinstance(self._task, SpanTask)
-        self._is_choice = not self._is_span and config.output_kind == "multiple_choice"
-        self.text_pair = self._is_span or config.text_pair
+        kind = getattr(config, "output_kind", None)  # of a classifier
+        self._is_choice = kind == "multiple_choice"
+        self.text_pair = self._is_span or getattr(config, "text_pair", False)
         self.labels = _labels(self._model)
 
     def predict(
         self, texts: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32
     ) -> dict[str, np.ndarray]:
-        """Labels texts, or pairs of texts; chooses endings; answers questions.
+        """Labels texts, or pairs of texts; chooses endings; answers questions; tags.
 
         Args:
           texts: N texts; pairs where the model was trained on pairs; of a multiple
-            choice each text with its endings behind it.
+            choice each text with its endings behind it; of a tagger lists of words.
           batch_size: texts of about one length that are computed together.
 
         Returns:
-          As Predictor.predict.
+          As Predictor.predict, or WordPredictor.predict.
 
         Raises:
           UserError: no texts, or not as many together as the model wants.
         """
+        if isinstance(self._task, TaggingTask):
+            return self._tag(texts, batch_size)
         if not len(texts):
             raise UserError("there are no texts to predict")
         for i, text in enumerate(texts):
@@ -203,6 +209,24 @@ class PythonPredictor:
             for i, row in enumerate(rows):
                 found[row] = {name: value[i] for name, value in outputs.items()}
         return found
+
+    def _tag(self, sentences, batch_size):
+        check_sentences(sentences)
+        with_words = [words for words in sentences if words]
+        tags = iter(())
+        if with_words:
+            text = conll.of_words(with_words)
+            columns = self._task.system.tagging_columns(
+                text,
+                np.zeros(len(text.words), np.int32),
+                self._task.config.max_seq_length,
+            )
+            records = list(columns.records(self._task.feature_spec))
+            rows = self._run(records, batch_size)
+            ids = np.concatenate([row["tag_ids"] for row in rows])
+            named = self._task.tags({"tags": ids}, text)
+            tags = iter(np.split(named, text.offsets[1:-1]))
+        return {"tags": [next(tags).tolist() if words else [] for words in sentences]}
 
     def _answer(self, texts, batch_size):
         config, tokenizer = self._task.config, self._task.system.squad_tokenizer()
@@ -258,7 +282,13 @@ def _joined(batches: Sequence[Mapping[str, object]]) -> dict[str, np.ndarray]:
     return answers
 
 
-def load(export_dir: str) -> Predictor | PythonPredictor:
+def load(export_dir: str) -> Predictor | PythonPredictor | WordPredictor:
     """Loads what `export_model` wrote, ready to predict."""
-    beside = tf.io.gfile.exists(os.path.join(export_dir, BESIDE, TASK_FILE))
-    return (PythonPredictor if beside else Predictor)(export_dir)
+    model = tf.saved_model.load(export_dir)
+    beside = os.path.join(export_dir, BESIDE)
+    if tf.io.gfile.exists(os.path.join(beside, TASK_FILE)):
+        return PythonPredictor(model, beside)
+    _, inputs = model.signatures[TEXTS].structured_input_signature
+    if WORDS in inputs:
+        return WordPredictor(model, TEXTS, _labels(model))
+    return Predictor(model)

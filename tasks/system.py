@@ -23,6 +23,7 @@ from data_pipeline.tagging_features import (
     TaggingColumns,
     tagging_columns,
 )
+from data_pipeline.tagging_graph import WordReader
 from errors import UserError
 from modeling.tagger import Tagger
 from optimization import OptimizerConfig, ParameterGroup
@@ -184,6 +185,14 @@ class System(abc.ABC):
         return tagging_columns(
             text, tag_ids, tokenizer, special, max_seq_length, self.reads_left_to_right
         )
+
+    def word_reader(self, max_seq_length: int) -> WordReader | None:
+        """Returns what reads words in a graph as `tagging_columns` reads a text.
+
+        None where it cannot be done there.
+        """
+        del max_seq_length
+        return None
 
     def with_special_tokens(self) -> "System":
         """Returns the system with rows for the tokens that tasks put around texts."""

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +10,14 @@ from typing import Any, ClassVar, NoReturn
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 import checkpoints
 import vocabulary
 from checkpoints import taglm
 from checkpoints.word_vectors import WordVectors
-from data_pipeline import tagging_features
+from data_pipeline import tagging_features, tagging_graph
 from data_pipeline.conll import TaggedText
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.tagging_features import TaggingColumns
@@ -166,6 +168,27 @@ class TaglmSystem(System):
             input_ids=ids[columns.input_ids],
             characters=characters[columns.input_ids],
         )
+
+    def word_reader(self, max_seq_length: int) -> tagging_graph.WholeWords:
+        """See System; words are looked up as `WordTokenizer` does it."""
+
+        def normalized(words):
+            words = tf.strings.regex_replace(words, _DIGIT.pattern, "0")
+            return tagging_graph.lower(words) if self.config.do_lower_case else words
+
+        def lowered(words):
+            return tagging_graph.lower(normalized(words))
+
+        makers = {
+            "input_ids": tagging_graph.WordIds(
+                self.vocabulary(), spellings=(normalized, lowered)
+            ),
+            "characters": functools.partial(
+                vocabulary.character_ids,
+                max_characters=self.config.max_characters_per_token,
+            ),
+        }
+        return tagging_graph.WholeWords(makers, max_seq_length)
 
     def build_encoder(self, **kwargs) -> TaglmModel:
         """See System."""

@@ -14,7 +14,6 @@ import tiny_taglm
 from test_run_tagger import read_predictions
 from test_training import tensors
 
-import export
 import modeling
 from data_pipeline import conll
 from modeling import ElmoModel
@@ -152,8 +151,6 @@ def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path, crf, finet
     assert read_predictions(out / "test_predictions.txt")[1] == predicted
     again = tiny.read_results(out / "eval_results.txt")
     assert again["eval_f1"] == results["eval_f1"]
-    with pytest.raises(ValueError, match="moved holds a tagger, which has no export"):
-        export.export_model(f"{tmp_path}/moved", f"{tmp_path}/export")
 
 
 def test_words_of_a_table_need_their_vocabulary(tmp_path):
