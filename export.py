@@ -323,10 +323,8 @@ def export_model(
     with _new_folder(export_dir) as temporary:
         folder = _find_folder(model_dir, use_checkpoint)
         checkpoint = checkpoints.open_checkpoint(folder)
-        is_elmo, name = (
-            isinstance(checkpoint.config, ElmoConfig),
-            read_task_name(folder),
-        )
+        name = read_task_name(folder)
+        is_elmo = isinstance(checkpoint.config, ElmoConfig)
         if is_elmo and name is None:
             _export_vectors(checkpoint, _POLICIES[dtype], temporary)
         elif is_elmo and name != TaggingConfig.task_name:

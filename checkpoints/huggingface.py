@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 import json_files
 from checkpoints import (
@@ -95,8 +96,9 @@ def _table(head: str) -> Table:
     return Table([*_RULES, *classifier], _FIELDS, _IGNORED)
 
 
+_EMISSIONS = "tagger/emissions/"
 TABLE = _table("")
-TAGGER_TABLE = _table("tagger/emissions/")
+TAGGER_TABLE = _table(_EMISSIONS)
 
 
 def open_checkpoint(path: str) -> Checkpoint:
@@ -156,7 +158,8 @@ def save(
     """Writes a folder that transformers' `from_pretrained` loads.
 
     Weights come last, the index of shards after its shards: a folder that was not
-    finished is not taken for a model.
+    finished is not taken for a model. A tagger is written without the pooler, which is
+    no part of it.
 
     Args:
       folder: holds no weights yet.
@@ -164,13 +167,16 @@ def save(
       config: the model's.
       vocab_file: to copy; None for none.
       do_lower_case: what the tokenizer must do; None if not known.
-      labels: the classifier's in order; LABEL_0, LABEL_1 ... when not given.
+      labels: the classifier's, or the tagger's, in order; LABEL_0, LABEL_1 ... when
+        not given.
       max_shard_bytes: weights beyond that are split, whole tensors to a file.
 
     Raises:
       CheckpointError: the folder has weights; tensors that Hugging Face has no name
-        for; as many labels as the classifier has not.
+        for, such as a CRF's; as many labels as the classifier has not.
     """
+    if any(name.startswith(_EMISSIONS) for name in tensors):
+        tensors = _tagger(tensors)
     architecture = _architecture(tensors)
     targets = _targets(tensors, architecture, folder)
     labels = _check_labels(tensors, labels)
@@ -188,6 +194,19 @@ def save(
     safetensors_files.save(folder, written, max_shard_bytes)
 
 
+def _tagger(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns a tagger's tensors without the pooler, which is no part of it."""
+    if any(name.startswith("tagger/crf/") for name in tensors):
+        raise CheckpointError(
+            "the tagger chooses tags by a CRF, without which they would be others, and "
+            "Hugging Face's BertForTokenClassification has none: export_saved_model.py "
+            "writes the CRF, too, and run_tagger.py --crf=false trains without one"
+        )
+    unused = [name for name in tensors if name.startswith("bert/pooler/")]
+    logging.info("left out: %s (no part of a tagger)", ", ".join(unused))
+    return {name: value for name, value in tensors.items() if name not in unused}
+
+
 def _architecture(tensors: Mapping[str, np.ndarray]) -> str:
     """Returns the class whose layout has these tensors."""
     heads = {
@@ -197,15 +216,17 @@ def _architecture(tensors: Mapping[str, np.ndarray]) -> str:
             "cls/seq_relationship/",
             "cls/squad/",
             "output_",
+            "tagger/",
         )
         if any(name.startswith(part) for name in tensors)
     }
     if heads == {"cls/squad/"}:
         return "BertForQuestionAnswering"
-    if heads == {"output_"}:
-        pooled = "bert/pooler/dense/kernel" in tensors
-        return f"BertFor{'Sequence' if pooled else 'Token'}Classification"
-    if heads & {"output_", "cls/squad/"} and len(heads) > 1:
+    if heads == {"output_"} and "bert/pooler/dense/kernel" in tensors:
+        return "BertForSequenceClassification"
+    if heads in ({"output_"}, {"tagger/"}):
+        return "BertForTokenClassification"
+    if heads & {"output_", "tagger/", "cls/squad/"} and len(heads) > 1:
         raise CheckpointError(
             f"tensors of several heads ({', '.join(sorted(heads))}): no class "
             "of Hugging Face's has both"
@@ -221,7 +242,9 @@ def _targets(
     tensors: Mapping[str, np.ndarray], architecture: str, folder: str
 ) -> dict[str, Source]:
     chosen = {"bert": ""} if architecture == "BertModel" else {}
-    targets = {name: TABLE.target(name, **chosen) for name in sorted(tensors)}
+    is_tagger = any(name.startswith(_EMISSIONS) for name in tensors)
+    table = TAGGER_TABLE if is_tagger else TABLE
+    targets = {name: table.target(name, **chosen) for name in sorted(tensors)}
     problems = [
         f"{name}: Hugging Face's {architecture} has no such tensor"
         for name, target in targets.items()
@@ -234,9 +257,10 @@ def _targets(
 def _check_labels(
     tensors: Mapping[str, np.ndarray], labels: Sequence[str] | None
 ) -> Sequence[str] | None:
-    if "output_bias" not in tensors:
+    biases = {"output_bias", f"{_EMISSIONS}output_bias"} & set(tensors)
+    if not biases:
         return None
-    size = len(tensors["output_bias"])
+    size = len(tensors[biases.pop()])
     if labels is None:
         return [f"LABEL_{i}" for i in range(size)]
     if len(labels) != size:

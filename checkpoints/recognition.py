@@ -261,7 +261,7 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
     save = _SAVERS[type(config), output_format]
     options: dict[str, Any] = {}
-    if save is huggingface.save and "output_bias" in tensors:
+    if save is huggingface.save:
         options["labels"] = checkpoint.labels
     beside = (config, checkpoint.vocab_file, checkpoint.do_lower_case)
     with atomic_path(folder.rstrip("/")) as aside:

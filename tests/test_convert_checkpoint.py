@@ -8,11 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors
 import scripts
+import tensorflow as tf
 
 import checkpoints
 import convert_checkpoint
+import modeling
 from checkpoints import google_bert
+from tasks.bert import BertSystem
+from tasks.tagging import TaggingConfig, TaggingTask
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HUGGINGFACE = ROOT / "tests/golden/checkpoints/huggingface"
@@ -95,6 +100,62 @@ def test_a_trained_classifier_takes_its_labels_along(source, tmp_path):
     labels = checkpoints.open_checkpoint(tmp_path / "out").labels
     assert labels == ("négatif", "neutral", "positive")
     assert_same_model(training, tmp_path / "out")
+
+
+TAGS = ("O", "B-LOC", "I-LOC")
+
+
+def write_tagger(source, folder, **more):
+    """Writes the training folder of a tagger on the golden encoder."""
+    found = checkpoints.open_checkpoint(source)
+    tensors = {n: found.read(n) for n in found.shapes if n.startswith("bert/")}
+    head = np.arange(36, dtype="f4").reshape(3, 12) % 7 / 7
+    tensors |= {
+        "tagger/emissions/output_weights": head,
+        "tagger/emissions/output_bias": head[:, 5],
+    }
+    beside = (found.config, found.vocab_file, True)
+    google_bert.save_folder(str(folder), tensors | more, *beside)
+    config = TaggingConfig(TAGS, "BIO", "BIO", bool(more), 11, True)
+    (folder / "task.json").write_text(config.to_json_string())
+    return str(folder)
+
+
+def test_a_tagger_is_hugging_faces_token_classifier(source, tmp_path):
+    tagger, out = write_tagger(source, tmp_path / "tagger"), tmp_path / "out"
+    convert_checkpoint.convert(tagger, str(out), "huggingface")
+    values = json.loads((out / "config.json").read_text())
+    assert values["architectures"] == ["BertForTokenClassification"]
+    assert tuple(values["id2label"][str(i)] for i in range(3)) == TAGS
+    # What transformers made of such a folder: see the golden folder's README.
+    golden = np.load(ROOT / "tests/golden/checkpoints/huggingface_tagger.npz")
+    with safetensors.safe_open(out / "model.safetensors", "np") as written:
+        assert sorted(written.keys()) == golden["names"].tolist()
+    back = checkpoints.open_checkpoint(out)
+    assert (back.outputs.kind, back.labels) == ("tagging", TAGS)
+    task = TaggingTask(
+        TaggingConfig.from_json_file(f"{tagger}/task.json"),
+        BertSystem(back.config, back.vocab_file, True, str(out), new_head=False),
+    )
+    model = task.build_model(dtype="float32", fused=False, seed=1)
+    task.initialize(modeling.named_variables(model))
+    names = ("input_ids", "input_mask", "segment_ids")
+    inputs = {name: tf.constant(golden[name]) for name in names}
+    length = golden["input_ids"].shape[1]
+    positions = tf.range(1, length)[None] * tf.ones([2, 1], tf.int32)
+    scores = model(inputs, positions)
+    np.testing.assert_allclose(scores, golden["logits"][:, 1:], rtol=0, atol=2e-5)
+
+
+def test_a_tagger_with_a_crf_cannot_be_hugging_faces(source, tmp_path):
+    crf = {"tagger/crf/start": np.ones(3, "f4")}
+    tagger = write_tagger(source, tmp_path / "tagger", **crf)
+    out = tmp_path / "out"
+    with pytest.raises(
+        checkpoints.CheckpointError, match="by a CRF, .*: export_saved_model.py"
+    ):
+        convert_checkpoint.convert(tagger, str(out), "huggingface")
+    assert not out.exists()
 
 
 def test_a_gpt_goes_to_openais_files_and_back_but_never_to_google_berts(tmp_path):

@@ -125,7 +125,9 @@ def test_features_are_the_default_and_the_folder_stands_alone(tmp_path):
     assert trained["classifier/scalar_mix/ELMo_W"].any()  # it began as zeros
     again = classify(tmp_path, out, tmp_path / "again")
     assert again["eval_loss"] == pytest.approx(results["eval_loss"], rel=1e-5)
-    with pytest.raises(ValueError, match="holds a classifier on ELMo, which has no export"):
+    with pytest.raises(
+        ValueError, match="holds a classifier on ELMo, which has no export"
+    ):
         export.export_model(str(out), str(tmp_path / "export"))
 
 
