@@ -24,7 +24,7 @@ import checkpoints
 import modeling
 import tokenization
 from atomic_files import atomic_path
-from checkpoints import bilm, tensorflow_files
+from checkpoints import bilm, elmoformanylangs, files, tensorflow_files
 from data_pipeline.squad_graph import SquadGraph
 from errors import UserError
 from modeling import ElmoConfig
@@ -355,10 +355,11 @@ def _export_task(
 def _export_vectors(
     checkpoint: checkpoints.Checkpoint, policy: str, folder: str
 ) -> None:
-    system = make_system(
-        checkpoint.config, checkpoint.vocab_file, init_checkpoint=checkpoint.path
-    )
-    if system.needs_vocabulary and system.vocab_file is None:
+    vocab_file = checkpoint.vocab_file
+    system = make_system(checkpoint.config, vocab_file, init_checkpoint=checkpoint.path)
+    if vocab_file:
+        system = system.match_vocabulary()
+    elif system.needs_vocabulary:
         raise UserError(f"{checkpoint.path}: there is no vocab.txt beside it")
     model = system.build_encoder(dtype=policy, fused=False, seed=0)
     system.initialize(modeling.named_variables(model), None)
@@ -372,7 +373,9 @@ def _find_folder(model_dir: str, use_checkpoint: str) -> str:
     if use_checkpoint == "best":
         folder = os.path.join(model_dir, "best")  # as training/trainer.py names it
     if not tf.io.gfile.isdir(folder) or not (
-        tensorflow_files.find_prefix(folder) or bilm.find_weights(folder)
+        tensorflow_files.find_prefix(folder)
+        or bilm.find_weights(folder)
+        or files.find(folder, elmoformanylangs.ENCODER)
     ):
         raise UserError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
@@ -389,13 +392,13 @@ def _read_task(
 ) -> EncoderTask:
     """Makes the task of a folder, which must have all that it needs."""
     config, vocab_file = checkpoint.config, checkpoint.vocab_file
-    needs_vocabulary = not isinstance(config, ElmoConfig) or config.char_cnn is None
-    for name, is_there in (
-        ("bert_config.json, nor another system's", config is not None),
-        ("vocab.txt or vocab.json", vocab_file is not None or not needs_vocabulary),
-    ):
-        if not is_there:
-            raise UserError(f"--model_dir={model_dir}: there is no {name} in {folder}")
+    missing = None
+    if config is None:
+        missing = "bert_config.json, nor another system's"
+    elif vocab_file is None and make_system(config).needs_vocabulary:
+        missing = "vocab.txt or vocab.json"
+    if missing:
+        raise UserError(f"--model_dir={model_dir}: there is no {missing} in {folder}")
     return read_task(folder, config, vocab_file)
 
 

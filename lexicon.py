@@ -13,13 +13,14 @@ import tensorflow as tf
 from absl import logging
 
 from errors import UserError
-from vocabulary import read_lines
+from vocabulary import WordIds, read_lines
 
 WORDS, CHARACTERS = "word.dic", "char.dic"
 BOS, EOS = "<bos>", "<eos>"
 _OOV, _PAD = "<oov>", "<pad>"
 # The original mixes up begin and end of a word, and its weights have learnt it so.
 _BEGIN, _END = "<eow>", "<bow>"
+_MARKS = (BOS, EOS, _OOV, _PAD, _BEGIN, _END)
 _IDEOGRAPHIC_SPACE = "\u3000"
 
 
@@ -79,8 +80,7 @@ class Lexicon:
         if has_words:
             words = _read(os.path.join(folder, WORDS), [_OOV])
         if has_characters:
-            marks = [BOS, EOS, _OOV, _PAD, _BEGIN, _END]
-            characters = _read(os.path.join(folder, CHARACTERS), marks)
+            characters = _read(os.path.join(folder, CHARACTERS), _MARKS)
         return cls(words, characters, max_characters)
 
     @property
@@ -147,6 +147,10 @@ class Lexicon:
         ids[np.arange(lengths.max()) < lengths[:, None]] = spelled + 1
         return ids
 
+    def in_graph(self) -> "GraphLexicon":
+        """Returns what spells words in a graph, from 1 on."""
+        return GraphLexicon(self._words, self._characters, self.max_characters)
+
     def report_cuts(self) -> None:
         """Warns of the words that were too long, if any were."""
         if self.num_cut:
@@ -155,6 +159,54 @@ class Lexicon:
                 self.num_cut,
                 self.max_characters,
             )
+
+
+class GraphLexicon(tf.Module):
+    """`Lexicon.encode` in a graph, moved up by one."""
+
+    def __init__(
+        self,
+        words: Mapping[str, int] | None,
+        characters: Mapping[str, int] | None,
+        max_characters: int,
+    ):
+        """Makes the tables; see Lexicon."""
+        super().__init__()
+        self._max_characters = max_characters
+        self._words = self._letters = None
+        if words is not None:
+            self._words = WordIds(words, words[_OOV])
+        if characters is not None:
+            letters = {entry: n for entry, n in characters.items() if len(entry) == 1}
+            self._letters = WordIds(letters, characters[_OOV])
+            self._numbers = {mark: characters[mark] for mark in _MARKS}
+
+    def __call__(self, words: tf.Tensor) -> tf.Tensor:
+        """Spells string [M]: int32 [M], or [M, numbers a word]."""
+        is_mark, room = (words == BOS) | (words == EOS), self._max_characters - 2
+        cut = tf.strings.substr(words, 0, room, unit="UTF8_CHAR")
+        words = tf.where(is_mark, words, cut)
+        columns = [] if self._words is None else [self._words(words)[:, None] + 1]
+        if self._letters is None:
+            return columns[0][:, 0]
+        return tf.concat([*columns, self._spell(words, is_mark) + 1], axis=1)
+
+    def _spell(self, words, is_mark):
+        """Returns begin, characters, end and filling: int32 [M, max_characters]."""
+        number = self._numbers
+        letters = tf.strings.unicode_split(tf.where(is_mark, "", words), "UTF-8")
+        letters = letters.with_values(self._letters(letters.values))
+        marks = tf.where(words == BOS, number[BOS], number[EOS])
+        marks = tf.RaggedTensor.from_row_lengths(
+            tf.boolean_mask(marks, is_mark), tf.cast(is_mark, tf.int64)
+        )
+        begin, end = (
+            tf.RaggedTensor.from_tensor(tf.fill([tf.size(words), 1], number[mark]))
+            for mark in (_BEGIN, _END)
+        )
+        spelled = tf.concat([begin, marks, letters, end], axis=1)
+        shape = [None, self._max_characters]
+        return spelled.to_tensor(number[_PAD], shape=shape)
 
 
 def _read(path: str, needed: Sequence[str]) -> dict[str, int]:

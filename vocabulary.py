@@ -6,7 +6,8 @@ blanks. A word's characters are the bytes of its UTF-8 between two marks.
 """
 
 import collections
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from errors import MissingFile, UserError
 
 BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
 _NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
+_ABSENT = -2  # what a table in a graph has for other words
 # Character ids after those of the 256 bytes; as in files, that is before the id of the
 # padding is put in front and every id moves up by one.
 BOS_CHARACTER, EOS_CHARACTER, BOW, EOW, FILLING = range(256, 261)
@@ -78,6 +80,17 @@ class Vocabulary:
         unknown = -1 if self.unk is None else self.unk
         get = self._ids.get
         return np.fromiter((get(token, unknown) for token in tokens), np.int32)
+
+    def in_graph(self, first: int = 0, **kwargs) -> "WordIds":
+        """Returns what looks words up in a graph, as `ids` does.
+
+        Args:
+          first: the id of the first word.
+          **kwargs: see WordIds.
+        """
+        ids = {word: i + first for word, i in self._ids.items()}
+        unknown = -1 if self.unk is None else self.unk
+        return WordIds(ids, unknown + first, **kwargs)
 
     def require_marks(self) -> None:
         """Checks that a language model can be trained.
@@ -234,6 +247,10 @@ class CharacterEncoder:
             ids[marked] = self._mark_rows([self._marks[words[i]] for i in marked])
         return ids
 
+    def in_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns what spells words in a graph; both marks are words there."""
+        return functools.partial(character_ids, max_characters=self.max_characters)
+
     def report_cuts(self) -> None:
         """Warns of the words that were too long, if any were."""
         if self.num_cut:
@@ -334,5 +351,46 @@ class TableEncoder:
         """Looks sentences up; see `batch_ids`."""
         return batch_ids(self._vocabulary, sentences)
 
+    def in_graph(self) -> "WordIds":
+        """Returns what numbers words in a graph, from 1 on."""
+        return self._vocabulary.in_graph(first=1)
+
     def report_cuts(self) -> None:
         """Does nothing: no word is too long for a table."""
+
+
+def lower(words: tf.Tensor) -> tf.Tensor:
+    """str.lower in a graph, but for the 40 capitals that Unicode 14 added."""
+    # ASCII by itself: the second call follows the locale of the process.
+    return tf.strings.lower(tf.strings.lower(words), encoding="utf-8")
+
+
+class WordIds(tf.Module):
+    """Looks words up in a graph."""
+
+    def __init__(
+        self,
+        ids: Mapping[str, int],
+        unknown: int,
+        spellings: Sequence[Callable[[tf.Tensor], tf.Tensor]] = (tf.identity,),
+    ):
+        """Makes the table.
+
+        Args:
+          ids: word -> id.
+          unknown: the id of any other word.
+          spellings: string [M] -> string [M]: under which a word is looked for, one
+            after the other.
+        """
+        super().__init__()
+        keys, values = tf.constant(list(ids)), tf.constant(list(ids.values()))
+        initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+        self._table = tf.lookup.StaticHashTable(initializer, _ABSENT)
+        self._unknown, self._spellings = unknown, spellings
+
+    def __call__(self, words: tf.Tensor) -> tf.Tensor:
+        """Looks string [M] up; int32 [M]."""
+        ids = tf.fill(tf.shape(words), _ABSENT)
+        for spell in self._spellings:
+            ids = tf.where(ids == _ABSENT, self._table.lookup(spell(words)), ids)
+        return tf.where(ids == _ABSENT, self._unknown, ids)

@@ -5,7 +5,7 @@ sentence after sentence in training.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -40,6 +40,12 @@ class Speller(Protocol):
 
     def batch(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """Numbers B sentences from 1 on, between marks, 0 being padding."""
+
+    def in_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns what numbers words from 1 on in a graph.
+
+        It is called with string [M] and returns int32 [M] or [M, numbers a word].
+        """
 
     def report_cuts(self) -> None:
         """Warns of words that were too long."""

@@ -13,14 +13,12 @@ import tensorflow as tf
 from data_pipeline import tag_schemes
 from data_pipeline.tagging_features import SpecialIds
 from metrics.tagging import AS_IOBES
-from vocabulary import BOS, EOS, Vocabulary
 
 # B sentences, N words of all of them together, R rows of at most S pieces, V words of a
 # row at most.
 
 Batch = dict[str, tf.Tensor]
 _ANY_LENGTH = 1 << 40
-_ABSENT = -2  # of a table of words
 
 
 class Sentences:
@@ -92,18 +90,21 @@ class WholeWords:
     def __init__(
         self,
         features: Mapping[str, Callable[[tf.Tensor], tf.Tensor]],
+        marks: tuple[str, str],
         max_seq_length: int | None = None,
     ):
         """Keeps how.
 
         Args:
-          features: name of an input -> what makes it of words and of the marks around a
-            sentence: string [M] -> int32 [M, ...]. 0 pads.
+          features: name of an input -> what makes it of words and of marks: string [M]
+            -> int32 [M, ...]. 0 pads.
+          marks: what stands before a sentence, and after it.
           max_seq_length: most words of a row, marks included; None: any number.
         """
         makers = features.values()
         self.tracked = [maker for maker in makers if isinstance(maker, tf.Module)]
-        self._features, self._length = features, max_seq_length or _ANY_LENGTH
+        self._features, self._marks = features, list(marks)
+        self._length = max_seq_length or _ANY_LENGTH
 
     def __call__(self, sentences: Sentences) -> Batch:
         """See WordReader."""
@@ -111,7 +112,7 @@ class WholeWords:
         places = tf.range(3, tf.size(sentences.words) + 3)[:, None]
         places = tf.RaggedTensor.from_tensor(places)
         rows = rows_of(places, sentences, marks, self._length)
-        words = tf.concat([[BOS, EOS], sentences.words], axis=0)
+        words = tf.concat([self._marks, sentences.words], axis=0)
         places = rows.pop("input_ids")
         for name, feature in self._features.items():
             table = feature(words)
@@ -260,42 +261,3 @@ def _as_before(values: tf.Tensor) -> tf.Tensor:
     """Whether [N] is what it is of the word before; False of the first."""
     same = values[1:] == values[:-1]
     return tf.concat([tf.zeros_like(values[:1], tf.bool), same], axis=0)
-
-
-def lower(words: tf.Tensor) -> tf.Tensor:
-    """str.lower in a graph, but for the 40 capitals that Unicode 14 added."""
-    # ASCII by itself: the second call follows the locale of the process.
-    return tf.strings.lower(tf.strings.lower(words), encoding="utf-8")
-
-
-class WordIds(tf.Module):
-    """Ids of words in a graph, as `Vocabulary.ids` has them."""
-
-    def __init__(
-        self,
-        known: Vocabulary,
-        first: int = 0,
-        spellings: Sequence[Callable[[tf.Tensor], tf.Tensor]] = (tf.identity,),
-    ):
-        """Makes the table.
-
-        Args:
-          known: the words.
-          first: the id of the first one.
-          spellings: string [M] -> string [M]: under which a word is looked for, one
-            after the other.
-        """
-        super().__init__()
-        unknown = -1 if known.unk is None else known.unk
-        ids = {word: i for i, word in enumerate(known.words)}  # the last of equal ones
-        keys, values = tf.constant(list(ids)), tf.constant(list(ids.values()))
-        initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
-        self._table = tf.lookup.StaticHashTable(initializer, _ABSENT)
-        self._unknown, self._first, self._spellings = unknown, first, spellings
-
-    def __call__(self, words: tf.Tensor) -> tf.Tensor:
-        """Looks string [M] up; int32 [M]."""
-        ids = tf.fill(tf.shape(words), _ABSENT)
-        for spell in self._spellings:
-            ids = tf.where(ids == _ABSENT, self._table.lookup(spell(words)), ids)
-        return tf.where(ids == _ABSENT, self._unknown, ids) + self._first

@@ -1,7 +1,6 @@
 """ELMo as tasks see it: words by their characters, two LSTMs that read both ways."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -209,15 +208,12 @@ class ElmoSystem(System):
         self, max_seq_length: int | None = None
     ) -> tagging_graph.WholeWords:
         """See System."""
-        if self.needs_vocabulary:
-            known = self.tokenizer()
-            known.require_marks()
-            maker = tagging_graph.WordIds(known, first=1)
-        else:
-            maker = functools.partial(
-                vocabulary.character_ids, max_characters=self._max_characters
-            )
-        return tagging_graph.WholeWords({"input_ids": maker}, max_seq_length)
+        speller = self.speller()
+        return tagging_graph.WholeWords(
+            {"input_ids": speller.in_graph()},
+            (speller.bos, speller.eos),
+            max_seq_length,
+        )
 
     def build_tagger(
         self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs

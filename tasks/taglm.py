@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import functools
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -174,21 +173,18 @@ class TaglmSystem(System):
 
         def normalized(words):
             words = tf.strings.regex_replace(words, _DIGIT.pattern, "0")
-            return tagging_graph.lower(words) if self.config.do_lower_case else words
+            return vocabulary.lower(words) if self.config.do_lower_case else words
 
         def lowered(words):
-            return tagging_graph.lower(normalized(words))
+            return vocabulary.lower(normalized(words))
 
+        speller = vocabulary.CharacterEncoder(self.config.max_characters_per_token)
         makers = {
-            "input_ids": tagging_graph.WordIds(
-                self.vocabulary(), spellings=(normalized, lowered)
-            ),
-            "characters": functools.partial(
-                vocabulary.character_ids,
-                max_characters=self.config.max_characters_per_token,
-            ),
+            "input_ids": self.vocabulary().in_graph(spellings=(normalized, lowered)),
+            "characters": speller.in_graph(),
         }
-        return tagging_graph.WholeWords(makers, max_seq_length)
+        marks = (speller.bos, speller.eos)
+        return tagging_graph.WholeWords(makers, marks, max_seq_length)
 
     def build_encoder(self, **kwargs) -> TaglmModel:
         """See System."""

@@ -19,6 +19,7 @@ import tiny_taglm
 import export
 import modeling
 from checkpoints import bilm, tensorflow_files
+from lexicon import Lexicon
 from modeling import ElmoConfig, ElmoModel
 from tasks.elmo import ElmoSystem
 from tasks.tagging import TaggingConfig, TaggingTask
@@ -232,6 +233,27 @@ def test_elmos_vectors_are_those_that_are_extracted(tmp_path, options):
         assert [feature["token"] for feature in features] == words
         wanted = [[x["values"] for x in feature["layers"]] for feature in features]
         np.testing.assert_allclose(vectors, wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["elmo", "elmo_characters", "elmo_words"])
+def test_vectors_of_elmoformanylangs_are_its_own(tmp_path, name):
+    golden = pathlib.Path(__file__).parent / "golden/torch"
+    found = json.loads((golden / "elmo_sentences.json").read_text())
+    export.export_model(str(golden / name), str(tmp_path / "export"))
+    answers = export.load(str(tmp_path / "export")).predict(found)["vectors"]
+    wanted = np.load(golden / name / "vectors.npz")
+    for i, vectors in enumerate(answers):
+        expected = np.moveaxis(wanted[str(i)], 0, 1)
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_words_of_a_lexicon_are_spelled_in_a_graph_as_outside():
+    folder = str(pathlib.Path(__file__).parent / "golden/torch/elmo")
+    words = ["a", "<bos>", "<eos>", "overlongword" * 3, "\u3000", "é𝔸", "the", "<oov>"]
+    for has_words, has_characters in ((True, True), (False, True), (True, False)):
+        found = Lexicon.from_folder(folder, has_words, has_characters, 9)
+        spelled = tf.function(found.in_graph())(tf.constant(words))
+        np.testing.assert_array_equal(spelled, found.encode(words) + 1)
 
 
 def test_elmo_is_exported_from_its_training_folder(tmp_path):

@@ -134,15 +134,13 @@ def test_plain_labels_are_named_as_they_are():
 def test_words_are_looked_up_as_a_vocabulary_does_it():
     known = vocabulary.Vocabulary(["<UNK>", "the", "Über", "a\u00a0", "the"])
     words = ["the", "Über", "über", "a\u00a0", "a"]
-    ids = tagging_graph.WordIds(known)
+    ids = known.in_graph()
     np.testing.assert_array_equal(ids(tf.constant(words)), known.ids(words))
-    ids = tagging_graph.WordIds(
-        known, first=1, spellings=(tf.identity, tagging_graph.lower)
-    )
+    ids = known.in_graph(first=1, spellings=(tf.identity, vocabulary.lower))
     assert ids(tf.constant(["THE", "Über", "ÜBER"])).numpy().tolist() == [5, 3, 1]
 
 
 def test_words_are_lower_cased_as_in_python():
     words = ["ÀB", "İstanbul", "ΟΔΟΣ", "Σ", "ẞ", "ǅ", "I", "K"]
-    found = tagging_graph.lower(tf.constant(words)).numpy()
+    found = vocabulary.lower(tf.constant(words)).numpy()
     assert [word.decode() for word in found] == [word.lower() for word in words]
