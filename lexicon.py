@@ -54,7 +54,7 @@ class Lexicon:
 
         Args:
           words: entry -> number; None for a model of characters alone.
-          characters: likewise; None for a model of words alone.
+          characters: entry -> number; None for a model of words alone.
           max_characters: int, the characters of a word, its begin and end included.
         """
         self.max_characters = max_characters

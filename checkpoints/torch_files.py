@@ -384,7 +384,7 @@ class _ZipReader(_Reader):
         """Returns where a member's bytes begin, and what the archive says of it."""
         info = self._members.get(name)
         if info is None:
-            raise self.refuse(f"has no member {name}")
+            raise self.refuse(f"has no member {name!r}")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
             raise self.refuse(
                 f"{name} is compressed or encrypted; torch.save stores it as it is"

@@ -13,6 +13,7 @@ from checkpoints.mapping import CheckpointError
 
 # Beyond what the largest vocabularies need; bounds time and memory.
 MAX_OPERATIONS = 1 << 24
+_SHOWN = 80  # characters of a name in a message
 # A tuple may be nested so deep that hashing it overflows Python's own stack.
 _KEYS = (str, int, float, bytes, bool, type(None))
 _LITERALS = frozenset(
@@ -142,9 +143,10 @@ class _Machine:
 
     def _name(self, text):
         if text not in self._makers:
+            shown = text.replace(" ", ".").encode("unicode_escape").decode()
             raise CheckpointError(
-                f"{self._source}: the pickle names {text.replace(' ', '.')}, which is "
-                "refused: only tensors and plain values are read, and nothing is run"
+                f"{self._source}: the pickle names {shown[:_SHOWN]}, which is refused: "
+                "only tensors and plain values are read, and nothing is run"
             )
         self._push(Name(text))
 
@@ -177,7 +179,7 @@ def _fill(target: dict, pairs: Iterator[tuple[Any, Any]]) -> None:
         if type(key) not in _KEYS:
             raise TypeError(f"a key of a dict is a {type(key).__name__}")
         if key in target:
-            raise ValueError(f"the key {str(key)[:40]!r} occurs twice in a dict")
+            raise ValueError(f"the key {str(key)[:_SHOWN]!r} is in a dict twice")
         target[key] = value
 
 
