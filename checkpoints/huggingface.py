@@ -153,6 +153,7 @@ def save(
     do_lower_case: bool | None,
     *,
     labels: Sequence[str] | None = None,
+    kind: str | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> None:
     """Writes a folder that transformers' `from_pretrained` loads.
@@ -169,6 +170,7 @@ def save(
       do_lower_case: what the tokenizer must do; None if not known.
       labels: the classifier's, or the tagger's, in order; LABEL_0, LABEL_1 ... when
         not given.
+      kind: what a classifier decides, see `Outputs`; None when it is not known.
       max_shard_bytes: weights beyond that are split, whole tensors to a file.
 
     Raises:
@@ -182,7 +184,7 @@ def save(
     labels = _check_labels(tensors, labels)
     safetensors_files.refuse_existing(folder)
     tf.io.gfile.makedirs(folder)
-    values = huggingface_config.to_dict(config, architecture, labels)
+    values = huggingface_config.to_dict(config, architecture, labels, kind)
     files.write_json(os.path.join(folder, CONFIG), values)
     files.write_tokenizer(
         folder, vocab_file, do_lower_case, config.max_position_embeddings
@@ -228,8 +230,8 @@ def _architecture(tensors: Mapping[str, np.ndarray]) -> str:
         return "BertForTokenClassification"
     if heads & {"output_", "tagger/", "cls/squad/"} and len(heads) > 1:
         raise CheckpointError(
-            f"tensors of several heads ({', '.join(sorted(heads))}): no class "
-            "of Hugging Face's has both"
+            f"tensors of several heads ({', '.join(sorted(heads))}): no Hugging Face "
+            "class has them together"
         )
     if len(heads) == 2:
         return "BertForPreTraining"

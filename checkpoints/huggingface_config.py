@@ -143,7 +143,10 @@ def model_keys(
 
 
 def to_dict(
-    config: BertConfig, architecture: str, labels: Sequence[str] | None
+    config: BertConfig,
+    architecture: str,
+    labels: Sequence[str] | None,
+    kind: str | None = None,
 ) -> dict[str, Any]:
     """Returns what config.json must say.
 
@@ -151,6 +154,7 @@ def to_dict(
       config: the model's.
       architecture: Hugging Face's class, such as `BertForPreTraining`.
       labels: the classifier's in order; None for a model without classifier.
+      kind: what a classifier decides, see `Outputs`; None when it is not known.
 
     Returns:
       A JSON object that `from_dict` turns into `config` again.
@@ -170,6 +174,9 @@ def to_dict(
     if labels is not None:
         values["id2label"] = {str(i): label for i, label in enumerate(labels)}
         values["label2id"] = {label: i for i, label in enumerate(labels)}
+    problems = {ours: theirs for theirs, ours in _PROBLEMS.items()}
+    if labels is not None and kind in problems:
+        values["problem_type"] = problems[kind]
     return values
 
 

@@ -261,8 +261,9 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
     save = _SAVERS[type(config), output_format]
     options: dict[str, Any] = {}
-    if save is huggingface.save:
+    if save is huggingface.save and checkpoint.outputs:
         options["labels"] = checkpoint.labels
+        options["kind"] = checkpoint.outputs.kind
     beside = (config, checkpoint.vocab_file, checkpoint.do_lower_case)
     with atomic_path(folder.rstrip("/")) as aside:
         save(aside, tensors, *beside, **options)

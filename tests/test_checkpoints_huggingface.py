@@ -506,7 +506,7 @@ def test_a_bert_config_is_found_and_its_gelu_is_theirs(
     assert checkpoints.open_checkpoint(folder).config.hidden_act == "gelu_erf"
     assert "bert_config.json: gelu is the erf form" not in caplog.text
     (folder / "config.json").unlink()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         found = checkpoints.open_checkpoint(folder)
     assert found.config.hidden_act == activation
     assert ("bert_config.json: gelu is the erf form" in caplog.text) == (not values)

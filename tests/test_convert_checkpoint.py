@@ -102,6 +102,32 @@ def test_a_trained_classifier_takes_its_labels_along(source, tmp_path):
     assert_same_model(training, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels", "problem"),
+    [
+        ("single_label", ["b", "a", "c"], "single_label_classification"),
+        ("multi_label", ["b", "a"], "multi_label_classification"),
+        ("regression", [], "regression"),
+    ],
+)
+def test_what_a_classifier_decides_is_known_there(
+    source, tmp_path, kind, labels, problem
+):
+    found = checkpoints.open_checkpoint(source)
+    tensors = {n: found.read(n) for n in found.shapes if n.startswith("bert/")}
+    head = np.ones([len(labels) or 1, 12], "f4")
+    tensors |= {"output_weights": head, "output_bias": head[:, 0]}
+    training = str(tmp_path / "training")
+    google_bert.save_folder(training, tensors, found.config, found.vocab_file, True)
+    task = {"output_kind": kind, "labels": labels}
+    pathlib.Path(training, "task.json").write_text(json.dumps(task))
+    convert_checkpoint.convert(training, str(tmp_path / "out"), "huggingface")
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["problem_type"] == problem
+    there = checkpoints.open_checkpoint(tmp_path / "out").outputs
+    assert (there.kind, there.labels) == (kind, tuple(labels) or ("LABEL_0",))
+
+
 TAGS = ("O", "B-LOC", "I-LOC")
 
 

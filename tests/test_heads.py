@@ -63,7 +63,7 @@ def load(task, folder, caplog):
     task = type(task)(task.config, system)
     variables = make(task, 1)
     before = {name: v.numpy() for name, v in variables.items()}
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         task.initialize(variables)
     lines = [r.getMessage() for r in caplog.records if r.msg.startswith("head: ")]
     after = {name: v.numpy() for name, v in variables.items()}
