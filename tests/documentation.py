@@ -112,10 +112,10 @@ def _command(words: list[str]) -> Command | None:
     """Returns the script that a line calls; None for other programs."""
     for place, word in enumerate(words):
         rest = words[place + 1 :]
-        if word == "word2bert":
+        if word == "word2bert" and rest[0] != "configs":
             return _call(f"{rest[0]}.py", rest[1:])
         if pathlib.PurePath(word).name == "python":
-            if rest[0] == "-m" and rest[1] in ("venv", "pip"):
+            if rest[0] == "-m" and rest[1] in ("venv", "pip", "build"):
                 return None
             if rest[0] == "-m":
                 return _call(f"{rest[1].replace('.', '/')}.py", rest[2:])
