@@ -226,7 +226,8 @@ def check_run() -> Iterator[str]:
         if FLAGS.use_tpu and strategy not in ("off", "tpu"):
             yield f"--use_tpu and --distribution_strategy={strategy} exclude"
     if "do_train" in FLAGS:
-        steps = [f for f in ("do_train", "do_eval", "do_predict") if f in FLAGS]
+        steps = ("do_train", "do_eval", "do_predict", "check_input")
+        steps = [step for step in steps if step in FLAGS]
         if not any(FLAGS[step].value for step in steps):
             yield f"give at least one of {', '.join(f'--{step}' for step in steps)}"
     if "train_batch_size" in FLAGS:

@@ -9,6 +9,8 @@ from absl import flags, logging
 import common_flags
 import paths
 from data_pipeline import tfrecord
+from data_pipeline.record_faults import Search
+from errors import UserError
 from tasks.bidirectional_language_model import (
     STATE_RESETS,
     BidirectionalLanguageModelTask,
@@ -21,6 +23,7 @@ from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
+_SHOWN_FAULTS = 10
 
 common_flags.define_model_flags()
 common_flags.define_training_flags()
@@ -31,6 +34,11 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list(
     "eval_input_file", None, "Files to evaluate on. Default: --input_file."
+)
+flags.DEFINE_bool(
+    "check_input",
+    False,
+    "Whether to read all records once before anything else, and report.",
 )
 flags.DEFINE_integer(
     "max_predictions_per_seq", 20, "BERT's: the most masked words of an example.", 1
@@ -97,6 +105,23 @@ def check_flags() -> Iterator[str]:
         )
 
 
+def check_records(task: PretrainingTask, files: list[str]) -> None:
+    """Reads all records of all files and tells how many there are.
+
+    Raises:
+      UserError: some cannot be used; names the first ones.
+    """
+    search, shown, number = Search(files, task.feature_spec), [], 0
+    for number, fault in enumerate(search, 1):
+        if number <= _SHOWN_FAULTS:
+            shown.append(fault)
+    if number:
+        more = [f"and {number - len(shown)} more"] if number > len(shown) else []
+        raise UserError("\n  ".join(["records that cannot be used:", *shown, *more]))
+    print(f"checked_files = {len(files)}")
+    print(f"checked_records = {search.num_records}")
+
+
 def main(_):
     """Reads the flags, looks at the files, then trains and evaluates."""
     strategy = make_strategy(common_flags.distribution_config())
@@ -106,6 +131,10 @@ def main(_):
     )
     eval_files = eval_files or files
     task = make_task()
+    if FLAGS.check_input:
+        check_records(task, list(dict.fromkeys(files + eval_files)))
+        if not (FLAGS.do_train or FLAGS.do_eval):
+            return
     train = task.train_records(files) if FLAGS.do_train else None
     dev = {}
     if FLAGS.do_eval:

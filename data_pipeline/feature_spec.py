@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline.record_rules import Parsed, Rules
 from errors import UserError
 
 REAL = "is_real_example"
@@ -82,6 +83,9 @@ class FeatureSpec:
         features: tuple[Feature, ...] | list[Feature],
         length_feature: str = "input_ids",
         mask_feature: str = "input_mask",
+        *,
+        rules: Rules = lambda parsed, lengths: [],
+        source: str = "this task",
     ):
         """Declares the features.
 
@@ -93,6 +97,8 @@ class FeatureSpec:
           mask_feature: name of the mask made when batching. Where a record holds
             a feature of this name (the parent's padded TFRecords do), its sum is
             the real length.
+          rules: what is checked of every record besides.
+          source: what makes such records, for messages.
 
         Raises:
           UserError: a name is declared twice or reserved, or `length_feature` is
@@ -101,6 +107,8 @@ class FeatureSpec:
         self.features = tuple(features)
         self.length_feature = length_feature
         self.mask_feature = mask_feature
+        self.source = source
+        self._rules = rules
         names = [f.name for f in self.features]
         for name in names:
             if names.count(name) > 1:
@@ -166,23 +174,57 @@ class FeatureSpec:
           or, if it varies, a ragged one [N, (T), ...]; `example_index` is -1 where
           the record has none. lengths: int32 [N], the real lengths.
         """
-        parsed = tf.io.parse_example(serialized, self._parsers())
-        mask = parsed.pop(self.mask_feature)
+        parsed, lengths, checks = self._parsed(serialized)
         columns = {f.name: _to_column(f, parsed[f.name]) for f in self.features}
         for name in (INDEX, REAL):
             columns[name] = tf.cast(parsed[name], tf.int32)
-        stored = columns[self.length_feature].row_lengths()
+        rules = self._rules(parsed, lengths)
+        if rules:
+            check = tf.debugging.assert_equal(
+                tf.reduce_any([rule.is_broken() for rule in rules]),
+                False,
+                message="a record " + ", or ".join(rule.fault for rule in rules),
+                summarize=0,
+            )
+            checks += [check]
+        # In eager mode the assertions have run and are None.
+        with tf.control_dependencies([op for op in checks if op is not None]):
+            return columns, tf.cast(lengths, tf.int32)
+
+    def faults(self, serialized: tf.Tensor) -> dict[int, str]:
+        """Says of the records that break a rule what is wrong, outside of graphs.
+
+        Args:
+          serialized: string [N], serialised tf.train.Example.
+
+        Returns:
+          The record's place -> what it has or has not.
+
+        Raises:
+          tf.errors.InvalidArgumentError: one is no example of these features.
+        """
+        parsed, lengths, _ = self._parsed(serialized)
+        found = {}
+        for rule in reversed(self._rules(parsed, lengths)):
+            found |= rule.faults()
+        return found
+
+    def _parsed(
+        self, serialized: tf.Tensor
+    ) -> tuple[Parsed, tf.Tensor, list[tf.Operation | None]]:
+        """What records hold, their real lengths (int64 [N]), and an assertion."""
+        parsed = tf.io.parse_example(serialized, self._parsers())
+        mask = parsed[self.mask_feature]
+        stored = parsed[self.length_feature].row_lengths()
         masked = tf.reduce_sum(mask, axis=1)
         lengths = tf.where(mask.row_lengths() > 0, masked, stored)
         check = tf.debugging.assert_equal(
-            (lengths > 0) | (columns[REAL] == 0),
+            (tf.minimum(lengths, stored) > 0) | (parsed[REAL] == 0),
             True,
             message=f"a record has no {self.length_feature}, or an empty one",
             summarize=0,
         )
-        # In eager mode the assertion has run and is None.
-        with tf.control_dependencies([check] if check is not None else []):
-            return columns, tf.cast(lengths, tf.int32)
+        return parsed, lengths, [check]
 
     def _parsers(self) -> dict[str, object]:
         """The parsing rules of tf.io.parse_example."""

@@ -152,6 +152,7 @@ def make_records(
 
 def window_batches(
     files: Sequence[str],
+    spec: FeatureSpec = SPEC,
     *,
     batch_size: int,
     unroll_steps: int,
@@ -170,6 +171,7 @@ def window_batches(
 
     Args:
       files: TFRecord files of `create`.
+      spec: what they hold; SPEC, with rules or without.
       batch_size: rows of a global batch.
       unroll_steps: T, words of a window.
       seed: of the sentences' order.
@@ -185,7 +187,7 @@ def window_batches(
       [B]; `example_index` is the row's number in the global batch.
     """
     stream = batching.record_stream(files, seed, 0, shuffle, shuffle_records)
-    stream = stream.batch(_PARSED_RECORDS).map(_parse).prefetch(1)
+    stream = stream.batch(_PARSED_RECORDS).map(lambda s: _parse(spec, s)).prefetch(1)
     rows = batch_size // num_replicas
     replicas = range(replica_offset, replica_offset + local_replicas)
 
@@ -237,8 +239,10 @@ def shifted(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return found
 
 
-def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    columns, _ = SPEC.parse(serialized)
+def _parse(
+    spec: FeatureSpec, serialized: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    columns, _ = spec.parse(serialized)
     ids, words = columns["input_ids"], columns["words"]
     return ids.values, words.values, ids.row_splits
 

@@ -19,8 +19,8 @@ import tensorflow as tf
 
 import vocabulary
 from data_pipeline import sentence_streams
+from data_pipeline.record_rules import Parsed, Rule, as_many_as
 from data_pipeline.sentence_streams import BACKWARD, DIRECTIONS, STARTS
-from errors import UserError
 from modeling import ElmoLanguageModel
 from modeling.elmo import States
 from modeling.layers.lstm import State
@@ -37,6 +37,8 @@ _CHECKED_SENTENCES = 10_000
 
 class BidirectionalLanguageModelTask(NextTokenTask):
     """Learns the words on both sides; records are those of `sentence_streams`."""
+
+    vocab_size_key = "n_tokens_vocab"
 
     def __init__(
         self,
@@ -57,18 +59,20 @@ class BidirectionalLanguageModelTask(NextTokenTask):
             sentence begins with zeros, or goes on, as in bilm-tf.
           **kwargs: see PretrainingTask; static shapes are evaluation's.
         """
-        spec = sentence_streams.SPEC
-        super().__init__(system, spec, max_seq_length, **kwargs)
+        features = sentence_streams.SPEC.features
+        super().__init__(system, features, max_seq_length, **kwargs)
         self._unroll_steps = unroll_steps
         self._resets = state_reset == "sentence"
 
-    @property
-    def vocab_size(self) -> int:
-        """Words of the softmax."""
-        return self.system.config.n_tokens_vocab
+    def rules(self, parsed: Parsed, lengths: tf.Tensor) -> list[Rule]:
+        """As PretrainingTask's; and every id has its word."""
+        return [
+            *super().rules(parsed, lengths),
+            as_many_as("input_ids", "words", parsed),
+        ]
 
     def train_records(self, files: Sequence[str]) -> Records:
-        """As PretrainingTask's, with a look at the words too.
+        """As PretrainingTask's, with a look at many more of the words.
 
         Raises:
           UserError: files are no such records, or of another vocabulary, or the
@@ -76,12 +80,6 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         """
         records = super().train_records(files)
         ids, _ = self.tokens(files, _CHECKED_SENTENCES)
-        if ids.max() >= self.vocab_size:
-            raise UserError(
-                f"{files[0]}: found the word number {ids.max()}, but the model has "
-                f"n_tokens_vocab={self.vocab_size}: the records were made with another "
-                "--vocab_file"
-            )
         if self.system.config.sample_softmax and self.system.vocab_file:
             counts = np.bincount(ids, minlength=self.vocab_size)
             vocabulary.check_sorted(self.system.tokenizer(), counts)
@@ -93,6 +91,7 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         """Windows of streams; see Task and sentence_streams.window_batches."""
         windows = sentence_streams.window_batches(
             list(records.files),
+            self.feature_spec,
             batch_size=batch_size,
             unroll_steps=self._unroll_steps,
             seed=seed,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.feature_spec import Feature, FeatureSpec
+from data_pipeline.feature_spec import Feature
 from modeling import GptLanguageModel
 from tasks.pretraining import NextTokenTask
 from tasks.system import System
@@ -25,15 +25,12 @@ LOSS = "lm_loss"
 class CausalLanguageModelTask(NextTokenTask):
     """Learns what comes next; `main_metric` is `log_likelihood`."""
 
+    vocab_size_key = "n_vocab"  # without special tokens and positions
+
     def __init__(self, system: System, max_seq_length: int, **kwargs: bool):
         """Declares the one feature; the arguments are PretrainingTask's."""
-        spec = FeatureSpec([Feature("input_ids", tf.int32, (None,))])
-        super().__init__(system, spec, max_seq_length, **kwargs)
-
-    @property
-    def vocab_size(self) -> int:
-        """Rows of the vocabulary, without special tokens and positions."""
-        return self.system.config.n_vocab
+        features = [Feature("input_ids", tf.int32, (None,))]
+        super().__init__(system, features, max_seq_length, **kwargs)
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the decoder, whose embeddings are its softmax."""

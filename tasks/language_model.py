@@ -9,7 +9,8 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
-from data_pipeline.feature_spec import Feature, FeatureSpec
+from data_pipeline.feature_spec import Feature
+from data_pipeline.record_rules import Parsed, Rule, as_many_as, at_most, in_range
 from modeling import BertPreTrainingModel
 from tasks.bert import BertSystem
 from tasks.pretraining import PretrainingTask
@@ -27,8 +28,8 @@ _HEADS = {
 }
 
 
-def language_model_spec(max_predictions_per_seq: int) -> FeatureSpec:
-    """Features of the records of create_pretraining_data.py, the parent's and ours.
+def language_model_features(max_predictions_per_seq: int) -> list[Feature]:
+    """Declares what records of create_pretraining_data.py hold, the parent's and ours.
 
     The parent pads every record to full length, ours have real lengths; both parse.
     Its `input_mask`, where there is one, tells the real length.
@@ -46,16 +47,14 @@ def language_model_spec(max_predictions_per_seq: int) -> FeatureSpec:
             name, dtype, (None,), pad_to=max_predictions_per_seq, is_input=False
         )
 
-    return FeatureSpec(
-        [
-            Feature("input_ids", tf.int32, (None,)),
-            Feature("segment_ids", tf.int32, (None,)),
-            masked("masked_lm_positions", tf.int32),
-            masked("masked_lm_ids", tf.int32),
-            masked("masked_lm_weights", tf.float32),
-            Feature("next_sentence_labels", tf.int32, (1,), is_input=False),
-        ]
-    )
+    return [
+        Feature("input_ids", tf.int32, (None,)),
+        Feature("segment_ids", tf.int32, (None,)),
+        masked("masked_lm_positions", tf.int32),
+        masked("masked_lm_ids", tf.int32),
+        masked("masked_lm_weights", tf.float32),
+        Feature("next_sentence_labels", tf.int32, (1,), is_input=False),
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +91,7 @@ class MaskedLanguageModelTask(PretrainingTask):
     """
 
     main_metric = "masked_lm_accuracy"
+    vocab_size_key = "vocab_size"
 
     def __init__(
         self,
@@ -112,19 +112,52 @@ class MaskedLanguageModelTask(PretrainingTask):
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        spec = language_model_spec(max_predictions_per_seq)
-        super().__init__(system, spec, max_seq_length, **kwargs)
+        features = language_model_features(max_predictions_per_seq)
+        super().__init__(system, features, max_seq_length, **kwargs)
         self._max_predictions_per_seq = max_predictions_per_seq
 
-    def limits(
-        self, columns: Mapping[str, tf.Tensor | tf.RaggedTensor], lengths: tf.Tensor
-    ) -> dict[str, tuple[tf.Tensor, int]]:
-        """The length, and the number of masked words."""
-        words = columns["masked_lm_ids"].row_lengths()
-        return {
-            **super().limits(columns, lengths),
-            "max_predictions_per_seq": (words, self._max_predictions_per_seq),
-        }
+    def rules(self, parsed: Parsed, lengths: tf.Tensor) -> list[Rule]:
+        """As PretrainingTask's; every feature is there, and means something."""
+        positions, weights = (
+            parsed[f"masked_lm_{name}"] for name in ("positions", "weights")
+        )
+        words = positions.row_lengths()
+        last = tf.gather(lengths, positions.value_rowids())
+        beyond = (positions.values < 0) | (positions.values >= last)
+        no_weight = ~((weights.values >= 0) & (weights.values <= 1))  # NaN is none
+        types = self.system.config.type_vocab_size
+        return [
+            *super().rules(parsed, lengths),
+            at_most("max_predictions_per_seq", words, self._max_predictions_per_seq),
+            Rule("has no masked_lm_positions", words, words == 0),
+            *(
+                as_many_as("input_ids", name, parsed)
+                for name in ("input_mask", "segment_ids")
+            ),
+            *(
+                as_many_as("masked_lm_positions", f"masked_lm_{name}", parsed)
+                for name in ("ids", "weights")
+            ),
+            in_range("input_mask", parsed["input_mask"], 2),
+            in_range(
+                "segment_ids",
+                parsed["segment_ids"],
+                types,
+                f", as the model's type_vocab_size is {types}",
+            ),
+            self.in_vocabulary("masked_lm_ids", parsed),
+            Rule(
+                "has masked_lm_positions {}, outside its real length",
+                positions,
+                positions.with_values(beyond),
+            ),
+            Rule(
+                "has masked_lm_weights {}; wanted 0 to 1",
+                weights,
+                weights.with_values(no_weight),
+            ),
+            in_range("next_sentence_labels", parsed["next_sentence_labels"][:, 0], 2),
+        ]
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and both heads."""

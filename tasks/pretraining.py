@@ -1,13 +1,15 @@
 """What pre-training tasks share: files of records as they are, and a whole system."""
 
-import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from data_pipeline import batching, tfrecord
-from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.feature_spec import Feature, FeatureSpec
+from data_pipeline.record_faults import Search, named
+from data_pipeline.record_rules import Parsed, Rule, at_most, in_range
 from errors import UserError
 from metrics.ngram import KneserNey
 from optimization import OptimizerConfig, ParameterGroup
@@ -24,15 +26,17 @@ class PretrainingTask(Task):
 
     Attributes:
       system: of the model.
+      vocab_size_key: what its config calls the number of its words or pieces.
     """
 
+    vocab_size_key: ClassVar[str]
     # The records were shuffled when they were made; a block of them fits in memory.
     shuffle_records = 100_000
 
     def __init__(
         self,
         system: System,
-        feature_spec: FeatureSpec,
+        features: Sequence[Feature],
         max_seq_length: int,
         *,
         static_shapes: bool = False,
@@ -42,7 +46,7 @@ class PretrainingTask(Task):
 
         Args:
           system: of the model; its vocabulary, if known, is kept beside it.
-          feature_spec: of the records.
+          features: of the records.
           max_seq_length: pieces of the longest record.
           static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
           frozen_encoder: turns dropout off in the encoder, which is not trained: a head
@@ -54,7 +58,9 @@ class PretrainingTask(Task):
         system.check_length(max_seq_length)
         self.frozen_encoder = frozen_encoder
         self.system = system
-        self.feature_spec = feature_spec
+        self.feature_spec = FeatureSpec(
+            features, rules=self.rules, source="create_pretraining_data.py"
+        )
         self.buckets = (
             (max_seq_length,)
             if static_shapes
@@ -75,8 +81,8 @@ class PretrainingTask(Task):
           UserError: a file is empty or damaged, its records are of another kind, or
             they do not fit into the lengths declared.
         """
-        for path in files:
-            self._check_file(path)
+        for fault in Search(files, self.feature_spec, _CHECKED_RECORDS):
+            raise UserError(fault)
         return Records(tuple(files), None)
 
     def eval_records(
@@ -89,38 +95,23 @@ class PretrainingTask(Task):
         found = PretrainingTask.train_records(self, files)
         return Records(found.files, tfrecord.count(files, max_examples))
 
-    def limits(
-        self, columns: Mapping[str, tf.Tensor | tf.RaggedTensor], lengths: tf.Tensor
-    ) -> dict[str, tuple[tf.Tensor, int]]:
-        """Which flags limit records; the first two arguments as FeatureSpec.parse's.
+    @property
+    def vocab_size(self) -> int:
+        """Ids are below it."""
+        return getattr(self.system.config, self.vocab_size_key)
 
-        Returns:
-          Name of the flag -> (what each record needs of it, what it is).
-        """
-        del columns
-        return {"max_seq_length": (lengths, self._max_seq_length)}
+    def rules(self, parsed: Parsed, lengths: tf.Tensor) -> list[Rule]:
+        """Says what every record must be; see FeatureSpec."""
+        return [
+            at_most("max_seq_length", lengths, self._max_seq_length),
+            self.in_vocabulary("input_ids", parsed),
+        ]
 
-    def _check_file(self, path):
-        try:
-            head = tf.data.TFRecordDataset(path).take(_CHECKED_RECORDS)
-            serialized = list(head.as_numpy_iterator())
-        except tf.errors.OpError as error:
-            raise UserError(f"{path}: no TFRecord file: {error.message}") from None
-        if not serialized:
-            raise UserError(f"{path} holds no examples")
-        try:
-            columns, lengths = self.feature_spec.parse(tf.constant(serialized))
-        except tf.errors.InvalidArgumentError as error:
-            raise UserError(
-                f"{path}: no examples of create_pretraining_data.py: {error.message}"
-            ) from None
-        for flag, (found, wanted) in self.limits(columns, lengths).items():
-            row = int(tf.argmax(found))
-            if found[row] > wanted:
-                raise UserError(
-                    f"{path}: record {row} has length {int(found[row])}, but "
-                    f"--{flag}={wanted}: give what the records were made with"
-                )
+    def in_vocabulary(self, name: str, parsed: Parsed) -> Rule:
+        """Says that a feature holds ids of the vocabulary."""
+        model = f"the model has {self.vocab_size_key}={self.vocab_size}"
+        hint = "were the records made with another --vocab_file?"
+        return in_range(name, parsed[name], self.vocab_size, f", as {model}: {hint}")
 
     def save_beside(self, folder: str) -> None:
         """Writes the config and, as far as known, what tokenizes."""
@@ -152,11 +143,6 @@ class NextTokenTask(PretrainingTask):
         super().__init__(*args, **kwargs)
         self.baselines: dict[str, float] = {}
 
-    @property
-    @abc.abstractmethod
-    def vocab_size(self) -> int:
-        """Ids are below it."""
-
     def compare_with_ngrams(
         self, order: int, train_files: Sequence[str], dev: Records
     ) -> None:
@@ -180,8 +166,9 @@ class NextTokenTask(PretrainingTask):
         """Returns the tokens of records, the first so many, and how many each has."""
         records = tf.data.TFRecordDataset(list(files)).take(num_records or -1)
         ids, lengths = [], []
-        for serialized in records.batch(_PARSED_RECORDS):
-            columns, found = self.feature_spec.parse(serialized)
-            ids.append(columns["input_ids"].values.numpy())
-            lengths.append(found.numpy())
+        with named([(files, self.feature_spec)]):
+            for serialized in records.batch(_PARSED_RECORDS):
+                columns, found = self.feature_spec.parse(serialized)
+                ids.append(columns["input_ids"].values.numpy())
+                lengths.append(found.numpy())
         return np.concatenate(ids), np.concatenate(lengths)

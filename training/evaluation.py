@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline import record_faults
 from tasks.task import Records, Task
 from training.strategy import num_workers
 
@@ -54,13 +55,16 @@ class Evaluator:
         replicas = self._strategy.num_replicas_in_sync
         batch_size += -batch_size % replicas
         rows: list[Mapping[str, np.ndarray]] = []
-        for batch in distribute(
+        batches = distribute(
             self._strategy,
             lambda **shard: self._task.eval_batches(
                 records, batch_size=batch_size, **shard
             ),
-        ):
-            rows.append({k: v.numpy() for k, v in self._predict_batch(batch).items()})
+        )
+        with record_faults.named([(records.files, self._task.feature_spec)]):
+            for batch in batches:
+                found = self._predict_batch(batch)
+                rows.append({name: value.numpy() for name, value in found.items()})
         outputs = {
             name: np.concatenate([row[name] for row in rows]) for name in rows[0]
         }

@@ -14,6 +14,7 @@ from absl import logging
 
 import modeling
 from checkpoints.files import write_text
+from data_pipeline import record_faults
 from errors import UserError
 from optimization import OptimizerConfig
 from tasks.task import Records, Task
@@ -321,10 +322,13 @@ class Trainer:
                 num_steps = min(num_steps, self._steps_to_event(step))
                 profiler.before(step)
                 started = time.monotonic()
-                losses, norms, stopping = updates.run(
-                    batches, tf.constant(num_steps), tf.constant(int(signals.received))
-                )
-                losses, norms = losses.numpy(), norms.numpy()
+                with self._faults_named(train):
+                    losses, norms, stopping = updates.run(
+                        batches,
+                        tf.constant(num_steps),
+                        tf.constant(int(signals.received)),
+                    )
+                    losses, norms = losses.numpy(), norms.numpy()
                 seconds = time.monotonic() - started
                 self._check_finite(updates, losses, norms, step, train)
                 step += num_steps
@@ -339,6 +343,12 @@ class Trainer:
                 progress.steps(step, scalars)
                 yield step, int(stopping) > 0
                 num_steps = self._next_call(num_steps, seconds)
+
+    def _faults_named(self, train):
+        parts = self._task.parts
+        pairs = [(part, train[name]) for name, part in parts.items()]
+        pairs = pairs or [(self._task, train)]
+        return record_faults.named([(r.files, t.feature_spec) for t, r in pairs])
 
     def _next_call(self, num_steps, seconds):
         """Chooses how many updates to make in one call: about a second's worth."""
