@@ -24,6 +24,8 @@ from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 _SHOWN_FAULTS = 10
+# Flags that shape the weights, where a system reads them.
+SETTINGS = {"max_predictions_per_seq", "unroll_steps", "state_reset"}
 
 common_flags.define_model_flags()
 common_flags.define_training_flags()
@@ -151,9 +153,7 @@ def main(_):
         data=Data(train, dev, {}),
         settings={
             "max_seq_length": FLAGS.max_seq_length,
-            "max_predictions_per_seq": FLAGS.max_predictions_per_seq,
-            "unroll_steps": FLAGS.unroll_steps,
-            "state_reset": FLAGS.state_reset,
+            **{name: FLAGS[name].value for name in SETTINGS & task.system.reads},
             "model": task.system.describe(),
             "input_files": [tfrecord.identity(file) for file in files],
         },

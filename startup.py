@@ -157,8 +157,7 @@ def _tensorflow_error(error: Exception) -> str | None:
 class _QuietTensorFlow(importlib.abc.MetaPathFinder):
     """Loads TensorFlow without the dozen lines that its libraries greet with.
 
-    They are written before any setting counts, and the last one when devices are first
-    looked for. Where loading fails, they are shown.
+    They are written before any setting counts. Where loading fails, they are shown.
     """
 
     def find_spec(self, name, path, target=None):
@@ -176,7 +175,6 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
     def _load(self, load, module):
         with _hidden_stderr():
             load(module)
-            module.config.list_physical_devices()
 
 
 @contextlib.contextmanager
@@ -203,7 +201,8 @@ def _end_quietly(kind, error, traceback) -> None:
 
 
 sys.excepthook = _end_quietly
-# What a user sets stays, and then everything is shown that it asks for.
-if "TF_CPP_MIN_LOG_LEVEL" not in os.environ and sys.stderr is not None:
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+# What a user sets stays. Errors of the libraries reach us as exceptions; the lines that
+# they write at that level are of GPUs that are not there.
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+if os.environ.setdefault(_LEVEL, "3") == "3" and sys.stderr is not None:
     sys.meta_path.insert(0, _QuietTensorFlow())

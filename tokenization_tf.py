@@ -33,6 +33,7 @@ _WORDS_OF_THEIR_OWN = r"[!-/:-@\[-`{-~\p{P}" + _CJK + "]"
 # over that limit, which makes exactly one [UNK] under any vocabulary.
 _MAX_BYTES_PER_WORD = 4 * tokenization.MAX_CHARS_PER_WORD
 _TOO_LONG = f"[^ ]{{{tokenization.MAX_CHARS_PER_WORD + 1},}}"
+_MAX_BYTES_PER_PIECE = 256  # the op's
 _UNKNOWN_WORD = "x" * (_MAX_BYTES_PER_WORD + 1)
 
 # Texts of one call of the op: large enough to hide the call, small enough for memory.
@@ -50,15 +51,21 @@ class InGraphTokenizer(tf.Module):
     the 40 upper-case letters of Unicode 14 stay upper-case here).
     """
 
-    def __init__(self, vocab: Sequence[str], do_lower_case: bool):
+    def __init__(
+        self,
+        vocab: Sequence[str],
+        do_lower_case: bool,
+        source: str = "the vocabulary",
+    ):
         """Builds the op's lookup table.
 
         Args:
           vocab: the pieces in the order of their ids, e.g. `list(load_vocab(...))`.
           do_lower_case: as for FullTokenizer.
+          source: where the pieces come from, for messages.
 
         Raises:
-          UserError: there is no [UNK] in `vocab`.
+          UserError: there is no [UNK] in `vocab`, or a piece is too long for the op.
         """
         super().__init__()
         if tokenization.UNK_TOKEN not in vocab:
@@ -66,6 +73,13 @@ class InGraphTokenizer(tf.Module):
                 f"The vocabulary must contain {tokenization.UNK_TOKEN}; none of the "
                 f"{len(vocab)} pieces given is."
             )
+        for line, piece in enumerate(vocab, 1):
+            size = len(piece.removeprefix("##").encode())
+            if size > _MAX_BYTES_PER_PIECE:
+                raise UserError(
+                    f"{source}, line {line}: the piece {piece[:20]!r}... has {size} "
+                    f"bytes; wanted at most {_MAX_BYTES_PER_PIECE}"
+                )
         self.do_lower_case = do_lower_case
         self._op = tf_text.FastBertTokenizer(
             list(vocab),
@@ -141,7 +155,7 @@ class FastTokenizer:
         """Reads the vocabulary; the arguments are FullTokenizer's."""
         self._full = tokenization.FullTokenizer(vocab_file, do_lower_case)
         self.vocab = self._full.vocab
-        self._in_graph = InGraphTokenizer(list(self.vocab), do_lower_case)
+        self._in_graph = InGraphTokenizer(list(self.vocab), do_lower_case, vocab_file)
         self._call = tf.function(
             self._in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
         )

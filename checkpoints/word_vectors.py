@@ -26,9 +26,9 @@ def read(path: str) -> WordVectors:
 
     Raises:
       CheckpointError: not UTF-8, no vector, a line without the width of the first one,
-        or what is no finite number; names file and line.
+        what is no finite number, or a header that says otherwise; names file and line.
     """
-    found, width = {}, None
+    found, width, header = {}, None, None
     with tf.io.gfile.GFile(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -36,14 +36,35 @@ def read(path: str) -> WordVectors:
             except UnicodeDecodeError as error:
                 raise CheckpointError(f"{path}, line {number}: {error}") from None
             fields = text.split(" ")
-            if number == 1 and len(fields) == 2:
-                continue  # word2vec's header; nobody's vectors have one number
+            if number == 1 and len(fields) == 2:  # nobody's vectors have one number
+                header = _header(fields, path)
+                continue
             width = width or len(fields) - 1
+            if header and number == 2 and header[1] != width:
+                raise CheckpointError(
+                    f"{path}, line 1 says that vectors have {header[1]} numbers, but "
+                    f"that of line 2 has {width}"
+                )
             word, vector = _split(fields, width, f"{path}, line {number}")
             found.setdefault(word, vector)
     if not found:
         raise CheckpointError(f"{path}: no word vectors in it")
+    if header and header[0] != number - 1:
+        raise CheckpointError(
+            f"{path}, line 1 says that there are {header[0]} vectors, but {number - 1} "
+            "follow: is the file cut short?"
+        )
     return WordVectors(list(found), np.stack(list(found.values())))
+
+
+def _header(fields, path):
+    """Returns word2vec's number of words and their width, on its first line."""
+    if not all(field.isdecimal() for field in fields):
+        raise CheckpointError(
+            f"{path}, line 1: got {' '.join(fields)[:40]!r}, wanted a word and its "
+            "vector, or the number of words and the width"
+        )
+    return tuple(map(int, fields))
 
 
 def _split(fields, width, where):

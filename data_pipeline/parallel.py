@@ -5,8 +5,12 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+
+from errors import UserError
 
 
 def in_order(
@@ -31,10 +35,15 @@ def worker_processes(
 ) -> Iterator[concurrent.futures.Executor]:
     """Processes started afresh: a copy of one with TensorFlow's threads may hang.
 
+    An interrupt is the parent's to act on.
+
     Args:
       number: of processes.
       prepare: each calls it once, with `arguments`.
       arguments: for `prepare`.
+
+    Raises:
+      UserError: a process was ended from outside.
     """
     pool = concurrent.futures.ProcessPoolExecutor(
         number,
@@ -44,6 +53,11 @@ def worker_processes(
     )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process was killed, as the system does where memory runs out: "
+            f"try fewer than --num_workers={number}"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -53,6 +67,7 @@ def _start_worker(prepare: Callable[..., None] | None, arguments: tuple) -> None
         multiprocessing.parent_process().join()
         os._exit(1)  # a killed run leaves no process behind
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=follow_parent, daemon=True).start()
     if prepare:
         prepare(*arguments)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
+import json_files
 from atomic_files import atomic_path
 from errors import UserError
 
@@ -32,6 +33,17 @@ class CachedRecords:
     path: str
     num_records: int
     info: Mapping[str, object]
+
+    def counted(self, name: str) -> int:
+        """Returns a number of the builder's account.
+
+        Raises:
+          UserError: it is not there; names the file.
+        """
+        value = self.info.get(name)
+        if type(value) is not int:
+            raise _damaged(self.path, f"info's {name} is {value!r}, wanted a number")
+        return value
 
 
 def write(path: str, records: Iterable[bytes]) -> int:
@@ -137,22 +149,46 @@ def cached(
       The file, found or built.
 
     Raises:
-      UserError: a cache file is there without the JSON written before it.
+      UserError: a cache file is there without the JSON written before it, or that is
+        damaged or another's.
     """
     digest = _key_digest(key)
     path = f"{prefix}-{digest}.tfrecord"
-    sidecar = path + ".json"
     if not tf.io.gfile.exists(path):
         records, info = build()
         with atomic_path(path) as temporary:
             num_records = _write(temporary, records)
             # Before the records' own rename: records found are records described.
-            _write_json(sidecar, {"key": key, "num_records": num_records, "info": info})
+            _write_json(
+                _sidecar(path), {"key": key, "num_records": num_records, "info": info}
+            )
+    return _described(path, key)
+
+
+def _described(path: str, key: Mapping[str, object]) -> CachedRecords:
+    """Reads the account of a cache file."""
+    sidecar = _sidecar(path)
     if not tf.io.gfile.exists(sidecar):
         raise UserError(f"{path} lacks its description {sidecar}; remove both")
-    with tf.io.gfile.GFile(sidecar) as file:
-        content = json.load(file)
-    return CachedRecords(path, content["num_records"], content["info"])
+    content = json_files.read_object(sidecar)
+    num_records, info = content.get("num_records"), content.get("info")
+    if content.get("key") != json.loads(json.dumps(key)):
+        raise _damaged(path, "its key is another file's")
+    if type(num_records) is not int or num_records < 0:
+        raise _damaged(path, f"num_records is {num_records!r}, wanted a number")
+    if not isinstance(info, dict):
+        raise _damaged(path, f"info is {info!r}, wanted an object")
+    return CachedRecords(path, num_records, info)
+
+
+def _sidecar(path: str) -> str:
+    return path + ".json"
+
+
+def _damaged(path: str, why: str) -> UserError:
+    return UserError(
+        f"{_sidecar(path)}: {why}; remove it and {path}, and they are made again"
+    )
 
 
 def _key_digest(key: Mapping[str, object]) -> str:

@@ -99,10 +99,18 @@ class BertSystem(System):
         )
 
     def tokenizer(self):
-        """See System."""
+        """See System.
+
+        Raises:
+          UserError: the vocabulary lacks what stands around texts.
+        """
         import tokenization_tf  # tensorflow-text takes a second to load
 
-        return tokenization_tf.FastTokenizer(self.vocab_file, self.do_lower_case)
+        made = tokenization_tf.FastTokenizer(self.vocab_file, self.do_lower_case)
+        missing = [piece for piece in ("[CLS]", "[SEP]") if piece not in made.vocab]
+        if missing:
+            raise UserError(f"{self.vocab_file} has no line {', '.join(missing)}")
+        return made
 
     def squad_tokenizer(self) -> WordPieces:
         """See System."""

@@ -90,9 +90,9 @@ class ClassificationTask(EncoderTask):
             "by %d pieces in all",
             split,
             cached.num_records,
-            cached.info["truncated_examples"],
+            cached.counted("truncated_examples"),
             self.config.max_seq_length,
-            cached.info["dropped_tokens"],
+            cached.counted("dropped_tokens"),
         )
         return Records((cached.path,), cached.num_records)
 

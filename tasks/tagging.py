@@ -141,10 +141,10 @@ class TaggingTask(EncoderTask):
             split,
             text.num_sentences,
             len(text.words),
-            cached.info["split_sentences"],
+            cached.counted("split_sentences"),
             self.config.max_seq_length,
             cached.num_records,
-            cached.info["truncated_words"],
+            cached.counted("truncated_words"),
         )
         if split == "train":
             self._train = text, cached.path

@@ -198,6 +198,15 @@ def test_settings_of_a_run_without_any_checkpoint_may_change(tmp_path):
         state.check_settings(str(tmp_path / "out"), {"seed": 3})
 
 
+def test_what_is_no_setting_any_more_does_not_count(folder):
+    state.check_settings(str(folder), {"seed": 1})
+    path = folder / "training_settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"unroll_steps": 20}))
+    state.check_settings(str(folder), {"seed": 1})
+    with pytest.raises(UserError, match="seed: there 1, now 2"):
+        state.check_settings(str(folder), {"seed": 2})
+
+
 def test_damaged_settings_name_their_file(folder):
     (folder / "training_settings.json").write_text('{"seed": ')
     with pytest.raises(UserError, match=r"out/training_settings\.json"):

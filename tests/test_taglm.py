@@ -248,6 +248,11 @@ def test_word_vectors_are_found_in_lower_case_and_others_stay_random(tmp_path):
         ("a 1 2\nb 1 x\n", "w.txt, line 2: .*'x'"),
         ("a 1 2\nb 1 nan\n", "w.txt, line 2: .*finite"),
         ("2 2\n", "no word vectors"),
+        ("2 3\na 1 2\nb 1 2\n", "w.txt, line 1 says .* 3 numbers, but .* line 2 has 2"),
+        ("2 1\na 1 2\nb 1 2\n", "w.txt, line 1 says .* 1 numbers, but .* line 2 has 2"),
+        ("3 2\na 1 2\nb 1 2\n", "w.txt, line 1 says .* 3 vectors, but 2 follow"),
+        ("1 2\na 1 2\nb 1 2\n", "w.txt, line 1 says .* 1 vectors, but 2 follow"),
+        ("a 1.5\n", "w.txt, line 1: got 'a 1.5', wanted"),
     ],
 )
 def test_bad_vectors_name_file_and_line(tmp_path, text, message):

@@ -1,11 +1,13 @@
 """TFRecord files are whole or absent, and cached by what shaped them."""
 
+import json
 import os
 
 import pytest
 import tensorflow as tf
 
 from data_pipeline import tfrecord
+from errors import UserError
 
 
 def read(path):
@@ -100,6 +102,37 @@ def test_cache_builds_once_for_a_key_and_again_for_another(tmp_path):
     assert (first.num_records, first.info) == (2, {"truncated": 1})
     assert other.path != first.path
     assert read(again.path) == [b"a", b"a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("num_records"), "num_records is None, wanted"),
+        (lambda content: content.update(num_records="2"), "num_records is '2', wanted"),
+        (lambda content: content.update(num_records=-1), "num_records is -1, wanted"),
+        (lambda content: content.update(info=[1]), r"info is \[1\], wanted an object"),
+        (lambda content: content.update(key={}), "its key is another file's"),
+        (lambda content: content["info"].clear(), "info's truncated is None, wanted"),
+        (
+            lambda content: content["info"].update(truncated=True),
+            "truncated is True, w",
+        ),
+    ],
+)
+def test_a_damaged_description_is_named(tmp_path, change, message):
+    def cached():
+        build = lambda: ([b"a"], {"truncated": 1})  # noqa: E731
+        return tfrecord.cached(str(tmp_path / "train"), {"lengths": (7,)}, build)
+
+    assert cached().counted("truncated") == 1
+    (path,) = tmp_path.glob("*.json")
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match=f"{path}: .*{message}.*remove it and {tmp_path}"
+    ):
+        cached().counted("truncated")
 
 
 def test_info_filled_while_records_are_generated_is_kept(tmp_path):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tokenization
 import tokenization_tf
+from errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
 GROUPS = json.loads((ROOT / "tests/golden/tokenization.json").read_text())
@@ -164,6 +165,16 @@ def test_saved_model_carries_the_vocabulary(tokenizers, tmp_path):
 def test_in_graph_tokenizer_refuses_a_vocabulary_without_unk():
     with pytest.raises(ValueError, match=r"must contain \[UNK\]; none of the 2 "):
         tokenization_tf.InGraphTokenizer(["a", "b"], do_lower_case=True)
+
+
+def test_a_piece_that_is_too_long_for_the_op_is_named(tmp_path):
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("[UNK]\n" + "ä" * 128 + "\n##" + "a" * 256 + "\n")
+    assert len(tokenization_tf.FastTokenizer(str(vocab)).vocab) == 3
+    for piece, size in (("ä" * 129, 258), ("##" + "a" * 257, 257)):
+        vocab.write_text(f"[UNK]\n{piece}\n")
+        with pytest.raises(UserError, match=f"vocab.txt, line 2: .* has {size} bytes"):
+            tokenization_tf.FastTokenizer(str(vocab))
 
 
 def test_a_turkish_locale_changes_nothing():

@@ -111,6 +111,8 @@ def restore(prefix: str, variables: Mapping[str, tf.Variable]) -> None:
 def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
     """Refuses a folder that holds a training with other settings; else records them.
 
+    What was recorded and is no setting any more, since it has no effect, is left out.
+
     Args:
       output_dir: the run's folder.
       settings: all that shapes the weights, as JSON values.
@@ -131,7 +133,7 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
     found.pop(_NOTHING_SAVED, None)
     differences = [
         f"{key}: there {found.get(key)!r}, now {wanted.get(key)!r}"
-        for key in sorted(found.keys() | wanted.keys())
+        for key in sorted(wanted)
         if found.get(key) != wanted.get(key)
     ]
     # A run that had saved nothing yet may still have a best model.

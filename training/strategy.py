@@ -5,6 +5,7 @@ import functools
 import os
 
 import tensorflow as tf
+from absl import logging
 
 import json_files
 from errors import UserError
@@ -40,21 +41,33 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
       UserError: the strategy is unknown, TF_CONFIG is missing or malformed, or
         the TPU has another number of cores.
     """
-    if config.strategy == "off":
-        return tf.distribute.get_strategy()
-    if config.strategy == "mirrored":
-        devices = tf.config.list_logical_devices("GPU")
-        devices = devices or tf.config.list_logical_devices("CPU")
-        return _mirrored(tuple(device.name for device in devices))
-    if config.strategy == "multi_worker":
-        _check_tf_config(os.environ.get("TF_CONFIG"))
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if config.strategy == "tpu":
-        return _tpu_strategy(config)
-    raise UserError(
-        f"--distribution_strategy is {config.strategy!r}; "
-        f"it must be one of {', '.join(STRATEGIES)}"
-    )
+    makers = {
+        "off": lambda: tf.distribute.get_strategy(),
+        "mirrored": _mirrored_strategy,
+        "multi_worker": _multi_worker_strategy,
+        "tpu": lambda: _tpu_strategy(config),
+    }
+    if config.strategy not in makers:
+        raise UserError(
+            f"--distribution_strategy is {config.strategy!r}; "
+            f"it must be one of {', '.join(STRATEGIES)}"
+        )
+    strategy = makers[config.strategy]()
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    kind = "TPU" if config.strategy == "tpu" else kind
+    logging.info("computing on %d x %s", strategy.num_replicas_in_sync, kind)
+    return strategy
+
+
+def _mirrored_strategy():
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    return _mirrored(tuple(device.name for device in devices))
+
+
+def _multi_worker_strategy():
+    _check_tf_config(os.environ.get("TF_CONFIG"))
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 @functools.cache
