@@ -175,6 +175,7 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
     def _load(self, load, module):
         with _hidden_stderr():
             load(module)
+        module.get_logger().setLevel("ERROR")  # of what it writes in Python
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What is done to a good file to break it, by what reads it."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 
@@ -20,23 +21,23 @@ FILE_BREAKS: dict[str, Callable[[bytes], bytes | None]] = {
 GOOD = {
     "text": {"cut in half", "first bytes flipped"},
     "TSV": {"cut in half"},
-    "CoNLL": {"cut in half"},
     "vocab.txt": {"cut in half"},
-    "tokenizer_config.json": {"missing"},
+    "tokenizer_config.json": {"missing", "no do_lower_case"},
+    "options.json": {"no lstm.use_skip_connections"},
+    "task.json": {"missing"},
+    "CoNLL": {"cut in half", "one column"},
     "checkpoint": {"missing"},
-    "training_settings.json": {"missing"},
     "safetensors": {"not UTF-8"},
     "HDF5": {"not UTF-8"},
     "OpenAI's arrays": {"not UTF-8"},
 }
 
 
-def file_breaks(subject: Subject, data: bytes) -> Iterator[Break]:
+def file_breaks(data: bytes) -> Iterator[Break]:
     """Yields names of breaks, and what the file then holds; None where it is gone."""
     changes = {**FILE_BREAKS, "missing": lambda data: None}
     for name, change in changes.items():
-        if name not in GOOD.get(subject.reader, ()):
-            yield name, change(data)
+        yield name, change(data)
 
 
 def json_breaks(data: bytes) -> Iterator[Break]:
@@ -62,13 +63,14 @@ def json_breaks(data: bytes) -> Iterator[Break]:
         yield f"no {'.'.join(map(str, path))}", _replaced(value, path), key
         for wrong in _wrong(_at(value, path)):
             name = f"{'.'.join(map(str, path))} is {json.dumps(wrong)[:20]}"
-            yield name, _replaced(value, path, wrong), key
+            yield name, _replaced(value, path, wrong), key, f"{wrong}: "
 
 
 def _paths(value, depth=2):
-    """Yields where the values of nested objects are, of lists the first items."""
-    items = value.items() if isinstance(value, dict) else enumerate(value[:1])
-    for key, item in items:
+    """Yields where the values of nested objects are, of many alike the first ones."""
+    items = list(value.items() if isinstance(value, dict) else enumerate(value[:1]))
+    alike = len({type(item) for _, item in items}) == 1
+    for key, item in itertools.islice(items, 3 if alike else None):
         yield (key,)
         if depth > 1 and isinstance(item, dict | list):
             yield from ((key, *rest) for rest in _paths(item, depth - 1))
@@ -190,7 +192,13 @@ def squad_breaks(data: bytes) -> Iterator[Break]:
 
 def breaks(subject: Subject, data: bytes) -> Iterator[Break]:
     """Yields all that is done to a file."""
-    yield from file_breaks(subject, data)
+    for found in _breaks(subject, data):
+        if found[0] not in GOOD.get(subject.reader, ()):
+            yield found
+
+
+def _breaks(subject, data):
+    yield from file_breaks(data)
     if subject.reader == "SQuAD":
         yield from squad_breaks(data)
     elif subject.file.endswith(".json"):
