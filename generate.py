@@ -80,6 +80,8 @@ def generation_config() -> GenerationConfig:
 
 def _prompts() -> list[str]:
     prompts = FLAGS.prompt or list(sentences.read_lines(FLAGS.input_file))
+    if not prompts:
+        raise UserError(f"{FLAGS.input_file}: the file is empty")
     return [prompt for prompt in prompts for _ in range(FLAGS.num_samples)]
 
 

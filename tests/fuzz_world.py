@@ -21,6 +21,7 @@ import tiny_squad
 import tiny_streams
 import tiny_tagging
 import tiny_taglm
+import torch_writer
 
 import checkpoints
 import modeling
@@ -28,6 +29,7 @@ from checkpoints import google_bert
 from modeling import BertModel, GptModel
 
 Folder = pathlib.Path
+TORCH = Folder(__file__).resolve().parent / "golden/torch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +39,11 @@ class Subject:
     Attributes:
       reader: what is read, for the table.
       folder: the folder's name in the world; a copy is broken.
-      file: in the folder.
+      file: in the folder; a pattern of one file.
       script: what reads it.
       flags: from the copy to the script's flags.
-      output: in the copy, a file or folder that tells whether results changed.
+      output: in the folder, a file or folder that tells whether results changed.
+      beside: a file that a message may name instead: the two do not belong together.
     """
 
     reader: str
@@ -49,6 +52,7 @@ class Subject:
     script: str
     flags: Callable[[Folder], list[str]]
     output: str
+    beside: tuple[str, ...] = ()
 
     def run(self, folder: Folder) -> None:
         """Runs the script on a copy of the folder."""
@@ -87,8 +91,10 @@ def make_berts(world: Folder) -> None:
     index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
     path = world / "sharded/model.safetensors.index.json"
     path.write_text(json.dumps(index))
-    for name in ("google", "huggingface"):
-        (world / name / "input.txt").write_text("good word1\nbad ||| word2 xyz\n")
+    shutil.copytree(world / "huggingface", world / "torch")
+    (world / "torch/model.safetensors").unlink()
+    torch_writer.write_state(world / "torch/pytorch_model.bin", tensors)
+    (world / "google/input.txt").write_text("good word1\nbad ||| word2 xyz\n")
 
 
 def make_others(world: Folder) -> None:
@@ -104,6 +110,8 @@ def make_others(world: Folder) -> None:
     tiny_taglm.write_lm(made)
     shutil.copy(tiny_elmo.write_model(made)[0], made / "lm/vocab.txt")
     (made / "input.txt").write_text("the w1 w2\nnever\n")
+    shutil.copytree(TORCH / "elmo", world / "manylangs")
+    (world / "manylangs/input.txt").write_text("the\tw1\nnever\n")
 
 
 def make_trained(world: Folder) -> None:
@@ -112,6 +120,16 @@ def make_trained(world: Folder) -> None:
     flags = tiny.classifier_command(made, made / "out", "--num_train_epochs=1")[2:]
     tiny.write_data(made / "data", train=8, dev=5, test=3)
     scripts.run("run_classifier", *flags, "--do_train", "--do_eval")
+    shutil.copytree(made, world / "jsonl")
+    test = world / "jsonl/data/test.tsv"
+    rows = [line.split("\t") for line in test.read_text().splitlines()[1:]]
+    lines = [json.dumps(dict(zip(("text", "label"), row, strict=True))) for row in rows]
+    test.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
+    test.unlink()
+    shutil.copytree(world / "jsonl", world / "csv")
+    (world / "csv/data/test.jsonl").unlink()
+    lines = [f'"{text}","{label}"' for text, label in rows]
+    (world / "csv/data/test.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     (made := world / "squad").mkdir()
     flags = tiny_squad.flags(made, made / "out", train=8, dev=5)
     scripts.run("run_squad", *flags, "--do_train", "--num_train_epochs=1")
@@ -187,9 +205,9 @@ def subjects() -> list[Subject]:
     """Lists what is broken; a reader is there with each of its files."""
     found = []
 
-    def add(reader, folder, files, script, flags, output="made"):
+    def add(reader, folder, files, script, flags, *beside):
         for file in files:
-            found.append(Subject(reader, folder, file, script, flags, output))
+            found.append(Subject(reader, folder, file, script, flags, "made", beside))
 
     config, index = "bert_config.json", "bert_model.ckpt.index"
     data = "bert_model.ckpt.data-00000-of-00001"
@@ -218,7 +236,6 @@ def subjects() -> list[Subject]:
     add("safetensors", "hf_gpt", ["model.safetensors"], convert, flags)
     flags = _converted(".", "openai_gpt")
     add("gpt_config.json", "gpt", ["gpt_config.json"], convert, flags)
-    flags = _flags("--max_new_tokens=3", init_checkpoint=".", input_file="prompts.txt")
     flags = _flags(
         *("--max_new_tokens=3", "--temperature=0"),
         **{"init_checkpoint": ".", "input_file": "prompts.txt", "output_file": "made"},
@@ -226,9 +243,15 @@ def subjects() -> list[Subject]:
     add("byte pairs", "gpt", ["vocab.json", "merges.txt"], "generate", flags)
     add("text", "gpt", ["prompts.txt"], "generate", flags)
     flags = _vectors("lm")
-    add("options.json", "elmo", ["lm/options.json"], extract, flags)
+    add("options.json", "elmo", ["lm/options.json"], extract, flags, "weights.hdf5")
     add("HDF5", "elmo", ["lm/lm_weights.hdf5"], extract, flags)
     add("words", "elmo", ["lm/vocab.txt"], extract, flags)
+    flags = _vectors(".")
+    add("torch", "manylangs", ["encoder.pkl", "token_embedder.pkl"], extract, flags)
+    add("words", "manylangs", ["word.dic", "char.dic"], extract, flags)
+    add("config.json", "manylangs", ["config.json", "tiny.json"], extract, flags)
+    flags = _converted(".", "google_bert")
+    add("torch", "torch", ["pytorch_model.bin"], convert, flags)
     return found + _trained_subjects() + _record_subjects()
 
 
@@ -236,15 +259,21 @@ def _trained_subjects():
     found = []
     flags = _flags(*_CLASSIFIER, "--do_predict", data_dir="data", **_USED)
     result = "made/test_results.tsv"
-    for file in ("out/task.json", "data/test.tsv"):
-        reader = file.rpartition("/")[2].replace("test.tsv", "TSV")
-        found.append(
-            Subject(reader, "classifier", file, "run_classifier", flags, result)
-        )
+    for folder, reader, file in (
+        ("classifier", "task.json", "out/task.json"),
+        ("classifier", "TSV", "data/test.tsv"),
+        ("jsonl", "JSONL", "data/test.jsonl"),
+        ("csv", "CSV", "data/test.csv"),
+    ):
+        found.append(Subject(reader, folder, file, "run_classifier", flags, result))
     again = {"data_dir": "data", "output_dir": "out", **_MODEL}
     flags = _flags(*_CLASSIFIER, "--do_train", "--do_eval", **again)
-    for file in ("out/training_settings.json", "out/checkpoint", "data/train.tsv"):
-        reader = file.rpartition("/")[2].replace("train.tsv", "TSV")
+    for reader, file in (
+        ("training_settings.json", "out/training_settings.json"),
+        ("*.tfrecord.json", "out/train-*.tfrecord.json"),
+        ("checkpoint", "out/checkpoint"),
+        ("TSV", "data/train.tsv"),
+    ):
         result = "out/eval_results.txt"
         found.append(
             Subject(reader, "classifier", file, "run_classifier", flags, result)

@@ -147,7 +147,7 @@ def run_flags(folder, script, model_type):
     (folder / "text.txt").write_text("text\n")
     words = {
         "run_classifier": [*RUN, "--do_eval"],
-        "run_squad": ["--do_predict", "--output_dir=no", "--predict_file=no"],
+        "run_squad": ["--do_predict", "--output_dir=no", "--predict_file=missing"],
         "run_pretraining": ["--do_eval", "--output_dir=no"],
         "extract_features": ["--output_file=no"],
     }.get(script, [])

@@ -92,12 +92,16 @@ def result(path: pathlib.Path) -> object:
 
 def file_cases(world: pathlib.Path, subject: Subject) -> Iterator[Case]:
     """Yields a case for each break of a subject's file."""
-    data = (world / KEPT / subject.folder / subject.file).read_bytes()
+    (path,) = (world / KEPT / subject.folder).glob(subject.file)
+    subject = dataclasses.replace(
+        subject, file=str(path.relative_to(world / KEPT / subject.folder))
+    )
+    data = path.read_bytes()
     wanted = _run(world, subject, data)
     # A checkpoint goes by its prefix.
     file = re.sub(r"\.(index|data-.*)$", "", os.path.basename(subject.file))
     for name, broken, *keys in breaks(subject, data):
-        culprits = (file, *keys)
+        culprits = (file, *keys, *subject.beside)
         if broken is None:  # then the folder is named, where it was looked for
             culprits = (file, os.path.dirname(f"{subject.folder}/{subject.file}"))
         yield Case(
