@@ -16,6 +16,7 @@ import tiny_streams
 from tiny import ROOT, run
 from tiny_corpus import config, read, write_corpus, write_vocab
 
+from atomic_files import is_aside
 from data_pipeline import streaming
 from data_pipeline.blocks import Blocks
 from tasks.bert import BertSystem
@@ -251,6 +252,11 @@ def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):
             break
         time.sleep(0.1)
     assert not any(alive(worker) for worker in workers)
+    left = os.listdir(unfinished)
+    assert len(left) == 2
+    assert all(map(is_aside, left))
+    report_of(run(command(tmp_path, f"--input_file={text}")))
+    assert os.listdir(unfinished) == ["examples.tfrecord"]
 
 
 def alive(process):
