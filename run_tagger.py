@@ -49,7 +49,8 @@ flags.DEFINE_integer("token_column", 0, "conll: column of the words; -1: the las
 flags.DEFINE_string(
     "tag_column",
     "-1",
-    "conll: column of the tags; -1: the last; none: the --test_file has none.",
+    "conll: column of the tags; -1: the last. none (of tsv, too): the --test_file "
+    "has no tags.",
 )
 flags.DEFINE_enum(
     "tag_scheme",

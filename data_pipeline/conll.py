@@ -146,7 +146,7 @@ def read(
       data_format: "conll" or "tsv".
       scheme: the tags', one of `SCHEMES`; never guessed.
       token_column: conll: where the words are, from 0, or from the end if negative.
-      tag_column: conll: where the tags are; None: there are none.
+      tag_column: conll: where the tags are; None, of tsv, too: there are none.
       labelled: whether a file without tags is an error: one without that column, or
         whose only column holds the words.
 
@@ -158,8 +158,10 @@ def read(
         width, a missing column, or a tag that the scheme does not have there; names
         file and line.
     """
+    if labelled and tag_column is None:
+        raise UserError(f"{path}: --tag_column=none, but its tags are needed")
     if data_format == "tsv":
-        text = _read_tsv(path, labelled)
+        text = _read_tsv(path, tag_column, labelled)
     else:
         text = _read_columns(path, token_column, tag_column, labelled)
     if text.tags is not None and scheme != PLAIN:
@@ -336,8 +338,6 @@ def _check_width(path, rows, numbers):
 def _tag_column(path, column, token, width, labelled):
     """Returns the column of the tags counted from 0; None if there are none."""
     if column is None:
-        if labelled:
-            raise UserError(f"{path}: --tag_column=none, but its tags are needed")
         return None
     if not labelled and (width == 1 or not -width <= column < width):
         return None
@@ -354,12 +354,13 @@ def _column(path, flag, column, width):
     return column % width
 
 
-def _read_tsv(path, labelled):
+def _read_tsv(path, tag_column, labelled):
     """Reads "tsv"; as lines it becomes a column of words, and one of tags."""
     required = _TSV_COLUMNS if labelled else _TSV_COLUMNS[:1]
-    optional = _TSV_COLUMNS[len(required) :]
+    optional = () if tag_column is None else _TSV_COLUMNS[len(required) :]
     words, tags, offsets, numbers = [], [], [0], []
-    for number, (sentence, labels) in text_files.tsv_rows(path, required, optional):
+    for number, (sentence, *rest) in text_files.tsv_rows(path, required, optional):
+        labels = rest[0] if rest else None
         row = [word for word in sentence.split(" ") if word]
         tags += [tag for tag in (labels or "").split(" ") if tag]
         if labels is not None and len(tags) - offsets[-1] != len(row):

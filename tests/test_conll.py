@@ -228,6 +228,9 @@ def test_files_without_tags_are_read_where_they_may_be(tmp_path):
     found = read(other, labelled=False, tag_column=None)
     assert found.tags is None
     assert found.words.tolist() == ["Ada", "met"]
+    labelled = write(tmp_path, "text_a\tlabel\nAda met\tsome words more\n")
+    found = read(labelled, data_format="tsv", labelled=False, tag_column=None)
+    assert (found.tags, found.width) == (None, 1)
     # Tags that are there are read.
     both = write(tmp_path, "Ada B-PER\n")
     assert read(both, labelled=False).tags.tolist() == ["B-PER"]
@@ -276,6 +279,11 @@ def test_a_file_in_another_scheme_than_stated_is_refused(tmp_path, source, state
         ("good word1 bad\nword2 bad\n", {}, "line 2: .*wanted a word a line, with an"),
         ("a b c\n", {"labelled": False}, "line 1: 'c' is no tag.*--tag_column=none"),
         ("a O\n", {"tag_column": None}, "--tag_column=none, but its tags are needed"),
+        (
+            "text_a\tlabel\na\tO\n",
+            {"data_format": "tsv", "tag_column": None},
+            "--tag_column=none, but its tags are needed",
+        ),
         ("a B\nb O\nc B-X\n", {}, "line 1: 'B' has no type, but 'B-X' on line 3 has"),
         ("a\tO\n\tO\n", {}, "line 2: column 0 is empty"),
         ("a\tx\tO\na\t\tO\n", {}, "line 2: column 1 is empty"),
