@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+import json_files
 import tokenization_bpe
 from checkpoints import files, tensorflow_files
 from checkpoints.loading import Rows
@@ -88,17 +89,16 @@ def check_vocab(path: str, config: GptConfig, vocab_file: str) -> None:
     Raises:
       CheckpointError: another number of entries than the model has tokens, or no
         merges beside it.
-      UserError: vocabulary or merges are damaged.
     """
-    merges = tokenization_bpe.merges_beside(vocab_file)
-    if not tf.io.gfile.exists(merges):
-        raise CheckpointError(f"{vocab_file}: the merges, {merges}, are missing")
-    entries = len(tokenization_bpe.load(vocab_file).vocab)
+    entries = len(json_files.read_object(vocab_file))
     if entries != config.n_vocab:
         raise CheckpointError(
             f"{vocab_file} has {entries} entries, but {path} has n_vocab="
             f"{config.n_vocab} tokens: they do not belong together"
         )
+    merges = tokenization_bpe.merges_beside(vocab_file)
+    if not tf.io.gfile.exists(merges):
+        raise CheckpointError(f"{vocab_file}: the merges, {merges}, are missing")
 
 
 def join(checkpoint: Checkpoint) -> Checkpoint:

@@ -105,7 +105,8 @@ def make_others(world: Folder) -> None:
     google_bert.save(str(made / "gpt.ckpt"), tensors)
     convert(made, world / "openai", "openai_gpt")
     convert(made, world / "hf_gpt", "huggingface")
-    (made / "prompts.txt").write_text("good word1\nbad\n")
+    for name in ("gpt", "openai"):
+        (world / name / "prompts.txt").write_text("good word1\nbad\n")
     (made := world / "elmo").mkdir()
     tiny_taglm.write_lm(made)
     shutil.copy(tiny_elmo.write_model(made)[0], made / "lm/vocab.txt")
@@ -178,7 +179,7 @@ def _flags(*switches: str, **paths: str) -> Callable[[Folder], list[str]]:
 
 def _converted(source: str, form: str) -> Callable[[Folder], list[str]]:
     form = f"--output_format={form}"
-    return _flags(form, input_checkpoint=source, output_path="made")
+    return _flags(form, input_checkpoint=source, output_path="../made")
 
 
 def _vectors(source: str, *more: str) -> Callable[[Folder], list[str]]:
@@ -206,8 +207,9 @@ def subjects() -> list[Subject]:
     found = []
 
     def add(reader, folder, files, script, flags, *beside):
+        made = "../made" if script == convert else "made"  # never inside its source
         for file in files:
-            found.append(Subject(reader, folder, file, script, flags, "made", beside))
+            found.append(Subject(reader, folder, file, script, flags, made, beside))
 
     config, index = "bert_config.json", "bert_model.ckpt.index"
     data = "bert_model.ckpt.data-00000-of-00001"
@@ -230,7 +232,6 @@ def subjects() -> list[Subject]:
     shapes, pieces = ["params_shapes.json", "params_3.npy"], "encoder_bpe_40000.json"
     flags = _converted(".", "huggingface")
     add("OpenAI's arrays", "openai", shapes, convert, flags)
-    add("byte pairs", "openai", [pieces, "vocab_40000.bpe"], convert, flags)
     flags = _converted(".", "openai_gpt")
     add("config.json", "hf_gpt", ["config.json"], convert, flags)
     add("safetensors", "hf_gpt", ["model.safetensors"], convert, flags)
@@ -242,6 +243,7 @@ def subjects() -> list[Subject]:
     )
     add("byte pairs", "gpt", ["vocab.json", "merges.txt"], "generate", flags)
     add("text", "gpt", ["prompts.txt"], "generate", flags)
+    add("byte pairs", "openai", [pieces, "vocab_40000.bpe"], "generate", flags)
     flags = _vectors("lm")
     add("options.json", "elmo", ["lm/options.json"], extract, flags, "weights.hdf5")
     add("HDF5", "elmo", ["lm/lm_weights.hdf5"], extract, flags)

@@ -114,7 +114,8 @@ def file_cases(world: pathlib.Path, subject: Subject) -> Iterator[Case]:
 def _run(world, subject, data):
     """Runs a subject in its folder, whose file has other data, or is not there."""
     folder = world / subject.folder
-    shutil.rmtree(folder, ignore_errors=True)
+    for made in (folder, world / "made"):
+        shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(world / KEPT / subject.folder, folder)
     path = folder / subject.file
     path.unlink()
