@@ -6,6 +6,7 @@ parser (`parse`), the padded batch (`to_batch`) and the SavedModel signature
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -215,7 +216,8 @@ class FeatureSpec:
         """What records hold, their real lengths (int64 [N]), and an assertion."""
         parsed = tf.io.parse_example(serialized, self._parsers())
         mask = parsed[self.mask_feature]
-        stored = parsed[self.length_feature].row_lengths()
+        (length,) = (f for f in self.features if f.name == self.length_feature)
+        stored = parsed[length.name].row_lengths() // math.prod(length.shape[1:])
         masked = tf.reduce_sum(mask, axis=1)
         lengths = tf.where(mask.row_lengths() > 0, masked, stored)
         check = tf.debugging.assert_equal(

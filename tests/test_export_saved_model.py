@@ -32,8 +32,9 @@ def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
 
 
 def test_an_error_names_the_flag_and_leaves_no_folder(tmp_path):
-    target = tmp_path / "export"
-    done = tiny.run(export_command(f"--model_dir={tmp_path}", f"--export_dir={target}"))
+    target, model = tmp_path / "export", tmp_path / "model"
+    model.mkdir()
+    done = tiny.run(export_command(f"--model_dir={model}", f"--export_dir={target}"))
     assert done.returncode != 0
-    assert f"--model_dir={tmp_path}: there is no trained checkpoint" in done.stderr
+    assert f"--model_dir={model}: there is no trained checkpoint" in done.stderr
     assert not target.exists()

@@ -75,7 +75,7 @@ def test_another_process_is_kept_out_and_told_by_whom(tmp_path):
 def test_the_lock_of_a_killed_process_is_taken_over(
     tmp_path, monkeypatch, caplog, locks
 ):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()

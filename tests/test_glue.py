@@ -237,6 +237,6 @@ def test_raw_mrpc_is_read_whole(shared_dir):
 def test_sst2_is_read_whole_and_misses_its_test_file_only_when_asked(shared_dir):
     train = read("sst-2", shared_dir / "sst2", "train")
     dev = read("sst-2", shared_dir / "sst2", "dev")
-    assert (len(train), len(dev)) == (60614, 6735)
+    assert (len(train), len(dev)) == (67349, 872)
     with pytest.raises(FileNotFoundError, match=r"test\.tsv: no such file"):
         read("sst-2", shared_dir / "sst2", "test")
