@@ -72,7 +72,7 @@ def check_tables(config: Any, *tables: Sequence[str]) -> None:
 
 
 def check_layers(config: Any, *keys: str) -> None:
-    """Refuses more layers than any model has; likewise."""
+    """Refuses more layers than any model has; `keys` are the config's counts."""
     for key in keys:
         value = getattr(config, key)
         if value > MOST_LAYERS:
