@@ -153,7 +153,7 @@ def _source(checkpoint, stored, labels):
     found = checkpoint.outputs.labels
     for name, axes in stored.items():
         shape = checkpoint.shapes[name]
-        if any(shape[axis] != len(found) for axis in axes):
+        if any(shape[axis : axis + 1] != (len(found),) for axis in axes):
             raise CheckpointError(
                 f"{checkpoint.path}: {name} is {list(shape)}, but there are "
                 f"{len(found)} labels beside it: {_show(found)}"

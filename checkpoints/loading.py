@@ -81,7 +81,7 @@ def initialize(
     *,
     new: Mapping[str, str],
     unused: Mapping[str, str],
-    resize_vocab: bool = False,
+    resize_vocab: bool | None = False,
     rows: Mapping[str, Rows] = types.MappingProxyType({}),
 ) -> LoadReport:
     """Fills `variables`; nothing is assigned unless all of it fits.
@@ -93,7 +93,8 @@ def initialize(
         -> reason. One that the file has is loaded all the same.
       unused: regular expression over names in the file that are never read -> reason.
       resize_vocab: whether a model with more vocabulary rows than the file keeps its
-        own initial values in the rows that the file lacks.
+        own initial values in the rows that the file lacks; None where it cannot be
+        asked to, so that no message says it could.
       rows: name -> where the variable's rows are in the file, if not one for one.
 
     Returns:
@@ -127,7 +128,8 @@ def initialize(
         else:
             problems.append(
                 f"wrong shape: {name} is {list(found)} in the file, "
-                f"{list(shape)} in the model{_hint(name, found, shape, checkpoint)}"
+                f"{list(shape)} in the model"
+                + _hint(name, found, shape, checkpoint, resize_vocab is not None)
             )
     raise_problems(problems, checkpoint.path)
     for name in loaded:
@@ -172,7 +174,11 @@ def _runs(name: str, mask: np.ndarray) -> list[str]:
 
 
 def _hint(
-    name: str, found: tuple[int, ...], shape: tuple[int, ...], checkpoint: Checkpoint
+    name: str,
+    found: tuple[int, ...],
+    shape: tuple[int, ...],
+    checkpoint: Checkpoint,
+    can_resize: bool,
 ) -> str:
     """Explains the wrong shape that a vocabulary of another size causes."""
     if name not in checkpoint.vocab_tensors or found[1:] != shape[1:]:
@@ -181,7 +187,7 @@ def _hint(
         f"; the vocabularies have {found[0]} and {shape[0]} entries: --vocab_file, "
         "--bert_config_file and --init_checkpoint must belong together"
     )
-    if found[0] < shape[0]:
+    if found[0] < shape[0] and can_resize:
         text += "; if entries were added at the end, resize_vocab gives them new rows"
     return text
 

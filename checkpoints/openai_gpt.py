@@ -5,12 +5,14 @@ flattened, one after the other, in ten almost equal parts. Positions come first,
 tokens, then the blocks. Names are nowhere: the order is the name.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
 import math
 import operator
 import os
+import tokenize
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,6 +27,8 @@ from modeling.gpt_config import GptConfig
 
 SHAPES = "params_shapes.json"
 _PARTS = 10
+# What numpy's reader of headers ends in, according to the damage.
+_DAMAGE = (ValueError, tokenize.TokenError, tf.errors.OpError)
 _HEAD_SIZE = 64  # of the release; no shape tells it
 
 
@@ -62,7 +66,11 @@ class _Part:
         count = min(stop - self.start, self.size) - first
         if count <= 0:
             return np.zeros(0, np.float32)
-        with tf.io.gfile.GFile(self.path, "rb") as reader:
+        data = b""
+        with (
+            contextlib.suppress(tf.errors.OutOfRangeError),  # the start is not there
+            tf.io.gfile.GFile(self.path, "rb") as reader,
+        ):
             reader.seek(self.offset + first * self.dtype.itemsize)
             data = reader.read(count * self.dtype.itemsize)
         if len(data) != count * self.dtype.itemsize:
@@ -203,7 +211,7 @@ def _read_header(path: str) -> tuple[int, int, np.dtype]:
             if version != (1, 0):
                 raise UserError(f"version {version} of numpy's format")
             shape, _, dtype = np.lib.format.read_array_header_1_0(reader)
-        except ValueError as error:
+        except _DAMAGE as error:
             raise CheckpointError(f"{path}: not a readable .npy: {error}") from None
         offset = reader.tell()
     if len(shape) != 1 or dtype.kind != "f":

@@ -321,7 +321,7 @@ class System(abc.ABC):
             checkpoint,
             new={**fit.new, **self.optional(head, checkpoint)},
             unused={**fit.unused, **unused},
-            resize_vocab=bool(self.resize_vocab),
+            resize_vocab=self.resize_vocab,
             rows={**self.rows(checkpoint), **fit.rows},
         )
         if fit.line:

@@ -182,6 +182,10 @@ def test_a_bigger_vocabulary_is_an_error_that_names_the_flags(folder):
         "resize_vocab",
     ):
         assert text in message
+    with pytest.raises(checkpoints.CheckpointError) as error:
+        load(bigger(16), folder, resize_vocab=None)
+    assert "13 and 16 entries" in str(error.value)
+    assert "resize_vocab" not in str(error.value)
 
 
 def test_resizing_keeps_the_old_rows_and_the_new_rows_own_values(folder, tensors):
