@@ -18,10 +18,10 @@ import folder_lock
 import paths
 import tokenization
 from errors import UserError
-from optimization import OPTIMIZERS, OptimizerConfig
-from schedules import DECAYS, warmup_steps
-from tasks import systems
-from tasks.system import System
+from optimization.optimizers import OPTIMIZERS, OptimizerConfig
+from optimization.schedules import DECAYS, warmup_steps
+from systems import registry as systems
+from systems.system import System
 from training import state
 from training.strategy import STRATEGIES, DistributionConfig, is_chief
 from training.trainer import TrainingConfig
@@ -421,7 +421,7 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
     """Reads the model flags, and what the checkpoint's folder says where they do not.
 
     Args:
-      ability: what it is wanted for; one of tasks.system.SCRIPTS.
+      ability: what it is wanted for; one of systems.system.SCRIPTS.
       vocab_required: False for a run that reads no text: the vocabulary is then only
         kept beside the model, if it is known.
 

@@ -18,8 +18,8 @@ from absl import flags, logging
 
 import checkpoints
 import paths
-from tasks import systems
-from tasks.system import CONVERT
+from systems import registry as systems
+from systems.system import CONVERT
 
 FLAGS = flags.FLAGS
 

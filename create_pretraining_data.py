@@ -109,28 +109,28 @@ def check_flags() -> Iterator[str]:
 def make_pairs(files: list[str], output_files: list[str]):
     """BERT's records: pairs of sentences with masked pieces; returns the report."""
     import tokenization
-    from data_pipeline import corpus
+    from data_pipeline.corpora import corpus
 
     vocab = tokenization.load_vocab(FLAGS.vocab_file)
     settings = {name: FLAGS[name].value for name in _STREAM_FLAGS + _PAIR_FLAGS}
     config = corpus.instance_config(FLAGS.vocab_file, vocab, **settings)
     shared = files, FLAGS.vocab_file, FLAGS.do_lower_case, config, output_files
     if FLAGS.compatible:
-        from data_pipeline import compatible_instances
+        from data_pipeline.corpora import compatible_instances
 
         return compatible_instances.create(*shared)
     if FLAGS.pipeline == "beam":
-        from data_pipeline import beam_pipeline
+        from data_pipeline.corpora import beam_pipeline
 
         return beam_pipeline.create(*shared, FLAGS.beam_args, bool(FLAGS.segmenter))
-    from data_pipeline import streaming
+    from data_pipeline.corpora import bert_pairs as streaming
 
     return streaming.create(*shared, FLAGS.num_workers, bool(FLAGS.segmenter))
 
 
 def make_streams(files: list[str], output_files: list[str]):
     """GPT's records: runs of tokens; returns the report."""
-    from data_pipeline import token_streams
+    from data_pipeline.corpora import token_streams
 
     settings = {name: FLAGS[name].value for name in _STREAM_FLAGS}
     config = token_streams.stream_config(FLAGS.vocab_file, **settings)
@@ -140,7 +140,7 @@ def make_streams(files: list[str], output_files: list[str]):
 
 def make_sentences(files: list[str], output_files: list[str]):
     """ELMo's records: sentences of words; returns the report."""
-    from data_pipeline import sentence_streams
+    from data_pipeline.corpora import sentence_streams
 
     shared = files, FLAGS.vocab_file, FLAGS.max_seq_length, output_files
     return sentence_streams.create(*shared, FLAGS.num_workers)
@@ -152,7 +152,7 @@ def main(_):
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import paths
     import tokenization_bpe
-    from data_pipeline import streaming
+    from data_pipeline.corpora import bert_pairs as streaming
 
     output_files = streaming.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
     makers = {"bert": make_pairs, "gpt": make_streams, "elmo": make_sentences}

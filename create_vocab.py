@@ -26,7 +26,7 @@ import paths
 import tokenization_bpe
 import vocabulary
 from atomic_files import atomic_path
-from data_pipeline import bpe_learner, corpus, wordpiece_learner
+from data_pipeline.corpora import bpe_learner, corpus, wordpiece_learner
 from errors import UserError
 
 FLAGS = flags.FLAGS

@@ -16,14 +16,13 @@ import startup
 from absl import flags
 
 import common_flags
-from data_pipeline import vector_files
 from errors import UserError
+from inference import extraction, vector_files
+from inference.word_extraction import WordExtractionConfig, WordExtractor
 from modeling.layers import pooling
-from tasks.elmo import ElmoSystem
-from tasks.system import EXTRACT, System
-from training import extraction
+from systems.elmo import ElmoSystem
+from systems.system import EXTRACT, System
 from training.strategy import make_strategy
-from training.word_extraction import WordExtractionConfig, WordExtractor
 
 FLAGS = flags.FLAGS
 

@@ -16,11 +16,11 @@ from absl import flags
 import common_flags
 import modeling
 from atomic_files import atomic_path
-from data_pipeline import sentences
+from data_pipeline.features import lines as sentences
 from errors import UserError
-from tasks.system import GENERATE
+from inference.generation import GenerationConfig, Generator
+from systems.system import GENERATE
 from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
-from training.generation import GenerationConfig, Generator
 
 FLAGS = flags.FLAGS
 

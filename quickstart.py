@@ -24,7 +24,7 @@ import startup
 from absl import flags
 
 import metrics
-from data_pipeline import bbc_news
+from data_pipeline.readers import bbc_news
 from errors import MissingExtra, UserError
 from metrics import bag_of_words
 

@@ -11,13 +11,14 @@ from absl import flags, logging
 
 import common_flags
 from atomic_files import atomic_path
-from data_pipeline import custom, glue, multiple_choice
-from data_pipeline.examples import DataProcessor
+from data_pipeline.readers import custom, glue
+from data_pipeline.readers import rocstories as multiple_choice
+from data_pipeline.readers.examples import DataProcessor
 from errors import UserError
+from systems.classification_config import ClassificationConfig
+from systems.system import CLASSIFY
 from tasks.classification import ClassificationTask
-from tasks.classification_config import ClassificationConfig
 from tasks.encoder import find_task_file
-from tasks.system import CLASSIFY
 from training.finetuning import Data, FineTuning
 from training.progress import write_results
 from training.strategy import make_strategy

@@ -11,6 +11,7 @@ import paths
 from data_pipeline import tfrecord
 from data_pipeline.record_faults import Search
 from errors import UserError
+from systems.system import PRE_TRAIN
 from tasks.bidirectional_language_model import (
     STATE_RESETS,
     BidirectionalLanguageModelTask,
@@ -18,7 +19,6 @@ from tasks.bidirectional_language_model import (
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.pretraining import PretrainingTask
-from tasks.system import PRE_TRAIN
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 

@@ -10,11 +10,12 @@ import numpy as np
 from absl import flags
 
 import common_flags
-from data_pipeline import squad, squad_answers
+from data_pipeline.readers import squad
+from data_pipeline.squad import answers as squad_answers
 from errors import UserError
+from systems.system import ANSWER
 from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
-from tasks.system import ANSWER
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
 

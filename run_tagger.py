@@ -13,13 +13,13 @@ from absl import flags, logging
 import checkpoints
 import common_flags
 from checkpoints import word_vectors
-from data_pipeline import conll
-from data_pipeline.conll import TaggedText
+from data_pipeline.readers import conll
+from data_pipeline.readers.conll import TaggedText
 from errors import UserError
 from modeling import TaglmConfig
-from tasks import taglm
+from systems import taglm
+from systems.system import TAG, System
 from tasks.encoder import find_task_file
-from tasks.system import TAG, System
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
 from training import state

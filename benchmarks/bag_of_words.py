@@ -15,8 +15,8 @@ import startup
 from absl import flags
 
 import metrics
-from data_pipeline import custom, glue
-from data_pipeline.examples import DataProcessor
+from data_pipeline.readers import custom, glue
+from data_pipeline.readers.examples import DataProcessor
 from errors import UserError
 from metrics import bag_of_words
 

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from inference.generation import GenerationConfig, Generator
 from modeling import GptConfig, GptLanguageModel
-from training.generation import GenerationConfig, Generator
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config_file", None, "The architecture.")

@@ -25,10 +25,11 @@ import tensorflow as tf
 from absl import flags
 
 import tokenization_tf
-from data_pipeline import batching, text_files, tfrecord
+from data_pipeline import batching, tfrecord
+from data_pipeline.readers import text_files
 from errors import UserError
 from modeling import BertConfig
-from tasks.bert import BertSystem
+from systems.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tasks.task import Records
 from training.trainer import Trainer, TrainingConfig

@@ -16,7 +16,7 @@ import startup
 from absl import flags
 
 import tokenization_english
-from data_pipeline import bbc_news, conll
+from data_pipeline.readers import bbc_news, conll
 from vocabulary import UNK
 
 FLAGS = flags.FLAGS

@@ -12,7 +12,7 @@ import startup
 
 from absl import flags
 
-from data_pipeline import bbc_news
+from data_pipeline.readers import bbc_news
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("corpus", None, "The folder of <class>/*.txt.", required=True)

@@ -16,10 +16,10 @@ import numpy as np
 from absl import flags
 
 import common_flags
-from data_pipeline import text_files
+from data_pipeline.readers import text_files
+from inference.extraction import ExtractionConfig, FeatureExtractor
 from metrics import similarity
-from tasks.system import EXTRACT
-from training.extraction import ExtractionConfig, FeatureExtractor
+from systems.system import EXTRACT
 
 FLAGS = flags.FLAGS
 common_flags.define_model_flags()

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from absl import logging
 
+from data_pipeline.corpora.progress_log import ProgressLog
 from data_pipeline.feature_spec import FeatureSpec
-from data_pipeline.progress_log import ProgressLog
 from errors import UserError
 
 _CHUNK_RECORDS = 1024

@@ -18,14 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 import vocabulary
-from data_pipeline import sentence_streams
+from data_pipeline.corpora import sentence_streams
+from data_pipeline.corpora.sentence_streams import BACKWARD, DIRECTIONS, STARTS
 from data_pipeline.record_rules import Parsed, Rule, as_many_as
-from data_pipeline.sentence_streams import BACKWARD, DIRECTIONS, STARTS
 from modeling import ElmoLanguageModel
 from modeling.elmo import States
 from modeling.layers.lstm import State
+from systems.system import PRE_TRAINING, System
 from tasks.pretraining import NextTokenTask
-from tasks.system import PRE_TRAINING, System
 from tasks.task import Batch, Records
 
 STATE_RESETS = ("sentence", "never")

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from data_pipeline.feature_spec import Feature
 from modeling import GptLanguageModel
+from systems.system import System
 from tasks.pretraining import NextTokenTask
-from tasks.system import System
 from tasks.task import Batch
 
 LOSS = "lm_loss"

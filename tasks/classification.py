@@ -12,11 +12,11 @@ from absl import logging
 
 import metrics
 from data_pipeline import tfrecord
-from data_pipeline.examples import InputExample
+from data_pipeline.readers.examples import InputExample
 from errors import UserError
-from tasks.classification_config import ClassificationConfig
+from systems.classification_config import ClassificationConfig
+from systems.system import CLASSIFIER, System
 from tasks.encoder import EncoderTask
-from tasks.system import CLASSIFIER, System
 from tasks.task import Batch, Records
 
 _ONE_OF_SEVERAL = ("single_label", "multiple_choice")

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from checkpoints import files, google_bert
 from data_pipeline import batching
-from optimization import OptimizerConfig, ParameterGroup
-from tasks.system import System
+from optimization.optimizers import OptimizerConfig, ParameterGroup
+from systems.system import System
+from systems.task_config import TaskConfig
 from tasks.task import Batch, Task
-from tasks.task_config import TaskConfig
 
 TASK_FILE = google_bert.TASK
 

@@ -12,9 +12,9 @@ import checkpoints
 from data_pipeline.feature_spec import Feature
 from data_pipeline.record_rules import Parsed, Rule, as_many_as, at_most, in_range
 from modeling import BertPreTrainingModel
-from tasks.bert import BertSystem
+from systems.bert import BertSystem
+from systems.system import CLASSIFIER, PRE_TRAINING
 from tasks.pretraining import PretrainingTask
-from tasks.system import CLASSIFIER, PRE_TRAINING
 from tasks.task import Batch
 
 MASKED_LM, NEXT_SENTENCE = "masked_lm_loss", "next_sentence_loss"

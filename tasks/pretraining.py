@@ -12,8 +12,8 @@ from data_pipeline.record_faults import Search, named
 from data_pipeline.record_rules import Parsed, Rule, at_most, in_range
 from errors import UserError
 from metrics.ngram import KneserNey
-from optimization import OptimizerConfig, ParameterGroup
-from tasks.system import System
+from optimization.optimizers import OptimizerConfig, ParameterGroup
+from systems.system import System
 from tasks.task import Records, Task
 
 # Records looked at, at the start of every file, before anything is computed.

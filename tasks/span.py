@@ -10,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from data_pipeline import squad_answers, squad_features
-from data_pipeline.squad import LANGUAGES, SquadExample
+from data_pipeline.readers.squad import LANGUAGES, SquadExample
+from data_pipeline.squad import answers as squad_answers
+from data_pipeline.squad import features as squad_features
 from errors import UserError
 from metrics import squad as squad_metrics
+from systems.system import SPAN, System
+from systems.task_config import TaskConfig
 from tasks.encoder import EncoderTask
-from tasks.system import SPAN, System
 from tasks.task import Batch, Records
-from tasks.task_config import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)

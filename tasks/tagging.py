@@ -13,13 +13,14 @@ from absl import logging
 
 import metrics
 from checkpoints import Outputs
-from data_pipeline import conll, tfrecord
-from data_pipeline.conll import PLAIN, TaggedText
+from data_pipeline import tfrecord
+from data_pipeline.readers import conll
+from data_pipeline.readers.conll import PLAIN, TaggedText
 from errors import UserError
+from systems.system import TAGGER, System
+from systems.task_config import TaskConfig
 from tasks.encoder import EncoderTask
-from tasks.system import TAGGER, System
 from tasks.task import Batch, Records
-from tasks.task_config import TaskConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from data_pipeline import batching
 from data_pipeline.feature_spec import FeatureSpec
-from optimization import OptimizerConfig, ParameterGroup
+from optimization.optimizers import OptimizerConfig, ParameterGroup
 
 Batch = Mapping[str, tf.Tensor]
 

@@ -3,7 +3,7 @@
 import pytest
 import scripts
 
-from data_pipeline.bbc_news import Article, read_articles, to_text
+from data_pipeline.readers.bbc_news import Article, read_articles, to_text
 
 
 def test_sentences_end_where_a_capital_a_digit_or_a_quote_follows():

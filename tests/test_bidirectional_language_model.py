@@ -16,11 +16,12 @@ from test_training import (
     weights_of,
 )
 
-from data_pipeline import sentence_streams, tfrecord
+from data_pipeline import tfrecord
+from data_pipeline.corpora import sentence_streams
 from modeling import ElmoConfig
-from optimization import OptimizerConfig
+from optimization.optimizers import OptimizerConfig
+from systems.elmo import ElmoSystem
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
-from tasks.elmo import ElmoSystem
 from training.strategy import DistributionConfig, make_strategy
 from training.trainer import Trainer, TrainingConfig
 from vocabulary import Vocabulary

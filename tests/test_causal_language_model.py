@@ -9,9 +9,10 @@ import tiny_streams
 from test_language_model import batches_of, build, loss_of, trainer
 from test_training import WithoutDropout, assert_close, weights_of
 
-from data_pipeline import pretraining_records, tfrecord
+from data_pipeline import tfrecord
+from data_pipeline.corpora import pretraining_records
 from metrics.ngram import KneserNey
-from optimization import OptimizerConfig
+from optimization.optimizers import OptimizerConfig
 from training.strategy import DistributionConfig, make_strategy
 
 

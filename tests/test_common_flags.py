@@ -10,8 +10,8 @@ from absl import flags
 
 import command_line
 from errors import UserError
-from tasks import systems
-from tasks.system import SCRIPTS
+from systems import registry as systems
+from systems.system import SCRIPTS
 
 RUN = ("--data_dir=nowhere", "--task_name=cola", "--output_dir=nowhere")
 FILES = {"squad": "predict_file", "tagger": "test_file", "pretraining": "input_file"}

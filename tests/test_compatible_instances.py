@@ -7,7 +7,7 @@ import pytest
 from tiny_corpus import config, read, write_corpus, write_vocab
 
 import tokenization
-from data_pipeline import compatible_instances, corpus
+from data_pipeline.corpora import compatible_instances, corpus
 
 SETTINGS = (
     "max_seq_length",

@@ -6,7 +6,7 @@ import conlleval
 import numpy as np
 import pytest
 
-from data_pipeline import conll
+from data_pipeline.readers import conll
 
 # One sentence, two people who touch, in each of the schemes.
 WORDS = ["Ada", "King", "Lovelace", "Babbage", "met", "IBM"]

@@ -16,7 +16,7 @@ import checkpoints
 import convert_checkpoint
 import modeling
 from checkpoints import google_bert
-from tasks.bert import BertSystem
+from systems.bert import BertSystem
 from tasks.tagging import TaggingConfig, TaggingTask
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

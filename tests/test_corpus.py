@@ -3,7 +3,7 @@
 import pytest
 from tiny_corpus import write_vocab
 
-from data_pipeline import corpus, segmentation
+from data_pipeline.corpora import corpus, segmentation
 
 
 def lines(path):

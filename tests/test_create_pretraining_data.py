@@ -17,9 +17,9 @@ from tiny import ROOT, run
 from tiny_corpus import config, read, write_corpus, write_vocab
 
 from atomic_files import is_aside
-from data_pipeline import streaming
-from data_pipeline.blocks import Blocks
-from tasks.bert import BertSystem
+from data_pipeline.corpora import bert_pairs as streaming
+from data_pipeline.corpora.blocks import Blocks
+from systems.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
 
 

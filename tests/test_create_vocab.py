@@ -9,8 +9,8 @@ from tiny import ROOT, run
 
 import tokenization
 import tokenization_bpe
-from data_pipeline import bpe_learner
-from data_pipeline import wordpiece_learner as learner
+from data_pipeline.corpora import bpe_learner
+from data_pipeline.corpora import wordpiece_learner as learner
 
 LINES = [
     "The lower the newest, the wider: low lower lowest new newer newest wide wider.",

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 import metrics
-from data_pipeline.custom import CustomProcessor
-from data_pipeline.examples import InputExample
+from data_pipeline.readers.custom import CustomProcessor
+from data_pipeline.readers.examples import InputExample
 
 
 def write(tmp_path, name, text):

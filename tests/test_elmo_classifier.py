@@ -8,13 +8,13 @@ import tiny
 import tiny_elmo
 from test_training import tensors
 
-import export
 import modeling
 from checkpoints import bilm
-from data_pipeline.examples import InputExample
+from data_pipeline.readers.examples import InputExample
+from inference import export
 from modeling import ElmoClassifier, ElmoModel
-from tasks.classification_config import ClassificationConfig
-from tasks.elmo import ElmoSystem
+from systems.classification_config import ClassificationConfig
+from systems.elmo import ElmoSystem
 from vocabulary import CharacterEncoder, Vocabulary
 
 CONFIG = ClassificationConfig(

@@ -15,11 +15,11 @@ from test_run_tagger import read_predictions
 from test_training import tensors
 
 import modeling
-from data_pipeline import conll
+from data_pipeline.readers import conll
 from modeling import ElmoModel
 from modeling.elmo_reader import ElmoReader
-from optimization import OptimizerConfig, assign_groups
-from tasks.elmo import ElmoSystem
+from optimization.optimizers import OptimizerConfig, assign_groups
+from systems.elmo import ElmoSystem
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
 

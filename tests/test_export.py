@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import export
 import modeling
 import tokenization
 from checkpoints import google_bert
-from data_pipeline import features
-from data_pipeline.examples import InputExample
+from data_pipeline.features import bert as features
+from data_pipeline.readers.examples import InputExample
+from inference import export
 from modeling import BertConfig
-from optimization import OptimizerConfig
-from tasks.bert import BertSystem
+from optimization.optimizers import OptimizerConfig
+from systems.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tokenization_tf import FastTokenizer
 from training.strategy import DistributionConfig, make_strategy

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 from test_export import SINGLE, VOCAB, make_model_dir
 
-import export
-from tasks.classification_config import ClassificationConfig
+from inference import export
+from systems.classification_config import ClassificationConfig
 
 
 @pytest.fixture

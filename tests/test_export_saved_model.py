@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import tiny
 
-import export
+from inference import export
 
 
 def export_command(*flags):

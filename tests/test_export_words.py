@@ -16,14 +16,14 @@ import tiny_gpt
 import tiny_tagging
 import tiny_taglm
 
-import export
 import modeling
 from checkpoints import bilm, tensorflow_files
+from inference import export
 from lexicon import Lexicon
 from modeling import ElmoConfig, ElmoModel
-from tasks.elmo import ElmoSystem
+from systems.elmo import ElmoSystem
+from systems.taglm import new_system
 from tasks.tagging import TaggingConfig, TaggingTask
-from tasks.taglm import new_system
 from vocabulary import CharacterEncoder, file_text
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")

@@ -16,10 +16,11 @@ from absl.flags import Error as FlagError
 
 import modeling
 from checkpoints import google_bert
-from data_pipeline import sentences
-from tasks.bert import BertSystem
-from training import extraction, progress
-from training.extraction import ExtractionConfig, FeatureExtractor
+from data_pipeline.features import lines as sentences
+from inference import extraction
+from inference.extraction import ExtractionConfig, FeatureExtractor
+from systems.bert import BertSystem
+from training import progress
 
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
 LINES = [e.text_a for e in tiny.examples(13, seed=3)]

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import tokenization
-from data_pipeline import features
-from data_pipeline.examples import InputExample
+from data_pipeline.features import bert as features
+from data_pipeline.readers.examples import InputExample
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "data_pipeline_mrpc.json"
 

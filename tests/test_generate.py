@@ -11,9 +11,9 @@ import tensorflow as tf
 import common_flags
 import modeling
 import tokenization_bpe
+from inference.generation import GenerationConfig, Generator
 from modeling.layers import sampling
-from tasks.gpt import GptSystem
-from training.generation import GenerationConfig, Generator
+from systems.gpt import GptSystem
 
 CONFIG = modeling.GptConfig(
     n_vocab=29, n_special=3, n_ctx=23, n_embd=15, n_layer=2, n_head=3

@@ -3,8 +3,8 @@
 import pytest
 
 import metrics
-from data_pipeline import glue
-from data_pipeline.examples import DataProcessor, InputExample
+from data_pipeline.readers import glue
+from data_pipeline.readers.examples import DataProcessor, InputExample
 
 
 def write(folder, name, *lines):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipeline import gpt_features
-from data_pipeline.examples import InputExample, MultipleChoiceExample
+from data_pipeline.features import gpt as gpt_features
+from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
 
 GOLDEN = pathlib.Path(__file__).parent / "golden/gpt_multiple_choice.json"
 SPECIAL = gpt_features.SpecialTokens(200, 201, 202)

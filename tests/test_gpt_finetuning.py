@@ -13,14 +13,14 @@ import tiny_squad
 from absl import flags
 
 import common_flags
-import export
 import modeling
 from checkpoints import gpt, tensorflow_files
-from data_pipeline.examples import InputExample, MultipleChoiceExample
+from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
+from inference import export
+from inference.extraction import ExtractionConfig, FeatureExtractor
 from modeling import GptLanguageModel
+from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
-from tasks.classification_config import ClassificationConfig
-from training.extraction import ExtractionConfig, FeatureExtractor
 
 CONFIG = ClassificationConfig(
     task_name="tiny",

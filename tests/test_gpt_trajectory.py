@@ -9,10 +9,10 @@ import tensorflow as tf
 
 import checkpoints
 import modeling
-import optimization
-import schedules
 from modeling.gpt import GptClassifier
 from modeling.gpt_config import GptConfig
+from optimization import optimizers as optimization
+from optimization import schedules
 
 
 @pytest.fixture

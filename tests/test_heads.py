@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 import modeling
 from checkpoints import google_bert, huggingface
 from checkpoints.mapping import CheckpointError
+from systems.classification_config import ClassificationConfig
+from systems.elmo import ElmoSystem
 from tasks.classification import ClassificationTask
-from tasks.classification_config import ClassificationConfig
-from tasks.elmo import ElmoSystem
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.tagging import TaggingConfig, TaggingTask
 

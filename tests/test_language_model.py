@@ -13,8 +13,8 @@ from test_training import WithoutDropout, assert_close, weights_of
 import modeling
 from checkpoints import CheckpointError, google_bert
 from data_pipeline import batching, tfrecord
-from optimization import AdamWeightDecayOptimizer, OptimizerConfig
-from tasks.bert import BertSystem
+from optimization.optimizers import AdamWeightDecayOptimizer, OptimizerConfig
+from systems.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
 from training.step import StepConfig, TrainStep
 from training.strategy import DistributionConfig, make_strategy

@@ -21,13 +21,14 @@ RANKS = (
         "paths",
         "streams",
         "optimization",
-        "schedules",
         "metrics",
         "modeling",
     },
     {"data_pipeline", "checkpoints"},
+    {"systems"},
     {"tasks"},
-    {"training", "export"},
+    {"training"},
+    {"inference"},
     {"common_flags", "command_line", "startup"},
 )
 SCRIPTS = len(RANKS)
@@ -36,12 +37,11 @@ TOGETHER = {
     ("tokenization_tf", "tokenization"),
     ("tokenization_bpe", "tokenization"),
     ("tokenization_bpe", "tokenization_english"),
-    ("optimization", "schedules"),
     ("paths", "atomic_files"),
     ("startup", "command_line"),
     ("lexicon", "vocabulary"),
 }
-FLAGS_FROM = 7
+FLAGS_FROM = 9
 
 MODULES = sorted(
     path.relative_to(ROOT)

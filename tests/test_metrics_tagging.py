@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metrics
-from data_pipeline import conll
+from data_pipeline.readers import conll
 from metrics import tagging
 
 ROOT = pathlib.Path(__file__).resolve().parent

@@ -3,8 +3,8 @@
 import pytest
 import tiny_gpt
 
-from data_pipeline.custom import CustomProcessor
-from data_pipeline.multiple_choice import RocStoriesProcessor
+from data_pipeline.readers.custom import CustomProcessor
+from data_pipeline.readers.rocstories import RocStoriesProcessor
 
 
 def test_a_story_has_four_sentences_and_two_endings(tmp_path):

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 import modeling
-import optimization
-import schedules
 from modeling import BertConfig, BertPreTrainingModel
 from modeling.layers import heads
+from optimization import optimizers as optimization
+from optimization import schedules
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/gpt"
 

@@ -7,7 +7,7 @@ import startup
 
 import pytest
 
-from data_pipeline import parallel
+from data_pipeline.corpora import parallel
 from errors import MissingFile, UserError
 
 

@@ -12,16 +12,16 @@ import tiny_taglm
 
 import modeling
 from modeling.layers import dropout
-from optimization import OptimizerConfig, assign_groups
+from optimization.optimizers import OptimizerConfig, assign_groups
+from systems.classification_config import ClassificationConfig
+from systems.elmo import ElmoSystem
+from systems.taglm import TaglmSystem
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.classification import ClassificationTask
-from tasks.classification_config import ClassificationConfig
-from tasks.elmo import ElmoSystem
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.span import SpanConfig, SpanTask
 from tasks.tagging import TaggingConfig, TaggingTask
-from tasks.taglm import TaglmSystem
 
 CLASSIFICATION = ClassificationConfig(
     task_name="tiny",

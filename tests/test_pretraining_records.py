@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 from tiny_corpus import config
 
-from data_pipeline import pretraining_records
-from data_pipeline.compatible_instances import Instance, to_example
-from data_pipeline.instances import Instances
+from data_pipeline.corpora import pretraining_records
+from data_pipeline.corpora.compatible_instances import Instance, to_example
+from data_pipeline.corpora.instances import Instances
 
 
 def test_every_value_is_read_back_whatever_its_size():

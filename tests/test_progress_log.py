@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from data_pipeline import corpus, progress_log
+from data_pipeline.corpora import corpus, progress_log
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import scripts
 from absl.testing import flagsaver
 
 import quickstart
-from data_pipeline.bbc_news import few_of_each, read_articles
+from data_pipeline.readers.bbc_news import few_of_each, read_articles
 from errors import MissingExtra, UserError
 
 COUNTS = {"business": 20, "sports": 10, "tech": 11}

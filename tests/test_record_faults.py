@@ -14,7 +14,8 @@ import tiny_pretraining
 import tiny_streams
 from test_language_model import trainer
 
-from data_pipeline import pretraining_records, record_faults, sentence_streams, tfrecord
+from data_pipeline import record_faults, tfrecord
+from data_pipeline.corpora import pretraining_records, sentence_streams
 from data_pipeline.record_faults import Search
 from errors import UserError
 from tasks.task import Records

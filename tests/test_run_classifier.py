@@ -19,8 +19,8 @@ from test_training import assert_close, assert_equal, tensors
 
 import modeling
 from checkpoints import google_bert
-from data_pipeline import glue
-from tasks.classification_config import ClassificationConfig
+from data_pipeline.readers import glue
+from systems.classification_config import ClassificationConfig
 
 LONG = ("--do_train", "--num_train_epochs=20", "--save_checkpoints_steps=3")
 

@@ -10,7 +10,7 @@ import tiny
 import tiny_squad
 from test_training import tensors
 
-import export
+from inference import export
 from metrics import squad as squad_metrics
 from tasks.span import SpanConfig
 

@@ -11,10 +11,10 @@ import tiny_gpt
 import tiny_tagging
 from test_training import tensors
 
-from data_pipeline import conll
+from data_pipeline.readers import conll
 from metrics import tagging
 from modeling import GptConfig
-from tasks.systems import make_system
+from systems.registry import make_system
 from tasks.tagging import TaggingConfig
 
 

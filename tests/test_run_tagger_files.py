@@ -7,7 +7,7 @@ import scripts
 import tiny
 import tiny_tagging
 
-from data_pipeline import conll
+from data_pipeline.readers import conll
 
 
 def run(*flags):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipeline import sentences
+from data_pipeline.features import lines as sentences
 
 CLS, SEP = 1, 2
 

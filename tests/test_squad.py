@@ -7,9 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline import squad, squad_answers, squad_features, tfrecord
-from data_pipeline.squad_features import WindowConfig
-from data_pipeline.squad_pieces import WordPieces
+from data_pipeline import tfrecord
+from data_pipeline.readers import squad
+from data_pipeline.squad import answers as squad_answers
+from data_pipeline.squad import features as squad_features
+from data_pipeline.squad.features import WindowConfig
+from data_pipeline.squad.pieces import WordPieces
 
 WORDS = ["the", "red", "fox", "saw", "a", "steve", "smith", "18", "##95", "19", "##43"]
 MARKS = ["(", ")", "-", ".", "'", "s", "中", "国", "人", "japan", "japanese"]

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from test_squad import convert, question, read, write_vocab
 
-from data_pipeline import squad_answers, squad_pieces
-from data_pipeline.squad_pieces import WordPieces
+from data_pipeline.squad import answers as squad_answers
+from data_pipeline.squad import pieces as squad_pieces
+from data_pipeline.squad.pieces import WordPieces
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipeline import squad, squad_answers, squad_features
-from data_pipeline.squad_answers import AnswerConfig
-from data_pipeline.squad_features import WindowConfig
-from data_pipeline.squad_graph import SquadGraph
-from data_pipeline.squad_pieces import WordPieces
+from data_pipeline.readers import squad
+from data_pipeline.squad import answers as squad_answers
+from data_pipeline.squad import features as squad_features
+from data_pipeline.squad.answers import AnswerConfig
+from data_pipeline.squad.features import WindowConfig
+from data_pipeline.squad.graph import SquadGraph
+from data_pipeline.squad.pieces import WordPieces
 
 WORDS = ["the", "fox", "caf", "##e", "##s", "steve", "(", ")", ".", "'", "s", "-"]
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, "中", "国", "人", "，", "18"]

@@ -10,8 +10,9 @@ import tiny_tagging
 
 import modeling
 from checkpoints import google_bert
-from data_pipeline import conll, tagging_features
-from data_pipeline.tagging_features import SpecialIds, tagging_columns
+from data_pipeline.features import tagging as tagging_features
+from data_pipeline.features.tagging import SpecialIds, tagging_columns
+from data_pipeline.readers import conll
 from tasks.tagging import TaggingConfig, TaggingTask
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")

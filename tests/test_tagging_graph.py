@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 import vocabulary
-from data_pipeline import conll, tagging_graph
-from data_pipeline.tagging_features import SpecialIds, tagging_columns
-from data_pipeline.tagging_graph import Sentences
+from data_pipeline.features import tagging_graph
+from data_pipeline.features.tagging import SpecialIds, tagging_columns
+from data_pipeline.features.tagging_graph import Sentences
+from data_pipeline.readers import conll
 
 SPECIAL = SpecialIds(first=101, last=102, unknown=100)
 
@@ -21,7 +22,7 @@ class Letters(tf.Module):
         return (codes - ord("a")).with_row_splits_dtype(tf.int64)
 
     def ids(self, words):
-        """See data_pipeline.features.Tokenizer."""
+        """See data_pipeline.features.bert.Tokenizer."""
         found = self(tf.constant(words))
         return found.flat_values.numpy(), found.row_splits.numpy()
 

@@ -17,10 +17,10 @@ from test_training import tensors
 
 import modeling
 from checkpoints import CheckpointError, google_bert, word_vectors
-from data_pipeline import conll
+from data_pipeline.readers import conll
 from modeling import TaglmConfig, TaglmModel
-from optimization import OptimizerConfig, assign_groups
-from tasks import taglm
+from optimization.optimizers import OptimizerConfig, assign_groups
+from systems import taglm
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
 

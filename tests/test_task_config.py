@@ -5,7 +5,7 @@ import json
 import pytest
 
 from errors import UserError
-from tasks.classification_config import ClassificationConfig
+from systems.classification_config import ClassificationConfig
 from tasks.span import SpanConfig
 from tasks.tagging import TaggingConfig
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from data_pipeline import text_files
+from data_pipeline.readers import text_files
 
 
 def write(tmp_path, name, content):

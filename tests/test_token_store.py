@@ -5,8 +5,8 @@ import collections
 import numpy as np
 import pytest
 
-from data_pipeline import token_store
-from data_pipeline.blocks import Blocks, Permutation
+from data_pipeline.corpora import token_store
+from data_pipeline.corpora.blocks import Blocks, Permutation
 
 # (pieces of each line, -1 ends a document), in the portions they arrive in.
 PORTIONS = [

@@ -10,8 +10,8 @@ import tiny_streams
 from tiny_corpus import read
 
 import tokenization_bpe
-from data_pipeline import token_streams
-from data_pipeline.token_streams import StreamConfig, StreamWriter
+from data_pipeline.corpora import token_streams
+from data_pipeline.corpora.token_streams import StreamConfig, StreamWriter
 
 CONFIG = StreamConfig(len(tiny_streams.VOCAB), tiny_streams.BOUNDARY, 11, 5)
 

@@ -15,7 +15,7 @@ import folder_lock
 import modeling
 import processes
 from data_pipeline import batching
-from optimization import OptimizerConfig
+from optimization.optimizers import OptimizerConfig
 from training import state
 from training.finetuning import Data, FineTuning
 from training.strategy import DistributionConfig, make_strategy

@@ -19,7 +19,7 @@ import tokenization_bpe
 import vocabulary
 from checkpoints import taglm as taglm_files
 from modeling import TaglmConfig
-from tasks import taglm
+from systems import taglm
 
 CHARACTERS = [
     c

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 
-from data_pipeline.examples import InputExample
+from data_pipeline.readers.examples import InputExample
 from modeling import BertConfig
-from tasks.bert import BertSystem
+from systems.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from data_pipeline import sentence_streams, tfrecord
+from data_pipeline import tfrecord
+from data_pipeline.corpora import sentence_streams
 from modeling import ElmoConfig
+from systems.elmo import ElmoSystem
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
-from tasks.elmo import ElmoSystem
 from vocabulary import Vocabulary
 
 WORDS = ["the", "a", *(f"w{i}" for i in range(9)), "zoë"]

@@ -7,7 +7,7 @@ import numpy as np
 import tiny
 
 from modeling import GptConfig
-from tasks.gpt import GptSystem
+from systems.gpt import GptSystem
 
 # Letters alone and at a word's end, then what the merges make of them.
 _LETTERS = "abdeghiorwx0123456789."

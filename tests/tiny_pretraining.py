@@ -5,7 +5,7 @@ import tensorflow as tf
 import tiny
 
 from data_pipeline import tfrecord
-from tasks.bert import BertSystem
+from systems.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
 
 MAX_SEQ_LENGTH, MAX_PREDICTIONS = 24, 4

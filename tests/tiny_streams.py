@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 
-from data_pipeline import pretraining_records, tfrecord
+from data_pipeline import tfrecord
+from data_pipeline.corpora import pretraining_records
 from modeling import GptConfig
+from systems.gpt import GptSystem
 from tasks.causal_language_model import CausalLanguageModelTask
-from tasks.gpt import GptSystem
 
 MERGES = [("a", "b"), ("ab", "c</w>"), ("d", "a</w>")]
 LETTERS = "abcdefgh"

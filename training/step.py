@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 import modeling
-from optimization import Optimizer, backing_variable
+from optimization.optimizers import Optimizer, backing_variable
 from tasks.task import Task
 
 _INITIAL_LOSS_SCALE = 2.0**15  # Micikevicius et al. 2018, section 3.2

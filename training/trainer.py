@@ -16,7 +16,7 @@ import modeling
 from checkpoints.files import write_text
 from data_pipeline import record_faults
 from errors import UserError
-from optimization import OptimizerConfig
+from optimization.optimizers import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
 from training.best import Best

@@ -1,0 +1,147 @@
+"""Pre-training data in bounded memory, on all cores.
+
+    files -> threads tokenize -> token store on disk -> processes make blocks
+          -> one writer, block after block -> shards
+
+The tokenizer's op leaves Python's lock, so threads do; making instances is Python and
+numpy, so processes do. Both hand their results over in a fixed order and only a few
+at a time: bytes do not depend on the number of workers, memory not on the corpus.
+"""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from data_pipeline.corpora import (
+    parallel,
+    pretraining_records,
+    progress_log,
+    token_store,
+)
+from data_pipeline.corpora.blocks import Blocks
+from data_pipeline.corpora.instances import InstanceConfig, block_instances
+from data_pipeline.corpora.report import PairReport, Report
+from data_pipeline.corpora.token_store import Documents, TokenStore
+from errors import UserError
+
+
+def make_block(
+    documents: Documents, block: int, config: InstanceConfig
+) -> tuple[list[bytes], PairReport]:
+    """Makes a block's records, ready to be written, and counts them."""
+    records, report, full = [], PairReport(), None
+    if config.padded_records:
+        full = config.max_seq_length, config.max_predictions_per_seq
+    for batch in block_instances(documents, block, config):
+        records.extend(pretraining_records.encode(batch, full))
+        report.instances += len(batch.counts)
+        report.instance_tokens += int(batch.lengths.sum())
+        report.random_next += int(batch.is_random_next.sum())
+        report.predictions += int(batch.counts.sum())
+    return records, report
+
+
+def create(
+    files: Sequence[str],
+    vocab_file: str,
+    do_lower_case: bool,
+    config: InstanceConfig,
+    output_files: Sequence[str],
+    num_workers: int,
+    segment: bool = False,
+) -> PairReport:
+    """Reads text files and writes TFRecord files, which appear when all are complete.
+
+    The tokenized corpus, 2 or 4 bytes a piece and 8 a sentence, is kept beside the
+    first output file (if that is remote, in the folder for temporary files) and
+    removed at the end.
+
+    Args:
+      files: the corpus.
+      vocab_file: one piece a line.
+      do_lower_case: as FullTokenizer's.
+      config: how instances are made.
+      output_files: instances are dealt out to them one by one.
+      num_workers: threads, then processes.
+      segment: whether jieba finds the words of Chinese text.
+
+    Returns:
+      The counts of everything.
+
+    Raises:
+      UserError: the corpus cannot be used; says why and where.
+    """
+    from data_pipeline.corpora import corpus
+
+    with token_store.temporary_folder(output_files[0]) as folder:
+        tokenizer = corpus.LineTokenizer(vocab_file, do_lower_case)
+        report = corpus.tokenize(files, tokenizer, folder, num_workers, segment)
+        blocks = Blocks(
+            report.documents, report.tokens, config.dupe_factor, config.random_seed
+        )
+        with parallel.worker_processes(
+            num_workers, _open_store, (folder, tokenizer.dtype, blocks, config)
+        ) as pool:
+            jobs = progress_log.watch(range(blocks.num_blocks), "making instances")
+            made = parallel.in_order(pool, _stored_block, jobs, num_workers)
+            write_shards(output_files, made, report)
+    return report
+
+
+def shard_files(names: str, num_shards: int) -> list[str]:
+    """The names that --output_file and --num_output_shards stand for.
+
+    Raises:
+      UserError: both ask for several files.
+    """
+    files = names.split(",")
+    if num_shards == 1:
+        return files
+    if len(files) > 1:
+        raise UserError(
+            f"--num_output_shards={num_shards} divides one --output_file, got "
+            f"{len(files)}"
+        )
+    return [f"{files[0]}-{i:05d}-of-{num_shards:05d}" for i in range(num_shards)]
+
+
+def write_shards(
+    output_files: Sequence[str],
+    made: Iterable[tuple[list[bytes], Report]],
+    report: Report,
+) -> None:
+    """Deals records out to TFRecord files; all appear at the end, complete.
+
+    Args:
+      output_files: the files.
+      made: portions of records, each with its counts.
+      report: these are added to it; it counts no instances yet.
+    """
+    import tensorflow as tf
+
+    from atomic_files import atomic_path
+
+    with contextlib.ExitStack() as stack:
+        paths = [stack.enter_context(atomic_path(p)) for p in output_files]
+        with contextlib.ExitStack() as opened:
+            writers = [opened.enter_context(tf.io.TFRecordWriter(p)) for p in paths]
+            for records, counts in made:
+                for place, record in enumerate(records, report.instances):
+                    writers[place % len(writers)].write(record)
+                report.add(counts)
+
+
+# What a worker process works on; set once, when it starts.
+_work: dict[str, object] = {}
+
+
+def _open_store(
+    folder: str, dtype: np.dtype, blocks: Blocks, config: InstanceConfig
+) -> None:
+    _work.update(store=TokenStore(folder, dtype), blocks=blocks, config=config)
+
+
+def _stored_block(block: int) -> tuple[list[bytes], PairReport]:
+    numbers = _work["blocks"].documents_of(block).tolist()
+    return make_block(_work["store"].read(numbers), block, _work["config"])

@@ -1,0 +1,296 @@
+"""Exports of inference/export.py, loaded and asked from Python.
+
+BERT's tokenizer is in the SavedModel. GPT's rules cannot run in a graph: beside such a
+model lie its vocabulary, its config and its task, and what asks it tokenizes. What
+reads sentences of words is in word_serving.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+import json_files
+from checkpoints import gpt
+from data_pipeline.readers import conll, squad
+from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
+from data_pipeline.squad import answers as squad_answers
+from data_pipeline.squad import features as squad_features
+from errors import UserError
+from inference.word_serving import WORDS, WordPredictor, check_sentences
+from systems.classification_config import ClassificationConfig
+from systems.registry import make_system
+from tasks.classification import ClassificationTask
+from tasks.encoder import TASK_FILE, EncoderTask
+from tasks.span import SpanConfig, SpanTask
+from tasks.tagging import TaggingConfig, TaggingTask
+
+_TASKS = {
+    SpanConfig.task_name: (SpanConfig, SpanTask),
+    TaggingConfig.task_name: (TaggingConfig, TaggingTask),
+}
+TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
+# Beside a SavedModel, TensorFlow's name for files that its graph does not read.
+BESIDE = "assets.extra"
+
+
+def read_task_name(folder: str) -> str | None:
+    """Returns the task that a folder's task.json names; None without one."""
+    path = os.path.join(folder, TASK_FILE)
+    if not tf.io.gfile.exists(path):
+        return None
+    return json_files.read_object(path).get("task_name")
+
+
+def read_task(folder: str, model_config: object, vocab_file: str | None) -> EncoderTask:
+    """Makes the task that task.json describes.
+
+    Args:
+      folder: has it.
+      model_config: the architecture.
+      vocab_file: the vocabulary; None where the architecture needs none.
+
+    Raises:
+      UserError: there is no such file, or it is not of these tasks; or vocabulary and
+        architecture do not belong together.
+    """
+    path = os.path.join(folder, TASK_FILE)
+    others = (ClassificationConfig, ClassificationTask)  # of many names
+    config_class, task_class = _TASKS.get(read_task_name(folder), others)
+    config = config_class.from_json_file(path)
+    system = make_system(model_config, vocab_file, config.do_lower_case)
+    return task_class(config, system.match_vocabulary() if vocab_file else system)
+
+
+class Predictor:
+    """A loaded export that reads texts.
+
+    Attributes:
+      labels: in the order of the probabilities; () where there are none.
+      text_pair: whether it reads pairs of texts, such as (question, context).
+    """
+
+    def __init__(self, model: tf.Module):
+        """Takes a loaded SavedModel."""
+        # Held: the signatures do not keep their variables alive.
+        self._model = model
+        self._signature = self._model.signatures[TEXTS]
+        _, inputs = self._signature.structured_input_signature
+        known = ("text_a", "text_b", "question", "context")
+        self._inputs = [name for name in known if name in inputs]
+        self.text_pair = len(self._inputs) == 2
+        self.labels = _labels(self._model)
+
+    def predict(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """Labels texts, or pairs of texts; answers questions.
+
+        Args:
+          texts: N texts, or pairs where the model was trained on pairs.
+          batch_size: texts of about one length that are computed together.
+
+        Returns:
+          The signature's answers, in the order of the texts: arrays [N, ...], names
+          as str.
+
+        Raises:
+          UserError: no texts, or texts where pairs are wanted or the reverse.
+        """
+        if not len(texts):
+            raise UserError("there are no texts to predict")
+        columns = self._columns(texts)
+        sizes = sum(np.array([len(text) for text in c]) for c in columns.values())
+        order = np.argsort(sizes, kind="stable")
+        batches = []
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = {
+                name: tf.constant([column[row] for row in rows])
+                for name, column in columns.items()
+            }
+            batches.append(self._signature(**batch))
+        back = np.argsort(order)
+        return {name: values[back] for name, values in _joined(batches).items()}
+
+    def _columns(self, texts):
+        kind = (tuple, list) if self.text_pair else str
+        for i, text in enumerate(texts):
+            if not isinstance(text, kind) or (self.text_pair and len(text) != 2):
+                wanted = "a pair of texts" if self.text_pair else "a text"
+                raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
+        columns = zip(*texts, strict=True) if self.text_pair else [texts]
+        return dict(zip(self._inputs, columns, strict=True))
+
+
+class PythonPredictor:
+    """A loaded export that reads token ids; texts become these here.
+
+    Attributes:
+      labels: in the order of the probabilities; () where there are none.
+      text_pair: whether it reads pairs of texts, such as (question, context).
+    """
+
+    def __init__(self, model: tf.Module, folder: str):
+        """Takes a loaded SavedModel, and the folder of what lies beside it."""
+        self._model = model  # held, as in Predictor
+        self._signature = self._model.signatures[TOKENS]
+        _, self._inputs = self._signature.structured_input_signature
+        beside = gpt.beside(folder)
+        self._task = read_task(folder, beside["config"], beside["vocab_file"])
+        config = self._task.config
+        self._is_span = isinstance(self._task, SpanTask)
+        kind = getattr(config, "output_kind", None)  # of a classifier
+        self._is_choice = kind == "multiple_choice"
+        self.text_pair = self._is_span or getattr(config, "text_pair", False)
+        self.labels = _labels(self._model)
+
+    def predict(
+        self, texts: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """Labels texts, or pairs of texts; chooses endings; answers questions; tags.
+
+        Args:
+          texts: N texts; pairs where the model was trained on pairs; of a multiple
+            choice each text with its endings behind it; of a tagger lists of words.
+          batch_size: texts of about one length that are computed together.
+
+        Returns:
+          As Predictor.predict, or WordPredictor.predict.
+
+        Raises:
+          UserError: no texts, or not as many together as the model wants.
+        """
+        if isinstance(self._task, TaggingTask):
+            return self._tag(texts, batch_size)
+        if not len(texts):
+            raise UserError("there are no texts to predict")
+        for i, text in enumerate(texts):
+            self._check(i, text)
+        if self._is_span:
+            return self._answer(texts, batch_size)
+        columns = self._task.system.classification_columns(
+            [self._example(str(i), text) for i, text in enumerate(texts)],
+            self._task.config,
+        )
+        records = list(columns.records(self._task.feature_spec))
+        rows = self._run(records, batch_size)
+        return _joined(
+            [{k: np.asarray(v)[None] for k, v in row.items()} for row in rows]
+        )
+
+    def _check(self, i, text):
+        number = 1 + (len(self.labels) if self._is_choice else self.text_pair)
+        right = isinstance(text, str)
+        if number > 1:
+            right = isinstance(text, tuple | list) and len(text) == number
+        if not right:
+            wanted = f"{number} texts together" if number > 1 else "a text"
+            raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
+
+    def _example(self, guid, text):
+        if isinstance(text, str):
+            return InputExample(guid, text)
+        first, *others = text
+        if self._is_choice:
+            return MultipleChoiceExample(guid, first, endings=tuple(others))
+        return InputExample(guid, first, *others)
+
+    def _run(self, records: Sequence[bytes], batch_size: int) -> list[dict]:
+        """Returns the signature's outputs for each record, in their order."""
+        spec, found = self._task.feature_spec, [{}] * len(records)
+        _, lengths = spec.parse(tf.constant(records))
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            columns, sizes = spec.parse(tf.constant([records[row] for row in rows]))
+            batch = spec.to_batch(columns, sizes, len(rows), int(max(sizes)))
+            outputs = self._signature(**{name: batch[name] for name in self._inputs})
+            outputs = {name: value.numpy() for name, value in outputs.items()}
+            for i, row in enumerate(rows):
+                found[row] = {name: value[i] for name, value in outputs.items()}
+        return found
+
+    def _tag(self, sentences, batch_size):
+        check_sentences(sentences)
+        with_words = [words for words in sentences if words]
+        tags = iter(())
+        if with_words:
+            text = conll.of_words(with_words)
+            columns = self._task.system.tagging_columns(
+                text,
+                np.zeros(len(text.words), np.int32),
+                self._task.config.max_seq_length,
+            )
+            records = list(columns.records(self._task.feature_spec))
+            rows = self._run(records, batch_size)
+            ids = np.concatenate([row["tag_ids"] for row in rows])
+            named = self._task.tags({"tags": ids}, text)
+            tags = iter(np.split(named, text.offsets[1:-1]))
+        return {"tags": [next(tags).tolist() if words else [] for words in sentences]}
+
+    def _answer(self, texts, batch_size):
+        config, tokenizer = self._task.config, self._task.system.squad_tokenizer()
+        examples = [
+            squad.SquadExample(
+                str(i), question, squad.make_context(context, config.language)[0]
+            )
+            for i, (question, context) in enumerate(texts)
+        ]
+        converter = squad_features.Converter(tokenizer, config.windows())
+        windows = list(converter.convert(examples))
+        rows = self._run([window.to_record() for window in windows], batch_size)
+        starts, ends = (
+            [
+                row[name][: len(window.input_ids)]
+                for row, window in zip(rows, windows, strict=True)
+            ]
+            for name in ("start_logits", "end_logits")
+        )
+        answers = squad_answers.choose_answers(
+            examples, windows, starts, ends, tokenizer, self._task.answer_config()
+        )
+        found = {
+            "answers": np.array(list(answers.predictions.values())),
+            "scores": np.array([_score(answers, e.qas_id) for e in examples]),
+        }
+        if config.version_2_with_negative:
+            found["null_odds"] = np.array(list(answers.null_odds.values()))
+        return {k: v if k == "answers" else np.float32(v) for k, v in found.items()}
+
+
+def _score(answers: squad_answers.Answers, key: str) -> float:
+    """Start and end of the best answer that is a span; without one, minus infinity."""
+    for entry in answers.nbest[key]:
+        if entry["text"] == answers.best[key] != "":
+            return entry["start_logit"] + entry["end_logit"]
+    return -np.inf
+
+
+def _labels(model: tf.Module) -> tuple[str, ...]:
+    labels = getattr(model, "labels", np.array([]))
+    return tuple(name.decode() for name in np.array(labels))
+
+
+def _joined(batches: Sequence[Mapping[str, object]]) -> dict[str, np.ndarray]:
+    """Puts outputs of batches one after the other; names become str."""
+    answers = {}
+    for name in batches[0]:
+        values = np.concatenate([np.asarray(batch[name]) for batch in batches])
+        if values.dtype.kind in "OS":
+            values = np.char.decode(values.astype(bytes), "utf-8")
+        answers[name] = values
+    return answers
+
+
+def load(export_dir: str) -> Predictor | PythonPredictor | WordPredictor:
+    """Loads what `export_model` wrote, ready to predict."""
+    model = tf.saved_model.load(export_dir)
+    beside = os.path.join(export_dir, BESIDE)
+    if tf.io.gfile.exists(os.path.join(beside, TASK_FILE)):
+        return PythonPredictor(model, beside)
+    _, inputs = model.signatures[TEXTS].structured_input_signature
+    if WORDS in inputs:
+        return WordPredictor(model, TEXTS, _labels(model))
+    return Predictor(model)

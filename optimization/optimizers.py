@@ -1,0 +1,408 @@
+"""Optimizers and parameter groups.
+
+The parent's recipe (google-research/bert, optimization.py): Adam without bias
+correction, decoupled weight decay on everything but layer norms and biases, linear
+warm-up then linear decay, gradients clipped to a global norm of 1. And GPT's
+(openai/finetune-transformer-lm, opt.py): bias-corrected Adam, decay on matrices only,
+three schedules of its own, the same clipping. And ELMo's (allenai/bilm-tf): Adagrad at
+a constant rate of 0.2, gradients clipped to a global norm of 10.
+"""
+
+import abc
+import dataclasses
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import tensorflow as tf
+
+from errors import UserError
+from optimization.schedules import Schedule
+
+OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad")
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterGroup:
+    """How the variables whose names match `pattern` are trained.
+
+    Attributes:
+      pattern: regular expression, searched for in the variable's name.
+      weight_decay: decoupled decay of matrices, multiplied by the learning rate.
+      lr_multiplier: factor on the schedule's rate.
+      trainable: False freezes the variables: no gradient, no optimizer slot.
+    """
+
+    pattern: str
+    weight_decay: float = 0.0
+    lr_multiplier: float = 1.0
+    trainable: bool = True
+
+
+def assign_groups(
+    variables: Mapping[str, tf.Variable], groups: Sequence[ParameterGroup]
+) -> dict[str, ParameterGroup]:
+    """Gives every variable the first group that matches its name.
+
+    Vectors do not decay in any system: biases, the gains of layer norms, the starts and
+    ends of a CRF. The parent and OpenAI leave out the same, the one by name, the other
+    by rank.
+
+    Args:
+      variables: name -> variable; only the shape is looked at.
+      groups: in order of precedence.
+
+    Returns:
+      name -> group, of a vector without decay.
+
+    Raises:
+      UserError: a variable matches no group, or a group matches no variable.
+    """
+    assigned, used = {}, set()
+    for name, variable in variables.items():
+        found = [group for group in groups if re.search(group.pattern, name)]
+        if not found:
+            patterns = [group.pattern for group in groups]
+            raise ValueError(f"no parameter group matches {name!r}: {patterns}")
+        is_vector = len(variable.shape) < 2
+        assigned[name] = (
+            dataclasses.replace(found[0], weight_decay=0.0) if is_vector else found[0]
+        )
+        used.update(found)
+    idle = [group.pattern for group in groups if group not in used]
+    if idle:
+        raise ValueError(f"parameter groups that match no variable: {idle}")
+    return assigned
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The knobs of an optimizer, before it meets a model.
+
+    Attributes:
+      kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam, or
+        Adagrad, which decays no weights.
+      learning_rate: peak rate.
+      num_warmup_steps: updates of linear warm-up; see schedules.warmup_steps.
+      decay: see Schedule.
+      weight_decay: decoupled decay of matrices.
+      layer_decay: factor on the rate from one layer to the one below.
+      finetune_encoder: False trains the head alone.
+      max_grad_norm: gradients are scaled down to this global norm.
+    """
+
+    kind: str = "adam_weight_decay"
+    learning_rate: float = 5e-5
+    num_warmup_steps: float = 0
+    decay: str = "linear"
+    weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    finetune_encoder: bool = True
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self):
+        """Raises ValueError on an unknown kind."""
+        if self.kind not in OPTIMIZERS:
+            raise UserError(f"optimizer is {self.kind!r}; it must be in {OPTIMIZERS}")
+
+    def schedule(self, num_train_steps: int) -> Schedule:
+        """Returns the learning rate of a run of so many steps."""
+        return Schedule(
+            self.learning_rate, num_train_steps, self.num_warmup_steps, self.decay
+        )
+
+    def build(
+        self,
+        variables: Mapping[str, tf.Variable],
+        num_train_steps: int,
+        groups: Sequence[ParameterGroup],
+    ) -> "Optimizer":
+        """Returns the optimizer of a run of so many steps; see its constructor."""
+        schedule = self.schedule(num_train_steps)
+        if self.kind == "adagrad":
+            return AdagradOptimizer(variables, schedule, groups)
+        if self.kind == "openai_adam":
+            return OpenAIAdamOptimizer(variables, schedule, groups)
+        return AdamWeightDecayOptimizer(
+            variables, schedule, groups, bias_correction=self.kind == "adamw"
+        )
+
+
+def encoder_groups(
+    num_hidden_layers: int, config: OptimizerConfig
+) -> list[ParameterGroup]:
+    """Parameter groups of a BERT encoder with a head on top.
+
+    With `layer_decay` d, the head and the pooler learn at the full rate, the top
+    layer at d times it, and each layer below at d times the one above; embeddings
+    come last (discriminative fine-tuning, Howard and Ruder 2018, section 3.2).
+
+    Args:
+      num_hidden_layers: layers of the encoder.
+      config: its weight_decay, layer_decay and finetune_encoder are used.
+    """
+    layer_decay = config.layer_decay
+    if not config.finetune_encoder:
+        depths = [(r"^bert/", 0.0)]
+    elif layer_decay == 1.0:
+        depths = [(r"^bert/", 1.0)]
+    else:
+        depths = [(r"^bert/pooler/", 1.0)]
+        for layer in range(num_hidden_layers):
+            factor = layer_decay ** (num_hidden_layers - layer)
+            depths.append((rf"^bert/encoder/layer_{layer}/", factor))
+        depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
+    return depth_groups([*depths, (r"^(?!bert/)", 1.0)], config.weight_decay)
+
+
+def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
+    """Parameter groups of a GPT model, with or without a head on top.
+
+    The learning rates fall from layer to layer as in `encoder_groups`; `we`, which
+    has the positions and the special tokens too, comes last.
+
+    Args:
+      n_layer: blocks of the model.
+      config: its weight_decay, layer_decay and finetune_encoder are used.
+    """
+    layer_decay = config.layer_decay if config.finetune_encoder else 0.0
+    depths = [(rf"^h{i}/", layer_decay ** (n_layer - i)) for i in range(n_layer)]
+    depths.append((r"^we$", layer_decay ** (n_layer + 1)))
+    return depth_groups([*depths, ("", 1.0)], config.weight_decay)
+
+
+def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
+    """Parameter groups of an ELMo model, with or without a head on top.
+
+    The softmax of pre-training, the layer weights and a head learn without an encoder
+    that does; there is no decay from layer to layer.
+
+    Args:
+      config: its weight_decay and finetune_encoder are used.
+    """
+    encoder = (r"^lm/(?!softmax/)", float(config.finetune_encoder))
+    return depth_groups([encoder, ("", 1.0)], config.weight_decay)
+
+
+def depth_groups(
+    depths: Sequence[tuple[str, float]], weight_decay: float
+) -> list[ParameterGroup]:
+    """Makes groups of variables that differ in their learning rate.
+
+    Args:
+      depths: pattern and factor on the learning rate of each; 0 freezes.
+      weight_decay: of all.
+    """
+    return [
+        ParameterGroup(pattern, weight_decay, factor, trainable=factor > 0)
+        for pattern, factor in depths
+    ]
+
+
+def backing_variable(variable) -> tf.Variable:
+    """Returns the tf.Variable inside a Keras variable, or the tf.Variable given."""
+    return variable if isinstance(variable, tf.Variable) else variable.value
+
+
+class Optimizer(abc.ABC):
+    """Applies a rule to every variable that is trained, identically on every replica.
+
+    What the rule remembers of a variable is in `slots`, as `<variable>/<slot>`. Build
+    it inside the strategy's scope.
+    """
+
+    initial_slots: ClassVar[Mapping[str, float]]  # slot -> the value it starts from
+    # Whether rows of a table whose gradient is zero stay as they are.
+    leaves_other_rows: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        variables: Mapping[str, tf.Variable],
+        schedule: Schedule,
+        groups: Sequence[ParameterGroup],
+    ):
+        """Makes the slots of every trainable variable.
+
+        Args:
+          variables: name -> variable; keras or tf variables, float32.
+          schedule: the learning rate by step.
+          groups: parameter groups; see `assign_groups`.
+
+        Raises:
+          UserError: groups and variables do not fit, or nothing is trainable.
+        """
+        self.schedule = schedule
+        assigned = assign_groups(variables, groups)
+        self.groups = {n: group for n, group in assigned.items() if group.trainable}
+        if not self.groups:
+            raise UserError("every variable is frozen; there is nothing to train")
+        self.trainable = {
+            name: backing_variable(variables[name]) for name in self.groups
+        }
+        self.slots = {}
+        for name, variable in self.trainable.items():
+            for slot, value in self.initial_slots.items():
+                self.slots[f"{name}/{slot}"] = tf.Variable(
+                    tf.fill(variable.shape, value), trainable=False, name=slot
+                )
+
+    @abc.abstractmethod
+    def _make_rule(self, step: tf.Tensor) -> Callable[..., None]:
+        """Returns what updates a variable: (w, g, *slots, lr, decay) -> None."""
+
+    def apply(
+        self,
+        gradients: Sequence[tf.Tensor],
+        step: tf.Tensor,
+        enabled: tf.Tensor | None = None,
+    ) -> None:
+        """Updates the trainable variables; call it from every replica.
+
+        Args:
+          gradients: float32, in the order of `self.trainable`, already summed over
+            replicas; where the rule leaves other rows, they may be tf.IndexedSlices
+            of rows that differ from one another.
+          step: integer [], the number of updates made before this one.
+          enabled: bool []; False leaves every variable as it is.
+        """
+        context = tf.distribute.get_replica_context()
+        context.merge_call(self._apply, args=(list(gradients), step, enabled))
+
+    def _apply(self, strategy, gradients, step, enabled):
+        step = strategy.experimental_local_results(step)[0]
+        if enabled is not None:
+            enabled = strategy.experimental_local_results(enabled)[0]
+        rate, rule = self.schedule(step), self._make_rule(step)
+        for (name, variable), gradient in zip(
+            self.trainable.items(), gradients, strict=True
+        ):
+            group = self.groups[name]
+            lr = rate * group.lr_multiplier
+            change = functools.partial(rule, lr=lr, decay=group.weight_decay)
+
+            def update(*values, change=change):
+                if enabled is None:
+                    change(*values)
+                else:
+                    tf.cond(enabled, lambda: change(*values), lambda: None)
+
+            slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
+            strategy.extended.update(variable, update, args=(gradient, *slots))
+
+
+class AdamWeightDecayOptimizer(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+
+    m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2
+    w <- w - rate (m / (sqrt(v) + eps) + decay w)
+
+    `bias_correction=False` is the parent's AdamWeightDecayOptimizer; True is the
+    paper's AdamW, with m / (1-b1^t) and v / (1-b2^t). The first and second moments
+    are variables named `<variable>/adam_m` and `<variable>/adam_v`, as the parent's
+    checkpoints name them.
+    """
+
+    initial_slots: ClassVar[Mapping[str, float]] = {"adam_m": 0.0, "adam_v": 0.0}
+
+    def __init__(
+        self,
+        *args,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        bias_correction: bool = False,
+    ):
+        """Makes the moments of every trainable variable.
+
+        Args:
+          *args: Optimizer's.
+          beta_1: decay of the first moment.
+          beta_2: decay of the second moment.
+          epsilon: added to the root of the second moment.
+          bias_correction: divide the moments by 1 - beta^t.
+        """
+        super().__init__(*args)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.bias_correction = bias_correction
+
+    def _rule(self, step):
+        """Returns beta_1^t, beta_2^t, epsilon, and the factor on the decay's rate.
+
+        ResourceApplyAdam takes the first three: its update is
+        rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+        """
+        if not self.bias_correction:
+            return 0.0, 0.0, self.epsilon, 1.0
+        power = tf.cast(step + 1, tf.float32)
+        beta_1_power = tf.pow(self.beta_1, power)
+        beta_2_power = tf.pow(self.beta_2, power)
+        # TensorFlow adds epsilon before the correction, the paper after it.
+        epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
+        return beta_1_power, beta_2_power, epsilon, 1.0
+
+    def _make_rule(self, step):
+        beta_1_power, beta_2_power, epsilon, decay_factor = self._rule(step)
+
+        def adam(w, g, m, v, *, lr, decay):
+            if decay:
+                w.assign_sub(lr * decay_factor * decay * w)
+            tf.raw_ops.ResourceApplyAdam(
+                var=w.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=beta_1_power,
+                beta2_power=beta_2_power,
+                lr=lr,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=epsilon,
+                grad=g,
+            )
+
+        return adam
+
+
+class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
+    """Adam as GPT was trained with (openai/finetune-transformer-lm, opt.py).
+
+    rate_t = rate sqrt(1-b2^t) / (1-b1^t)
+    w <- w - rate_t (m / (sqrt(v) + eps) + decay w)
+
+    Against AdamW, epsilon joins the root of v before the correction, and the decay
+    goes by the corrected rate.
+    """
+
+    def __init__(self, *args, epsilon: float = 1e-8, **betas: float):
+        """Makes the moments; arguments as of AdamWeightDecayOptimizer."""
+        super().__init__(*args, epsilon=epsilon, bias_correction=True, **betas)
+
+    def _rule(self, step):
+        beta_1_power, beta_2_power, *_ = super()._rule(step)
+        factor = tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
+        return beta_1_power, beta_2_power, self.epsilon, factor
+
+
+class AdagradOptimizer(Optimizer):
+    """Adagrad (Duchi et al. 2011), without decay: v <- v + g^2; w <- w - rate g / v^.5.
+
+    v, the slot `<variable>/Adagrad`, starts from 1.0, as in bilm-tf.
+    """
+
+    initial_slots: ClassVar[Mapping[str, float]] = {"Adagrad": 1.0}
+    leaves_other_rows = True
+
+    def _make_rule(self, step):
+        del step
+
+        def adagrad(w, g, v, *, lr, decay):
+            del decay
+            shared = {"var": w.handle, "accum": v.handle, "lr": lr, "epsilon": 0.0}
+            if isinstance(g, tf.IndexedSlices):
+                tf.raw_ops.ResourceSparseApplyAdagradV2(
+                    **shared, grad=g.values, indices=g.indices
+                )
+            else:
+                tf.raw_ops.ResourceApplyAdagradV2(**shared, grad=g)
+
+        return adagrad

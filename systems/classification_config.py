@@ -1,0 +1,64 @@
+"""What a classifier is: its labels, its metrics, the form of its inputs."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import ClassVar
+
+import metrics
+from checkpoints import Outputs
+from errors import UserError
+from systems.task_config import TaskConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationConfig(TaskConfig):
+    """What a trained classifier must remember to be used again.
+
+    Attributes:
+      task_name: as given by --task_name.
+      output_kind: "single_label", "multi_label", "regression" or "multiple_choice".
+      labels: the classes in the order of the outputs, or of the endings to choose from;
+        empty for regression.
+      metrics: names known to the metrics package.
+      main_metric: the one of them by which checkpoints are compared.
+      max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
+      do_lower_case: whether the tokenizer lower-cases; None where there is none.
+      text_pair: whether the inputs are pairs of texts.
+      symmetric: whether the order of a pair's texts means nothing.
+    """
+
+    script: ClassVar[str] = "run_classifier.py"
+    optional_keys: ClassVar[frozenset[str]] = frozenset({"text_pair", "symmetric"})
+    choices: ClassVar[Mapping[str, Collection[str]]] = {
+        "output_kind": ("single_label", "multi_label", "regression", "multiple_choice"),
+        "metrics": tuple(metrics.METRICS),
+    }
+
+    task_name: str
+    output_kind: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    main_metric: str
+    max_seq_length: int
+    do_lower_case: bool | None
+    text_pair: bool = False
+    symmetric: bool = False
+
+    @property
+    def outputs(self) -> Outputs:
+        """See TaskConfig."""
+        return Outputs(self.output_kind, self.labels)
+
+    def check(self) -> None:
+        """See TaskConfig."""
+        super().check()
+        if bool(self.labels) == (self.output_kind == "regression"):
+            raise UserError(
+                f"labels is {list(self.labels)}, which no {self.output_kind} has"
+            )
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the output layer; a choice has one score an ending."""
+        single = self.output_kind in ("regression", "multiple_choice")
+        return 1 if single else len(self.labels)

@@ -1,0 +1,240 @@
+"""ELMo as tasks see it: words by their characters, two LSTMs that read both ways."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import lexicon
+import vocabulary
+from data_pipeline import tfrecord
+from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.features import elmo as elmo_features
+from data_pipeline.features import tagging_graph
+from data_pipeline.features.tagging import TaggingColumns
+from data_pipeline.readers.conll import TaggedText
+from data_pipeline.readers.examples import InputExample
+from errors import UserError
+from modeling import ElmoClassifier, ElmoModel
+from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
+from modeling.tagger import Tagger
+from optimization.optimizers import OptimizerConfig, ParameterGroup, elmo_groups
+from systems.classification_config import ClassificationConfig
+from systems.system import (
+    CLASSIFIER,
+    CLASSIFY,
+    CONVERT,
+    EXTRACT,
+    PRE_TRAIN,
+    PRE_TRAINING,
+    TAG,
+    TAGGER,
+    System,
+)
+from tasks.task import Batch
+
+
+class ElmoSystem(System):
+    """Peters et al. 2018; its `config` is an ElmoConfig."""
+
+    model_type = "elmo"
+    does = frozenset({CLASSIFY, TAG, PRE_TRAIN, EXTRACT, CONVERT})
+    reads = frozenset({"ngram_baseline", "unroll_steps", "state_reset", "stateful"})
+    heads: ClassVar[Mapping[str, str]] = {
+        CLASSIFIER: r"classifier/.*",
+        PRE_TRAINING: r"lm/softmax/.*",
+        TAGGER: r"tagger/.*",
+    }
+    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {
+        r"classifier/output/output_(weights|bias)": (0,)
+    }
+
+    finetunes_by_default = False
+    tagger_dropout = DROPOUT_RATE
+
+    @property
+    def max_length(self) -> NoReturn:
+        """There is none: LSTMs have no table of positions."""
+        raise AttributeError("ELMo reads sentences of any length")
+
+    def check_length(self, max_seq_length: int) -> None:
+        """See System; every length will do."""
+
+    @property
+    def needs_vocabulary(self) -> bool:
+        """See System; not where words are read by their bytes."""
+        return self.config.char_cnn is None or self.config.lexicon is not None
+
+    @property
+    def num_layers(self) -> int:
+        """See System."""
+        return self.config.lstm.n_layers
+
+    @property
+    def hidden_size(self) -> int:
+        """See System; of both directions together."""
+        return 2 * self.config.lstm.projection_dim
+
+    def match_vocabulary(self) -> "ElmoSystem":
+        """See System; the options need not say how many words there are."""
+        if self.config.lexicon is not None:
+            return self._match_lexicon()
+        rows = len(self.tokenizer())
+        known = self.config.n_tokens_vocab
+        if known is None:
+            config = dataclasses.replace(self.config, n_tokens_vocab=rows)
+            return dataclasses.replace(self, config=config)
+        if rows != known:
+            raise UserError(
+                f"{self.vocab_file} has {rows} words, but the model's options say "
+                f"n_tokens_vocab={known}: they do not belong together"
+            )
+        return self
+
+    def _match_lexicon(self) -> "ElmoSystem":
+        known = self.config.lexicon
+        words, characters = self._lexicon().sizes
+        found = dataclasses.replace(known, n_words=words, n_characters=characters)
+        for name in ("n_words", "n_characters"):
+            wanted, rows = getattr(known, name), getattr(found, name)
+            if wanted not in (None, rows):
+                raise UserError(
+                    f"beside {self.vocab_file} is a lexicon of {name}={rows}, but the "
+                    f"model has {wanted}: they do not belong together"
+                )
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, lexicon=found)
+        )
+
+    def tokenizer(self) -> vocabulary.Vocabulary:
+        """See System; words are what white space separates."""
+        return vocabulary.Vocabulary.from_file(self.vocab_file)
+
+    def fingerprint(self) -> Any:
+        """See System; bytes need no file, a lexicon may have two."""
+        if self.config.lexicon is not None:
+            return [
+                tfrecord.fingerprint(path) for path in lexicon.beside(self.vocab_file)
+            ]
+        return tfrecord.fingerprint(self.vocab_file) if self.vocab_file else None
+
+    def speller(self, *, vocabulary_has_marks: bool = False) -> elmo_features.Speller:
+        """Returns what numbers words for the model.
+
+        Args:
+          vocabulary_has_marks: where words are read by their bytes, whether `<S>` and
+            `</S>` in a text are marks only if the vocabulary has them, if there is one.
+        """
+        if self.config.lexicon is not None:
+            return self._lexicon()
+        if self.config.char_cnn is None:
+            return vocabulary.TableEncoder(self.tokenizer())
+        known = self.tokenizer() if vocabulary_has_marks and self.vocab_file else None
+        longest = self.config.char_cnn.max_characters_per_token
+        return vocabulary.CharacterEncoder(longest, known)
+
+    def split(self, line: str) -> list[str]:
+        """Returns the words of a tokenized line: what white space separates.
+
+        Those of a model of ELMoForManyLangs, whose files have a tab between two words,
+        may have spaces in them where a line has a tab.
+        """
+        if self.config.lexicon is not None and "\t" in line:
+            return [word for word in line.split("\t") if word]
+        return line.split()
+
+    def _lexicon(self) -> lexicon.Lexicon:
+        config = self.config
+        return lexicon.Lexicon.from_folder(
+            os.path.dirname(self.vocab_file),
+            has_words=config.word_table is not None,
+            has_characters=config.char_cnn is not None,
+            max_characters=config.lexicon.max_characters_per_token,
+        )
+
+    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
+        """See System; of the kinds of task BERT has here."""
+        if config.output_kind == "multiple_choice":
+            raise UserError(
+                f"--task_name={config.task_name} is a multiple choice, which ELMo does "
+                "not do here: wanted a GPT checkpoint"
+            )
+        return elmo_features.classification_spec(
+            config.output_kind, len(config.labels), self.config.ids_per_word
+        )
+
+    def classification_columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> elmo_features.ElmoColumns:
+        """See System; words are what white space separates."""
+        return elmo_features.classification_columns(
+            examples,
+            self.speller(),
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+        )
+
+    def build_classifier(
+        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
+    ) -> ElmoClassifier:
+        """See System."""
+        return ElmoClassifier(
+            self.config, config.num_outputs, frozen_encoder=frozen_encoder, **kwargs
+        )
+
+    def classify(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """See System."""
+        return model(batch["input_ids"], dropout_seed=dropout_seed)
+
+    @property
+    def tagging_spec(self) -> FeatureSpec:
+        """See System; a word is one piece."""
+        return elmo_features.tagging_spec(self.config.ids_per_word)
+
+    def tagging_columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """See System; words are read as they are."""
+        return elmo_features.tagging_columns(
+            text, tag_ids, self.speller(), max_seq_length
+        )
+
+    def word_reader(
+        self, max_seq_length: int | None = None
+    ) -> tagging_graph.WholeWords:
+        """See System."""
+        speller = self.speller()
+        return tagging_graph.WholeWords(
+            {"input_ids": speller.in_graph()},
+            (speller.bos, speller.eos),
+            max_seq_length,
+        )
+
+    def build_tagger(
+        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
+    ) -> Tagger:
+        """See System; the weights of the layers are the tagger's own."""
+        reader = ElmoReader(self.config, frozen=frozen_encoder, name=TAGGER, **kwargs)
+        return Tagger(
+            reader,
+            reader.width,
+            num_tags,
+            use_crf=use_crf,
+            dropout_rate=self.tagger_dropout,
+            **kwargs,
+        )
+
+    def build_encoder(self, **kwargs) -> keras.layers.Layer:
+        """See System."""
+        return ElmoModel(self.config, **kwargs)
+
+    def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
+        """See optimization.elmo_groups."""
+        return elmo_groups(config)
