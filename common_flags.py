@@ -16,12 +16,12 @@ from absl import flags, logging
 import checkpoints
 import folder_lock
 import paths
+import registry
 import tokenization
 from errors import UserError
 from optimization.optimizers import OPTIMIZERS, OptimizerConfig
 from optimization.schedules import DECAYS, warmup_steps
-from systems import registry as systems
-from systems.system import System
+from systems.system import System, make_system
 from training import state
 from training.strategy import STRATEGIES, DistributionConfig, is_chief
 from training.trainer import TrainingConfig
@@ -34,7 +34,7 @@ def define_model_flags() -> None:
     flags.DEFINE_enum(
         "model_type",
         None,
-        sorted(systems.SYSTEMS),
+        sorted(registry.model_types()),
         "The system, as a check: its config or checkpoint says which it is.",
     )
     flags.DEFINE_string(
@@ -421,7 +421,7 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
     """Reads the model flags, and what the checkpoint's folder says where they do not.
 
     Args:
-      ability: what it is wanted for; one of systems.system.SCRIPTS.
+      ability: what it is wanted for; a key of registry.ABILITIES.
       vocab_required: False for a run that reads no text: the vocabulary is then only
         kept beside the model, if it is known.
 
@@ -445,10 +445,11 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
     if config is None:
         raise _not_given("bert_config_file", output_dir)
-    systems.require(config, ability)
+    model_type = registry.of_config(config).model_type
+    registry.need(model_type, ability)
     do_lower_case = _do_lower_case(source) if vocab_file else None
     trains = "do_train" not in FLAGS or FLAGS.do_train
-    found = systems.make_system(
+    found = make_system(
         config,
         vocab_file,
         do_lower_case,
@@ -478,7 +479,7 @@ def check_read(found: System) -> None:
     problems = [
         f"--{flag}={FLAGS[flag].value} is not for {found.model_type}, only for "
         + ", ".join(others)
-        for flag, others in systems.unread(found).items()
+        for flag, others in registry.unread(found.model_type).items()
         if _given(flag)
     ]
     if problems:

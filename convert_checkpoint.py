@@ -18,14 +18,13 @@ from absl import flags, logging
 
 import checkpoints
 import paths
-from systems import registry as systems
-from systems.system import CONVERT
+import registry
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("input_checkpoint", None, "Checkpoint prefix, file or folder.")
 flags.DEFINE_string("output_path", None, "Folder to write; new or empty.")
-flags.DEFINE_enum("output_format", None, checkpoints.FORMATS, "Format to write.")
+flags.DEFINE_enum("output_format", None, checkpoints.formats(), "Format to write.")
 flags.DEFINE_string(
     "bert_config_file", None, "Config, when it is not beside the weights."
 )
@@ -55,7 +54,7 @@ def convert(
         given["vocab_file"] = vocab_file
     checkpoint = dataclasses.replace(checkpoint, **given)
     if checkpoint.config is not None:
-        systems.require(checkpoint.config, CONVERT)
+        registry.need(registry.of_config(checkpoint.config).model_type, "formats")
     checkpoints.save_as(checkpoint, output_path, output_format)
     for name, reason in checkpoint.ignored.items():
         logging.info("left out: %s (%s)", name, reason)

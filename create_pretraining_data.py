@@ -21,12 +21,14 @@ import startup
 
 from absl import flags
 
+import registry
+
 FLAGS = flags.FLAGS
 
 flags.DEFINE_enum(
     "model_type",
     "bert",
-    ("bert", "gpt", "elmo"),
+    registry.model_types("makes_records"),
     "bert: masked pairs of sentences; gpt: the documents joined and cut; elmo: "
     "sentences of words.",
 )
@@ -72,20 +74,15 @@ flags.DEFINE_multi_string(
     "beam_args", [], "An option of Beam's pipeline, as --runner=FlinkRunner; repeat."
 )
 
-_STREAM_FLAGS = ("max_seq_length", "random_seed")
-_PAIR_FLAGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
-_PAIR_FLAGS += ("do_whole_word_mask", "dupe_factor", "padded_records")
-_BERT_ONLY = (*_PAIR_FLAGS, "do_lower_case", "compatible", "segmenter", "pipeline")
-_BERT_ONLY += ("beam_args",)
-_NOT_ELMO = ("random_seed",)
-
 
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags: those that exclude one another."""
-    useless = _BERT_ONLY if FLAGS.model_type != "bert" else ()
-    if FLAGS.model_type == "elmo":
-        useless += _NOT_ELMO
-    for flag in useless:
+    kinds = {
+        name: registry.need(name, "makes_records")
+        for name in registry.model_types("makes_records")
+    }
+    read = kinds[FLAGS.model_type].reads
+    for flag in sorted(set().union(*(kind.reads for kind in kinds.values())) - read):
         if FLAGS[flag].present:
             yield f"--{flag} is not for --model_type={FLAGS.model_type}"
     if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
@@ -106,65 +103,21 @@ def check_flags() -> Iterator[str]:
         yield "--beam_args needs --pipeline=beam"
 
 
-def make_pairs(files: list[str], output_files: list[str]):
-    """BERT's records: pairs of sentences with masked pieces; returns the report."""
-    import tokenization
-    from data_pipeline.corpora import corpus
-
-    vocab = tokenization.load_vocab(FLAGS.vocab_file)
-    settings = {name: FLAGS[name].value for name in _STREAM_FLAGS + _PAIR_FLAGS}
-    config = corpus.instance_config(FLAGS.vocab_file, vocab, **settings)
-    shared = files, FLAGS.vocab_file, FLAGS.do_lower_case, config, output_files
-    if FLAGS.compatible:
-        from data_pipeline.corpora import compatible_instances
-
-        return compatible_instances.create(*shared)
-    if FLAGS.pipeline == "beam":
-        from data_pipeline.corpora import beam_pipeline
-
-        return beam_pipeline.create(*shared, FLAGS.beam_args, bool(FLAGS.segmenter))
-    from data_pipeline.corpora import bert_pairs as streaming
-
-    return streaming.create(*shared, FLAGS.num_workers, bool(FLAGS.segmenter))
-
-
-def make_streams(files: list[str], output_files: list[str]):
-    """GPT's records: runs of tokens; returns the report."""
-    from data_pipeline.corpora import token_streams
-
-    settings = {name: FLAGS[name].value for name in _STREAM_FLAGS}
-    config = token_streams.stream_config(FLAGS.vocab_file, **settings)
-    shared = files, FLAGS.vocab_file, config, output_files
-    return token_streams.create(*shared, FLAGS.num_workers)
-
-
-def make_sentences(files: list[str], output_files: list[str]):
-    """ELMo's records: sentences of words; returns the report."""
-    from data_pipeline.corpora import sentence_streams
-
-    shared = files, FLAGS.vocab_file, FLAGS.max_seq_length, output_files
-    return sentence_streams.create(*shared, FLAGS.num_workers)
-
-
 def main(_):
     """Reads the flags, makes the records of the model asked for, and reports."""
     start = time.perf_counter()
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import paths
-    import tokenization_bpe
-    from data_pipeline.corpora import bert_pairs as streaming
+    from data_pipeline.corpora import bert_pairs
 
-    output_files = streaming.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
-    makers = {"bert": make_pairs, "gpt": make_streams, "elmo": make_sentences}
+    output_files = bert_pairs.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
     files = paths.find_files(FLAGS.input_file.split(","), "input_file")
-    vocab_files = [FLAGS.vocab_file]
-    if FLAGS.model_type == "gpt":
-        vocab_files.append(tokenization_bpe.merges_beside(FLAGS.vocab_file))
+    maker = registry.need(FLAGS.model_type, "makes_records")(FLAGS.flag_values_dict())
     paths.check_outputs(
         {"output_file": output_files},
-        {"input_file": files, "vocab_file": vocab_files},
+        {"input_file": files, "vocab_file": maker.vocab_files()},
     )
-    report = makers[FLAGS.model_type](files, output_files)
+    report = maker.make(files, output_files)
     seconds = time.perf_counter() - start
     print("\n".join(report.lines(FLAGS.max_seq_length, seconds)))
 

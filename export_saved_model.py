@@ -5,7 +5,8 @@ Taggers and ELMo read sentences of words.
     python export_saved_model.py --model_dir=mrpc_output --export_dir=mrpc_export/1
 
 --model_dir is any output folder of run_classifier.py, run_squad.py or run_tagger.py, or
-a folder with ELMo. For the signatures, and how to load the result, see inference/export.py.
+a folder with ELMo. For the signatures, and how to load the result, see
+inference/export.py.
 """
 
 import startup

@@ -20,8 +20,9 @@ from errors import UserError
 from inference import extraction, vector_files
 from inference.word_extraction import WordExtractionConfig, WordExtractor
 from modeling.layers import pooling
+from systems.capabilities import ReadsWords
 from systems.elmo import ElmoSystem
-from systems.system import EXTRACT, System
+from systems.system import System
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -133,9 +134,9 @@ def make_extractor(system: System) -> extraction.FeatureExtractor:
 def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
     common_flags.check_output("output_file", "input_file")
-    system = common_flags.system(EXTRACT)
-    make = make_word_extractor if system.model_type == "elmo" else make_extractor
-    extractor = make(system)
+    system = common_flags.system("extracts")
+    words = isinstance(system.need("extracts"), ReadsWords)
+    extractor = (make_word_extractor if words else make_extractor)(system)
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)
     extraction.extract_file(extractor, FLAGS.input_file, FLAGS.output_file, form)
 

@@ -19,7 +19,6 @@ from atomic_files import atomic_path
 from data_pipeline.features import lines as sentences
 from errors import UserError
 from inference.generation import GenerationConfig, Generator
-from systems.system import GENERATE
 from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
 
 FLAGS = flags.FLAGS
@@ -116,7 +115,7 @@ def _stream(generator: Generator, tokenizer: TextEncoder, ids: list[int]) -> Non
 def main(_) -> None:
     """Reads flags and prompts, loads the model and writes the texts."""
     common_flags.check_output("output_file", "input_file")
-    system = common_flags.system(GENERATE)
+    system = common_flags.system("generates")
     prompts = _prompts()
     one = len(prompts) == 1 and not FLAGS.output_file
     if FLAGS.stream and not one:

@@ -16,7 +16,6 @@ from data_pipeline.readers import rocstories as multiple_choice
 from data_pipeline.readers.examples import DataProcessor
 from errors import UserError
 from systems.classification_config import ClassificationConfig
-from systems.system import CLASSIFY
 from tasks.classification import ClassificationTask
 from tasks.encoder import find_task_file
 from training.finetuning import Data, FineTuning
@@ -150,8 +149,9 @@ def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
 def main(_):
     """Reads flags and data, then trains, evaluates and predicts."""
     strategy = make_strategy(common_flags.distribution_config())
-    system = common_flags.system(CLASSIFY)
+    system = common_flags.system("classifies")
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
+    has_lm_losses = system.need("classifies").has_lm_losses
     trained = find_trained()
     processor = make_processor(trained)
     check_task(trained, processor)
@@ -184,7 +184,7 @@ def main(_):
         system,
         static_shapes=common_flags.static_shapes(),
         frozen_encoder=not FLAGS.finetune_encoder,
-        lm_coef=FLAGS.lm_coef if system.has_lm_losses else 0.0,
+        lm_coef=FLAGS.lm_coef if has_lm_losses else 0.0,
     )
     common_flags.prepare_output_dir(strategy)
     records = {
@@ -213,7 +213,7 @@ def main(_):
         settings={
             "task": dataclasses.asdict(config),
             "model": task.system.describe(),
-            **({"lm_coef": FLAGS.lm_coef} if system.has_lm_losses else {}),
+            **({"lm_coef": FLAGS.lm_coef} if has_lm_losses else {}),
             "train_records": train and os.path.basename(train.files[0]),
         },
         use_checkpoint=FLAGS.use_checkpoint,

@@ -8,16 +8,11 @@ from absl import flags, logging
 
 import common_flags
 import paths
+import registry
 from data_pipeline import tfrecord
 from data_pipeline.record_faults import Search
 from errors import UserError
-from systems.system import PRE_TRAIN
-from tasks.bidirectional_language_model import (
-    STATE_RESETS,
-    BidirectionalLanguageModelTask,
-)
-from tasks.causal_language_model import CausalLanguageModelTask
-from tasks.language_model import MaskedLanguageModelTask
+from tasks.bidirectional_language_model import STATE_RESETS
 from tasks.pretraining import PretrainingTask
 from training.finetuning import Data, FineTuning
 from training.strategy import make_strategy
@@ -69,31 +64,19 @@ flags.DEFINE_integer(
 
 def make_task() -> PretrainingTask:
     """Returns the task that the model's system is pre-trained on."""
-    system = common_flags.system(PRE_TRAIN, vocab_required=False)
+    system = common_flags.system("pretrains", vocab_required=False)
     if FLAGS.do_train and system.vocab_file is None:
         logging.warning(
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "
             "on from there will have to be given it"
         )
-    options = {
-        "static_shapes": common_flags.static_shapes(),
-        "frozen_encoder": not FLAGS.finetune_encoder,
-    }
-    if system.model_type == "gpt":
-        return CausalLanguageModelTask(system, FLAGS.max_seq_length, **options)
-    if system.model_type == "elmo":
-        return BidirectionalLanguageModelTask(
-            system,
-            FLAGS.max_seq_length,
-            FLAGS.unroll_steps,
-            state_reset=FLAGS.state_reset,
-            **options,
-        )
-    return MaskedLanguageModelTask(
+    kind = registry.need(system.model_type, "pretrains")
+    return kind(
         system,
         FLAGS.max_seq_length,
-        FLAGS.max_predictions_per_seq,
-        **options,
+        **{name: FLAGS[name].value for name in kind.options},
+        static_shapes=common_flags.static_shapes(),
+        frozen_encoder=not FLAGS.finetune_encoder,
     )
 
 
@@ -153,7 +136,10 @@ def main(_):
         data=Data(train, dev, {}),
         settings={
             "max_seq_length": FLAGS.max_seq_length,
-            **{name: FLAGS[name].value for name in SETTINGS & task.system.reads},
+            **{
+                name: FLAGS[name].value
+                for name in SETTINGS & registry.find(task.system.model_type).reads
+            },
             "model": task.system.describe(),
             "input_files": [tfrecord.identity(file) for file in files],
         },

@@ -13,7 +13,6 @@ import common_flags
 from data_pipeline.readers import squad
 from data_pipeline.squad import answers as squad_answers
 from errors import UserError
-from systems.system import ANSWER
 from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
 from training.finetuning import Data, FineTuning
@@ -102,7 +101,7 @@ def main(_):
     strategy = make_strategy(common_flags.distribution_config())
     names = (squad_answers.PREDICTIONS, squad_answers.NBEST, squad_answers.NULL_ODDS)
     common_flags.check_output_dir(names, "train_file", "predict_file")
-    system = common_flags.system(ANSWER)
+    system = common_flags.system("answers")
     config = task_config(system.do_lower_case)
     train_examples, examples = read_examples(config)
     task = SpanTask(

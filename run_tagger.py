@@ -18,7 +18,7 @@ from data_pipeline.readers.conll import TaggedText
 from errors import UserError
 from modeling import TaglmConfig
 from systems import taglm
-from systems.system import TAG, System
+from systems.system import System
 from tasks.encoder import find_task_file
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
@@ -137,7 +137,7 @@ def make_system(texts: dict[str, TaggedText]) -> System:
     if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
         trained = trained or state.latest(FLAGS.output_dir)
     if FLAGS.model_type != TAGLM or trained or "train" not in texts:
-        return common_flags.system(TAG)
+        return common_flags.system("tags")
     config = TaglmConfig(vocab_size=1, do_lower_case=FLAGS.do_lower_case)
     if FLAGS.bert_config_file:
         config = checkpoints.read_config(FLAGS.bert_config_file)

@@ -19,7 +19,6 @@ import common_flags
 from data_pipeline.readers import text_files
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from metrics import similarity
-from systems.system import EXTRACT
 
 FLAGS = flags.FLAGS
 common_flags.define_model_flags()
@@ -43,7 +42,7 @@ def main(_) -> None:
         batch_size=FLAGS.batch_size,
         mixed_precision=FLAGS.mixed_precision,
     )
-    extractor = FeatureExtractor(config, common_flags.system(EXTRACT))
+    extractor = FeatureExtractor(config, common_flags.system("extracts"))
     started = time.perf_counter()
     vectors = np.stack([row.values for row in extractor.extract(first + second)])
     seconds = time.perf_counter() - started

@@ -9,8 +9,8 @@ from checkpoints.heads import Fit, Head, fit_new, fit_trained
 from checkpoints.loading import LoadReport, Rows, initialize
 from checkpoints.mapping import Checkpoint, CheckpointError, Outputs
 from checkpoints.recognition import (
-    FORMATS,
     check_sizes,
+    formats,
     open_checkpoint,
     read_config,
     save_as,
@@ -18,7 +18,6 @@ from checkpoints.recognition import (
 )
 
 __all__ = [
-    "FORMATS",
     "Checkpoint",
     "CheckpointError",
     "Fit",
@@ -27,6 +26,7 @@ __all__ = [
     "Outputs",
     "Rows",
     "check_sizes",
+    "formats",
     "embedding_rows",
     "fit_new",
     "fit_trained",

@@ -25,6 +25,7 @@ from checkpoints.mapping import (
     Field,
     Rule,
     Table,
+    check_shape,
     choose_sources,
     find_reason,
     raise_problems,
@@ -32,6 +33,7 @@ from checkpoints.mapping import (
 from modeling.elmo import SCOPE
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 
+FORMAT = "bilm"
 CONFIG = "options.json"
 WEIGHTS = "lm_weights.hdf5"
 MAGIC = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
@@ -133,6 +135,24 @@ def open_trained(prefix: str) -> Checkpoint:
     )
     _check_characters(checkpoint)
     return checkpoint
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Checks that the options are of these weights; see mapping.check_shape."""
+    config = checkpoint.config
+    if config.char_cnn:
+        keys = "the characters and char_cnn's embedding"
+        check_shape(checkpoint, CHARACTERS, config.character_table, keys)
+
+
+def needs_vocab(config: ElmoConfig) -> bool:
+    """Tells whether a model is of no use without its vocabulary: it may read bytes."""
+    return not config.char_cnn
+
+
+def claims(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config is bilm-tf's options."""
+    return "lstm" in values
 
 
 def find_weights(folder: str) -> str | None:
@@ -309,3 +329,11 @@ def save(
                 name, data=np.asarray(value, np.float32), track_times=False
             )
     files.write_bytes(os.path.join(folder, WEIGHTS), buffer.getvalue())
+
+
+def save_as(
+    folder: str, tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint
+) -> None:
+    """Writes tensors, and what `checkpoint` has beside them; see `save`."""
+    beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
+    save(folder, tensors, *beside)

@@ -6,12 +6,13 @@ names that are not the model's.
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from checkpoints import files, tensorflow_files
 from checkpoints.files import TASK
-from checkpoints.mapping import Checkpoint
+from checkpoints.mapping import Checkpoint, check_shape
 from checkpoints.tensorflow_files import find_prefix, prefix_of, save
 from modeling.bert_config import BertConfig
 
@@ -27,11 +28,13 @@ __all__ = [
     "save_folder",
 ]
 
+FORMAT = "google_bert"
 CONFIG = "bert_config.json"
 # Tensors with one row a vocabulary entry.
 VOCAB_TENSORS = frozenset(
     {"bert/embeddings/word_embeddings", "cls/predictions/output_bias"}
 )
+_WORDS = "bert/embeddings/word_embeddings"
 _PREFIX = "bert_model.ckpt"  # of the released archives
 
 
@@ -45,12 +48,34 @@ def open_checkpoint(prefix: str) -> Checkpoint:
     config_file = files.find(folder, CONFIG)
     return tensorflow_files.open_checkpoint(
         prefix,
-        format="google_bert",
+        format=FORMAT,
         vocab_tensors=VOCAB_TENSORS,
         config=config_file and BertConfig.from_json_file(config_file),
         vocab_file=files.find(folder, files.VOCAB),
         do_lower_case=files.read_do_lower_case(folder),
     )
+
+
+open_trained = open_checkpoint  # a training folder is one of Google's archives
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Checks that the config is of these weights; see mapping.check_shape."""
+    config = checkpoint.config
+    wanted = (config.vocab_size, config.hidden_size)
+    check_shape(checkpoint, _WORDS, wanted, "vocab_size and hidden_size")
+
+
+def needs_vocab(config: BertConfig) -> bool:
+    """Tells whether a model is of no use without its vocabulary."""
+    del config
+    return True
+
+
+def claims(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config is Google's, which has no mark: other forms come first."""
+    del values
+    return False
 
 
 def save_folder(
@@ -85,3 +110,11 @@ def save_beside(
     files.write_tokenizer(
         folder, vocab_file, do_lower_case, config.max_position_embeddings
     )
+
+
+def save_as(
+    folder: str, tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint
+) -> None:
+    """Writes tensors, and what `checkpoint` has beside them; see `save_folder`."""
+    beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
+    save_folder(folder, tensors, *beside)

@@ -16,7 +16,12 @@ import json_files
 import tokenization_bpe
 from checkpoints import files, tensorflow_files
 from checkpoints.loading import Rows
-from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
+from checkpoints.mapping import (
+    Checkpoint,
+    CheckpointError,
+    check_shape,
+    raise_problems,
+)
 from modeling.gpt_config import GptConfig
 
 CONFIG = "gpt_config.json"
@@ -81,6 +86,26 @@ def copy_vocab(vocab_file: str | None, folder: str, name: str) -> None:
             tokenization_bpe.merges_beside(target),
         )
         files.copy(vocab_file, target)
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Checks that config and vocabulary are of these weights; see `check_vocab`."""
+    config = checkpoint.config
+    keys = "n_vocab + n_special + n_ctx and n_embd"
+    check_shape(checkpoint, EMBEDDINGS, (config.num_rows, config.n_embd), keys)
+    if checkpoint.vocab_file:
+        check_vocab(checkpoint.path, config, checkpoint.vocab_file)
+
+
+def needs_vocab(config: GptConfig) -> bool:
+    """Tells whether a model is of no use without its vocabulary."""
+    del config
+    return True
+
+
+def claims(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config is of GPT in our form, which is train.py's."""
+    return "n_vocab" in values or values.get("model_type") == "gpt"
 
 
 def check_vocab(path: str, config: GptConfig, vocab_file: str) -> None:

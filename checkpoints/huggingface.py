@@ -28,6 +28,7 @@ from checkpoints.mapping import (
 )
 from modeling.bert_config import BertConfig
 
+FORMAT = "huggingface"
 CONFIG = "config.json"
 
 _FIELDS = {
@@ -270,3 +271,14 @@ def _check_labels(
             f"got {len(labels)} labels, wanted the classifier's {size}"
         )
     return labels
+
+
+def save_as(
+    folder: str, tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint
+) -> None:
+    """Writes tensors, and what `checkpoint` has beside them; see `save`."""
+    beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
+    decided = {}
+    if checkpoint.outputs:
+        decided = {"labels": checkpoint.labels, "kind": checkpoint.outputs.kind}
+    save(folder, tensors, *beside, **decided)

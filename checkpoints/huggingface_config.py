@@ -69,6 +69,11 @@ IGNORED = frozenset(
 )
 
 
+def claims(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config is Hugging Face's of BERT."""
+    return bool(MARKS & set(values)) and "n_embd" not in values
+
+
 def from_dict(values: Mapping[str, Any], source: str) -> BertConfig:
     """Builds a config from Hugging Face's keys.
 

@@ -26,6 +26,7 @@ from checkpoints.mapping import (
 )
 from modeling.gpt_config import GptConfig
 
+FORMAT = "huggingface"
 CONFIG = "config.json"
 _MAX_SHARD_BYTES = 5_000_000_000
 
@@ -173,6 +174,11 @@ def save(
     safetensors_files.save(folder, written, _MAX_SHARD_BYTES)
 
 
+def claims(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config is Hugging Face's of GPT."""
+    return "n_embd" in values
+
+
 def from_dict(values: Mapping[str, Any], source: str) -> GptConfig:
     """Builds a config from Hugging Face's keys.
 
@@ -229,3 +235,11 @@ def to_dict(config: GptConfig, architecture: str) -> dict[str, Any]:
         "torch_dtype": "float32",
         "vocab_size": config.n_vocab + config.n_special,
     }
+
+
+def save_as(
+    folder: str, tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint
+) -> None:
+    """Writes tensors, and what `checkpoint` has beside them; see `save`."""
+    beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
+    save(folder, tensors, *beside)

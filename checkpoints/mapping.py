@@ -210,6 +210,28 @@ def raise_problems(problems: Sequence[str], path: str) -> None:
         raise CheckpointError(f"{path}: {len(problems)} problem(s):{lines}")
 
 
+def check_shape(
+    checkpoint: "Checkpoint", name: str, wanted: tuple[int, ...], keys: str
+) -> None:
+    """Checks that a tensor, if the file has it, is as the config says.
+
+    Args:
+      checkpoint: with a config.
+      name: the tensor's.
+      wanted: its shape by the config.
+      keys: the config's that say so, for the message.
+
+    Raises:
+      CheckpointError: it has another shape.
+    """
+    found = checkpoint.shapes.get(name)
+    if found not in (None, wanted):
+        raise CheckpointError(
+            f"{checkpoint.path}: {name} is {list(found)}, but {keys} of the config are "
+            f"{list(wanted)}; is --bert_config_file another model's?"
+        )
+
+
 def mapped_shape(shape: Sequence[int], rule: Rule) -> tuple[int, ...]:
     """Returns the shape that `rule.read` makes of `shape`, without any memory."""
     return rule.read(np.broadcast_to(np.float32(0), tuple(shape))).shape
@@ -235,7 +257,7 @@ class Checkpoint:
     """An opened checkpoint: names and shapes now, tensors when asked for.
 
     Attributes:
-      format: one of FORMATS, or one that is only read: `tensorflow` for our training
+      format: one of `formats`, or one that is only read: `tensorflow` for our training
         folders of other systems than BERT, `elmoformanylangs`.
       path: TF prefix, or the file (index file when sharded) of weights.
       shapes: our name -> shape.

@@ -25,6 +25,7 @@ from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from errors import UserError
 from modeling.gpt_config import GptConfig
 
+FORMAT = "openai_gpt"
 SHAPES = "params_shapes.json"
 _PARTS = 10
 # What numpy's reader of headers ends in, according to the damage.
@@ -267,3 +268,11 @@ def save(
         files.write_bytes(_part_path(folder, number), buffer.getvalue())
     shapes = json.dumps([list(shape) for shape in wanted.values()])
     files.write_text(os.path.join(folder, SHAPES), shapes)
+
+
+def save_as(
+    folder: str, tensors: Mapping[str, np.ndarray], checkpoint: Checkpoint
+) -> None:
+    """Writes tensors, and what `checkpoint` has beside them; see `save`."""
+    beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
+    save(folder, tensors, *beside)

@@ -1,25 +1,24 @@
 """Which format a path holds, told by its contents; and from any format to any."""
 
 import os
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import tensorflow as tf
 
 import json_files
+import registry
 from atomic_files import atomic_path
 from checkpoints import (
     bilm,
     elmoformanylangs,
     files,
     google_bert,
-    gpt,
     huggingface,
     huggingface_config,
     huggingface_gpt,
     openai_gpt,
     safetensors_files,
     state_dicts,
-    taglm,
     tensorflow_files,
     torch_files,
 )
@@ -29,16 +28,13 @@ from modeling.elmo_config import ElmoConfig
 from modeling.gpt_config import GptConfig
 from modeling.taglm import TaglmConfig
 
-FORMATS = ("google_bert", "huggingface", "openai_gpt", "bilm")
 Config = BertConfig | ElmoConfig | GptConfig | TaglmConfig
-_WORDS = "bert/embeddings/word_embeddings"
-_SAVERS = {
-    (BertConfig, "google_bert"): google_bert.save_folder,
-    (BertConfig, "huggingface"): huggingface.save,
-    (GptConfig, "huggingface"): huggingface_gpt.save,
-    (GptConfig, "openai_gpt"): openai_gpt.save,
-    (ElmoConfig, "bilm"): bilm.save,
-}
+
+
+def formats() -> list[str]:
+    """Returns the names of the foreign formats that models can be written in."""
+    forms = (form for e in registry.entries() for form in e.load("formats") or ())
+    return list(dict.fromkeys(form.FORMAT for form in forms))
 
 
 def open_checkpoint(path: str) -> Checkpoint:
@@ -101,13 +97,12 @@ def _open_folder(folder: str) -> Checkpoint:
 
 def _open_tensorflow(prefix: str) -> Checkpoint:
     """Opens tensors that are stored by our names, as the config beside them says."""
-    if files.find(os.path.dirname(prefix), gpt.CONFIG):
-        return gpt.open_trained(prefix)
-    if files.find(os.path.dirname(prefix), bilm.CONFIG):
-        return bilm.open_trained(prefix)
-    if files.find(os.path.dirname(prefix), taglm.CONFIG):
-        return taglm.open_trained(prefix)
-    return google_bert.open_checkpoint(prefix)
+    folder = os.path.dirname(prefix)
+    for entry in registry.entries():
+        ours = entry.load("files")
+        if files.find(folder, ours.CONFIG):
+            return ours.open_trained(prefix)
+    return google_bert.open_checkpoint(prefix)  # its config may be given by flag
 
 
 def _open_file(path: str) -> Checkpoint:
@@ -148,26 +143,8 @@ def check_sizes(checkpoint: Checkpoint) -> None:
       CheckpointError: the embeddings have another shape than the config says; GPT's
         vocabulary has another size.
     """
-    config = checkpoint.config
-    if isinstance(config, BertConfig):
-        name, wanted = _WORDS, (config.vocab_size, config.hidden_size)
-        keys = "vocab_size and hidden_size"
-    elif isinstance(config, GptConfig):
-        name, wanted = gpt.EMBEDDINGS, (config.num_rows, config.n_embd)
-        keys = "n_vocab + n_special + n_ctx and n_embd"
-    elif isinstance(config, ElmoConfig) and config.char_cnn:
-        name, wanted = bilm.CHARACTERS, config.character_table
-        keys = "the characters and char_cnn's embedding"
-    else:
-        return
-    found = checkpoint.shapes.get(name)
-    if found not in (None, wanted):
-        raise CheckpointError(
-            f"{checkpoint.path}: {name} is {list(found)}, but {keys} of the config are "
-            f"{list(wanted)}; is --bert_config_file another model's?"
-        )
-    if isinstance(config, GptConfig) and checkpoint.vocab_file:
-        gpt.check_vocab(checkpoint.path, config, checkpoint.vocab_file)
+    if checkpoint.config is not None:
+        registry.of_config(checkpoint.config).load("files").check(checkpoint)
 
 
 def read_config(path: str, weights: Checkpoint | None = None) -> Config:
@@ -187,17 +164,13 @@ def read_config(path: str, weights: Checkpoint | None = None) -> Config:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
     values = json_files.read_object(path)
-    if values.get("model_type") == "taglm":
-        return TaglmConfig.from_dict(values, source=path)
-    if "lstm" in values:
-        return ElmoConfig.from_dict(values, source=path)
-    if "n_vocab" in values or values.get("model_type") == "gpt":
-        return GptConfig.from_dict(values, source=path)
-    if "n_embd" in values:
-        return huggingface_gpt.from_dict(values, path)
-    if huggingface_config.MARKS & set(values):
-        return huggingface_config.from_dict(values, path)
-    if weights is not None and weights.format == "huggingface":
+    for entry in registry.entries():
+        if entry.load("files").claims(values):
+            return entry.load("config").from_dict(values, source=path)
+    for form in (f for e in registry.entries() for f in e.load("config_forms")):
+        if form.claims(values):
+            return form.from_dict(values, path)
+    if weights is not None and weights.format == huggingface.FORMAT:
         return huggingface_config.from_google(values, path)
     return BertConfig.from_dict(values, source=path)
 
@@ -216,8 +189,8 @@ def save_beside(
       vocab_file: to copy, GPT's with its merges; None for none.
       do_lower_case: what the tokenizer must do; None if not known.
     """
-    modules = {BertConfig: google_bert, ElmoConfig: bilm, GptConfig: gpt}
-    modules[type(config)].save_beside(folder, config, vocab_file, do_lower_case)
+    ours = registry.of_config(config).load("files")
+    ours.save_beside(folder, config, vocab_file, do_lower_case)
 
 
 def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
@@ -229,7 +202,7 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
       checkpoint: with config and (but for an ELMo that reads characters) vocabulary;
         `dataclasses.replace` supplies them.
       folder: new or empty.
-      output_format: one of FORMATS.
+      output_format: one of `formats`.
 
     Raises:
       CheckpointError: the folder has files; no config or vocabulary; tensors that are
@@ -239,18 +212,18 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
         raise CheckpointError(f"{folder}: not empty; nothing was written")
     config = checkpoint.config
     wanted = {"bert_config_file": config}
-    if not (isinstance(config, ElmoConfig) and config.char_cnn):  # reads characters
+    if config is None or registry.of_config(config).load("files").needs_vocab(config):
         wanted["vocab_file"] = checkpoint.vocab_file
     problems = [
         f"none is beside the weights: give --{flag}"
         for flag, value in wanted.items()
         if value is None
     ]
-    known = [name for kind, name in _SAVERS if isinstance(config, kind)]
-    if config is not None and output_format not in known:
+    savers = {} if config is None else _savers(config)
+    if config is not None and output_format not in savers:
         problems.append(
             f"a {type(config).__name__} model cannot be written as {output_format}, "
-            f"only as {' or '.join(known)}"
+            f"only as {' or '.join(savers)}"
         )
     problems += [
         f"extra: {name} {list(shape)}: not a tensor that is known here"
@@ -259,11 +232,11 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
     raise_problems(problems, checkpoint.path)
     check_sizes(checkpoint)
     tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
-    save = _SAVERS[type(config), output_format]
-    options: dict[str, Any] = {}
-    if save is huggingface.save and checkpoint.outputs:
-        options["labels"] = checkpoint.labels
-        options["kind"] = checkpoint.outputs.kind
-    beside = (config, checkpoint.vocab_file, checkpoint.do_lower_case)
     with atomic_path(folder.rstrip("/")) as aside:
-        save(aside, tensors, *beside, **options)
+        savers[output_format](aside, tensors, checkpoint)
+
+
+def _savers(config):
+    """Returns the formats that a model can be written in: name -> what writes it."""
+    forms = registry.of_config(config).load("formats") or ()
+    return {form.FORMAT: form.save_as for form in forms}

@@ -1,7 +1,8 @@
 """TagLM's folders: our own, for the paper released no code."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import vocabulary
 from checkpoints import files, tensorflow_files
@@ -28,6 +29,22 @@ def open_trained(prefix: str) -> Checkpoint:
         vocab_file=files.find(folder, files.VOCAB),
         do_lower_case=config.do_lower_case,
     )
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Has nothing to add to what is checked when the weights are loaded."""
+    del checkpoint
+
+
+def needs_vocab(config: TaglmConfig) -> bool:
+    """Tells whether a model is of no use without its vocabulary."""
+    del config
+    return True
+
+
+def claims(values: Mapping[str, Any]) -> bool:
+    """Tells whether a config is of TagLM."""
+    return values.get("model_type") == "taglm"
 
 
 def save_beside(folder: str, config: TaglmConfig, words: Sequence[str]) -> None:

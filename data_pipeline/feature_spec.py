@@ -18,6 +18,8 @@ from errors import UserError
 REAL = "is_real_example"
 INDEX = "example_index"
 
+Batch = Mapping[str, tf.Tensor]  # the features of some examples
+
 
 @dataclasses.dataclass(frozen=True)
 class Feature:

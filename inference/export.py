@@ -38,7 +38,7 @@ from inference.serving import (
     read_task_name,
 )
 from modeling import ElmoConfig
-from systems.registry import make_system
+from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
 from tasks.span import SpanTask
@@ -261,7 +261,7 @@ def _answer_function(
     """
 
     def answer(**features):
-        logits = task.system.classify(model, features, None)["logits"]
+        logits = task.can.run(model, features, None)["logits"]
         outputs = task.probabilities(logits)
         if task.config.output_kind == "regression":
             return {"scores": outputs[:, 0]}

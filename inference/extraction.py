@@ -163,7 +163,7 @@ class FeatureExtractor:
             self._buckets = self._buckets[-1:]
         self._system = system
         self._tokenizer = system.tokenizer()
-        self._layout = system.sentence_layout(self._tokenizer)
+        self._layout = system.need("extracts").layout(self._tokenizer)
         self._pieces = {i: piece for piece, i in self._tokenizer.vocab.items()}
         mixed = config.mixed_precision
         with self._strategy.scope():

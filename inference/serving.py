@@ -20,7 +20,7 @@ from data_pipeline.squad import features as squad_features
 from errors import UserError
 from inference.word_serving import WORDS, WordPredictor, check_sentences
 from systems.classification_config import ClassificationConfig
-from systems.registry import make_system
+from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import TASK_FILE, EncoderTask
 from tasks.span import SpanConfig, SpanTask
@@ -170,7 +170,7 @@ class PythonPredictor:
             self._check(i, text)
         if self._is_span:
             return self._answer(texts, batch_size)
-        columns = self._task.system.classification_columns(
+        columns = self._task.can.columns(
             [self._example(str(i), text) for i, text in enumerate(texts)],
             self._task.config,
         )
@@ -218,7 +218,7 @@ class PythonPredictor:
         tags = iter(())
         if with_words:
             text = conll.of_words(with_words)
-            columns = self._task.system.tagging_columns(
+            columns = self._task.can.columns(
                 text,
                 np.zeros(len(text.words), np.int32),
                 self._task.config.max_seq_length,
@@ -231,7 +231,7 @@ class PythonPredictor:
         return {"tags": [next(tags).tolist() if words else [] for words in sentences]}
 
     def _answer(self, texts, batch_size):
-        config, tokenizer = self._task.config, self._task.system.squad_tokenizer()
+        config, tokenizer = self._task.config, self._task.can.tokenizer()
         examples = [
             squad.SquadExample(
                 str(i), question, squad.make_context(context, config.language)[0]

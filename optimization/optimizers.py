@@ -1,4 +1,4 @@
-"""Optimizers and parameter groups.
+"""Optimizers.
 
 The parent's recipe (google-research/bert, optimization.py): Adam without bias
 correction, decoupled weight decay on everything but layer norms and biases, linear
@@ -11,69 +11,16 @@ a constant rate of 0.2, gradients clipped to a global norm of 10.
 import abc
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import tensorflow as tf
 
 from errors import UserError
+from optimization.groups import ParameterGroup, assign_groups
 from optimization.schedules import Schedule
 
 OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad")
-
-
-@dataclasses.dataclass(frozen=True)
-class ParameterGroup:
-    """How the variables whose names match `pattern` are trained.
-
-    Attributes:
-      pattern: regular expression, searched for in the variable's name.
-      weight_decay: decoupled decay of matrices, multiplied by the learning rate.
-      lr_multiplier: factor on the schedule's rate.
-      trainable: False freezes the variables: no gradient, no optimizer slot.
-    """
-
-    pattern: str
-    weight_decay: float = 0.0
-    lr_multiplier: float = 1.0
-    trainable: bool = True
-
-
-def assign_groups(
-    variables: Mapping[str, tf.Variable], groups: Sequence[ParameterGroup]
-) -> dict[str, ParameterGroup]:
-    """Gives every variable the first group that matches its name.
-
-    Vectors do not decay in any system: biases, the gains of layer norms, the starts and
-    ends of a CRF. The parent and OpenAI leave out the same, the one by name, the other
-    by rank.
-
-    Args:
-      variables: name -> variable; only the shape is looked at.
-      groups: in order of precedence.
-
-    Returns:
-      name -> group, of a vector without decay.
-
-    Raises:
-      UserError: a variable matches no group, or a group matches no variable.
-    """
-    assigned, used = {}, set()
-    for name, variable in variables.items():
-        found = [group for group in groups if re.search(group.pattern, name)]
-        if not found:
-            patterns = [group.pattern for group in groups]
-            raise ValueError(f"no parameter group matches {name!r}: {patterns}")
-        is_vector = len(variable.shape) < 2
-        assigned[name] = (
-            dataclasses.replace(found[0], weight_decay=0.0) if is_vector else found[0]
-        )
-        used.update(found)
-    idle = [group.pattern for group in groups if group not in used]
-    if idle:
-        raise ValueError(f"parameter groups that match no variable: {idle}")
-    return assigned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,77 +74,6 @@ class OptimizerConfig:
         return AdamWeightDecayOptimizer(
             variables, schedule, groups, bias_correction=self.kind == "adamw"
         )
-
-
-def encoder_groups(
-    num_hidden_layers: int, config: OptimizerConfig
-) -> list[ParameterGroup]:
-    """Parameter groups of a BERT encoder with a head on top.
-
-    With `layer_decay` d, the head and the pooler learn at the full rate, the top
-    layer at d times it, and each layer below at d times the one above; embeddings
-    come last (discriminative fine-tuning, Howard and Ruder 2018, section 3.2).
-
-    Args:
-      num_hidden_layers: layers of the encoder.
-      config: its weight_decay, layer_decay and finetune_encoder are used.
-    """
-    layer_decay = config.layer_decay
-    if not config.finetune_encoder:
-        depths = [(r"^bert/", 0.0)]
-    elif layer_decay == 1.0:
-        depths = [(r"^bert/", 1.0)]
-    else:
-        depths = [(r"^bert/pooler/", 1.0)]
-        for layer in range(num_hidden_layers):
-            factor = layer_decay ** (num_hidden_layers - layer)
-            depths.append((rf"^bert/encoder/layer_{layer}/", factor))
-        depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
-    return depth_groups([*depths, (r"^(?!bert/)", 1.0)], config.weight_decay)
-
-
-def gpt_groups(n_layer: int, config: OptimizerConfig) -> list[ParameterGroup]:
-    """Parameter groups of a GPT model, with or without a head on top.
-
-    The learning rates fall from layer to layer as in `encoder_groups`; `we`, which
-    has the positions and the special tokens too, comes last.
-
-    Args:
-      n_layer: blocks of the model.
-      config: its weight_decay, layer_decay and finetune_encoder are used.
-    """
-    layer_decay = config.layer_decay if config.finetune_encoder else 0.0
-    depths = [(rf"^h{i}/", layer_decay ** (n_layer - i)) for i in range(n_layer)]
-    depths.append((r"^we$", layer_decay ** (n_layer + 1)))
-    return depth_groups([*depths, ("", 1.0)], config.weight_decay)
-
-
-def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
-    """Parameter groups of an ELMo model, with or without a head on top.
-
-    The softmax of pre-training, the layer weights and a head learn without an encoder
-    that does; there is no decay from layer to layer.
-
-    Args:
-      config: its weight_decay and finetune_encoder are used.
-    """
-    encoder = (r"^lm/(?!softmax/)", float(config.finetune_encoder))
-    return depth_groups([encoder, ("", 1.0)], config.weight_decay)
-
-
-def depth_groups(
-    depths: Sequence[tuple[str, float]], weight_decay: float
-) -> list[ParameterGroup]:
-    """Makes groups of variables that differ in their learning rate.
-
-    Args:
-      depths: pattern and factor on the learning rate of each; 0 freezes.
-      weight_decay: of all.
-    """
-    return [
-        ParameterGroup(pattern, weight_decay, factor, trainable=factor > 0)
-        for pattern, factor in depths
-    ]
 
 
 def backing_variable(variable) -> tf.Variable:

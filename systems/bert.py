@@ -11,7 +11,7 @@ from absl import logging
 
 import checkpoints
 import tokenization
-from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import bert as features
 from data_pipeline.features import tagging_graph
 from data_pipeline.features.lines import Layout, bert_layout
@@ -20,35 +20,88 @@ from data_pipeline.readers.examples import InputExample
 from data_pipeline.squad.pieces import WordPieces
 from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor
-from optimization.optimizers import OptimizerConfig, ParameterGroup, encoder_groups
+from optimization.groups import ParameterGroup, depth_groups
+from optimization.optimizers import OptimizerConfig
+from systems.capabilities import Answers, Classifies, ReadsLines, TagsPieces
 from systems.classification_config import ClassificationConfig
-from systems.system import (
-    ANSWER,
-    CLASSIFIER,
-    CLASSIFY,
-    CONVERT,
-    EXTRACT,
-    PRE_TRAIN,
-    PRE_TRAINING,
-    SPAN,
-    TAG,
-    TAGGER,
-    System,
-)
-from tasks.task import Batch
+from systems.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
 
 _POOLER = r"bert/pooler/.*"
+
+
+class BertClassification(Classifies):
+    """One or two texts, told by [CLS] (the paper's section 4.1)."""
+
+    def spec(self, config: ClassificationConfig) -> FeatureSpec:
+        """BERT's paper has no multiple choice."""
+        if config.output_kind == "multiple_choice":
+            raise UserError(
+                f"--task_name={config.task_name} is a multiple choice, which BERT does "
+                "not do here: wanted a GPT checkpoint"
+            )
+        return features.classification_spec(config.output_kind, len(config.labels))
+
+    def columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> features.ClassificationColumns:
+        return features.classification_columns(
+            examples,
+            self.system.tokenizer(),
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+        )
+
+    def build(
+        self,
+        config: ClassificationConfig,
+        *,
+        frozen_encoder: bool = False,
+        **kwargs,
+    ) -> keras.layers.Layer:
+        return BertClassifier(
+            self.system.config,
+            config.num_outputs,
+            frozen_encoder=frozen_encoder,
+            **kwargs,
+        )
+
+    def run(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        inputs = self.system.encoder_inputs(batch)
+        return {"logits": model(**inputs, dropout_seed=dropout_seed)}
+
+
+class BertTagging(TagsPieces):
+    """A word is told by its first piece (section 5.3)."""
+
+    def special_ids(self, tokenizer) -> SpecialIds:
+        pieces = ("[CLS]", "[SEP]", "[UNK]")
+        return SpecialIds(*(features.special_id(tokenizer, piece) for piece in pieces))
+
+
+class BertAnswers(Answers):
+    """Question and context are one input (section 4.2)."""
+
+    def tokenizer(self) -> WordPieces:
+        return WordPieces(self.system.vocab_file, self.system.do_lower_case)
+
+    def build(self, **kwargs) -> keras.layers.Layer:
+        return BertSpanExtractor(self.system.config, **kwargs)
+
+
+class BertLines(ReadsLines):
+    """A line, or a pair, as in pre-training."""
+
+    def layout(self, tokenizer) -> Layout:
+        return bert_layout(tokenizer)
 
 
 class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""
 
     model_type = "bert"
-    does = frozenset({CLASSIFY, ANSWER, TAG, PRE_TRAIN, EXTRACT, CONVERT})
-    reads = frozenset(
-        {"do_lower_case", "layer_decay", "resize_vocab", "max_predictions_per_seq"}
-        | {"pooling", "long", "mask_cls_sep"}
-    )
     tokenizes_in_graph = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"output_(weights|bias)",
@@ -60,21 +113,17 @@ class BertSystem(System):
 
     @property
     def max_length(self) -> tuple[str, int]:
-        """See System."""
         return "max_position_embeddings", self.config.max_position_embeddings
 
     @property
     def num_layers(self) -> int:
-        """See System."""
         return self.config.num_hidden_layers
 
     @property
     def hidden_size(self) -> int:
-        """See System."""
         return self.config.hidden_size
 
     def match_vocabulary(self) -> "BertSystem":
-        """See System."""
         pieces = len(tokenization.load_vocab(self.vocab_file))
         rows = self.config.vocab_size
         if pieces < rows:  # often to make their number a multiple of 8
@@ -100,10 +149,10 @@ class BertSystem(System):
         )
 
     def tokenizer(self):
-        """See System.
+        """Loads the vocabulary.
 
         Raises:
-          UserError: the vocabulary lacks what stands around texts.
+          UserError: it lacks what stands around texts.
         """
         import tokenization_tf  # tensorflow-text takes a second to load
 
@@ -113,79 +162,19 @@ class BertSystem(System):
             raise UserError(f"{self.vocab_file} has no line {', '.join(missing)}")
         return made
 
-    def squad_tokenizer(self) -> WordPieces:
-        """See System."""
-        return WordPieces(self.vocab_file, self.do_lower_case)
-
-    def special_ids(self, tokenizer) -> SpecialIds:
-        """See System."""
-        pieces = ("[CLS]", "[SEP]", "[UNK]")
-        return SpecialIds(*(features.special_id(tokenizer, piece) for piece in pieces))
-
     def word_reader(self, max_seq_length: int) -> tagging_graph.WordPieces:
-        """See System."""
         import tokenization_tf  # as above
 
         pieces = list(tokenization.load_vocab(self.vocab_file))
         tokenizer = tokenization_tf.InGraphTokenizer(pieces, self.do_lower_case)
-        special = self.special_ids(self.tokenizer())
+        special = BertTagging(self).special_ids(self.tokenizer())
         return tagging_graph.WordPieces(tokenizer, special, max_seq_length)
 
-    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """See System; BERT's paper has no multiple choice."""
-        if config.output_kind == "multiple_choice":
-            raise UserError(
-                f"--task_name={config.task_name} is a multiple choice, which BERT does "
-                "not do here: wanted a GPT checkpoint"
-            )
-        return features.classification_spec(config.output_kind, len(config.labels))
-
-    def classification_columns(
-        self, examples: Sequence[InputExample], config: ClassificationConfig
-    ) -> features.ClassificationColumns:
-        """See System."""
-        return features.classification_columns(
-            examples,
-            self.tokenizer(),
-            config.max_seq_length,
-            config.labels,
-            config.output_kind,
-        )
-
-    def build_classifier(
-        self,
-        config: ClassificationConfig,
-        *,
-        frozen_encoder: bool = False,
-        **kwargs,
-    ) -> keras.layers.Layer:
-        """See System."""
-        return BertClassifier(
-            self.config, config.num_outputs, frozen_encoder=frozen_encoder, **kwargs
-        )
-
-    def classify(
-        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
-    ) -> dict[str, tf.Tensor]:
-        """See System."""
-        inputs = self.encoder_inputs(batch)
-        return {"logits": model(**inputs, dropout_seed=dropout_seed)}
-
-    def sentence_layout(self, tokenizer) -> Layout:
-        """See System."""
-        return bert_layout(tokenizer)
-
     def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """See System."""
         segments = {"segment_ids": batch["segment_ids"]}
         return super().encoder_inputs(batch) | segments
 
-    def build_span_extractor(self, **kwargs) -> keras.layers.Layer:
-        """See System."""
-        return BertSpanExtractor(self.config, **kwargs)
-
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
-        """See System."""
         return BertModel(self.config, **kwargs)
 
     def optional(
@@ -200,5 +189,32 @@ class BertSystem(System):
         return {_POOLER: "the file, as of a masked language model, has no pooler"}
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """See optimization.encoder_groups."""
+        """See `encoder_groups`."""
         return encoder_groups(self.config.num_hidden_layers, config)
+
+
+def encoder_groups(
+    num_hidden_layers: int, config: OptimizerConfig
+) -> list[ParameterGroup]:
+    """Parameter groups of a BERT encoder with a head on top.
+
+    With `layer_decay` d, the head and the pooler learn at the full rate, the top
+    layer at d times it, and each layer below at d times the one above; embeddings
+    come last (discriminative fine-tuning, Howard and Ruder 2018, section 3.2).
+
+    Args:
+      num_hidden_layers: layers of the encoder.
+      config: its weight_decay, layer_decay and finetune_encoder are used.
+    """
+    layer_decay = config.layer_decay
+    if not config.finetune_encoder:
+        depths = [(r"^bert/", 0.0)]
+    elif layer_decay == 1.0:
+        depths = [(r"^bert/", 1.0)]
+    else:
+        depths = [(r"^bert/pooler/", 1.0)]
+        for layer in range(num_hidden_layers):
+            factor = layer_decay ** (num_hidden_layers - layer)
+            depths.append((rf"^bert/encoder/layer_{layer}/", factor))
+        depths.append((r"^bert/embeddings/", layer_decay ** (num_hidden_layers + 1)))
+    return depth_groups([*depths, (r"^(?!bert/)", 1.0)], config.weight_decay)

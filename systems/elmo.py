@@ -12,7 +12,7 @@ import tensorflow as tf
 import lexicon
 import vocabulary
 from data_pipeline import tfrecord
-from data_pipeline.feature_spec import FeatureSpec
+from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import elmo as elmo_features
 from data_pipeline.features import tagging_graph
 from data_pipeline.features.tagging import TaggingColumns
@@ -22,28 +22,98 @@ from errors import UserError
 from modeling import ElmoClassifier, ElmoModel
 from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
 from modeling.tagger import Tagger
-from optimization.optimizers import OptimizerConfig, ParameterGroup, elmo_groups
+from optimization.groups import ParameterGroup, depth_groups
+from optimization.optimizers import OptimizerConfig
+from systems.capabilities import Classifies, ReadsWords, Tags
 from systems.classification_config import ClassificationConfig
-from systems.system import (
-    CLASSIFIER,
-    CLASSIFY,
-    CONVERT,
-    EXTRACT,
-    PRE_TRAIN,
-    PRE_TRAINING,
-    TAG,
-    TAGGER,
-    System,
-)
-from tasks.task import Batch
+from systems.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
+
+
+class ElmoClassification(Classifies):
+    """A mix of the layers under a network of the task's own."""
+
+    def spec(self, config: ClassificationConfig) -> FeatureSpec:
+        """Of the kinds of task BERT has here."""
+        if config.output_kind == "multiple_choice":
+            raise UserError(
+                f"--task_name={config.task_name} is a multiple choice, which ELMo does "
+                "not do here: wanted a GPT checkpoint"
+            )
+        return elmo_features.classification_spec(
+            config.output_kind, len(config.labels), self.system.config.ids_per_word
+        )
+
+    def columns(
+        self, examples: Sequence[InputExample], config: ClassificationConfig
+    ) -> elmo_features.ElmoColumns:
+        """Words are what white space separates."""
+        return elmo_features.classification_columns(
+            examples,
+            self.system.speller(),
+            config.max_seq_length,
+            config.labels,
+            config.output_kind,
+        )
+
+    def build(
+        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
+    ) -> ElmoClassifier:
+        return ElmoClassifier(
+            self.system.config,
+            config.num_outputs,
+            frozen_encoder=frozen_encoder,
+            **kwargs,
+        )
+
+    def run(
+        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        return model(batch["input_ids"], dropout_seed=dropout_seed)
+
+
+class ElmoTagging(Tags):
+    """A word is one piece, and read as it is."""
+
+    dropout_rate = DROPOUT_RATE
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """A word is one piece."""
+        return elmo_features.tagging_spec(self.system.config.ids_per_word)
+
+    def columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """Words are read as they are."""
+        return elmo_features.tagging_columns(
+            text, tag_ids, self.system.speller(), max_seq_length
+        )
+
+    def build(
+        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
+    ) -> Tagger:
+        """The weights of the layers are the tagger's own."""
+        reader = ElmoReader(
+            self.system.config, frozen=frozen_encoder, name=TAGGER, **kwargs
+        )
+        return Tagger(
+            reader,
+            reader.width,
+            num_tags,
+            use_crf=use_crf,
+            dropout_rate=self.dropout_rate,
+            **kwargs,
+        )
+
+
+class ElmoWords(ReadsWords):
+    """Every layer, the words without context being the first."""
 
 
 class ElmoSystem(System):
     """Peters et al. 2018; its `config` is an ElmoConfig."""
 
     model_type = "elmo"
-    does = frozenset({CLASSIFY, TAG, PRE_TRAIN, EXTRACT, CONVERT})
-    reads = frozenset({"ngram_baseline", "unroll_steps", "state_reset", "stateful"})
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"classifier/.*",
         PRE_TRAINING: r"lm/softmax/.*",
@@ -54,7 +124,6 @@ class ElmoSystem(System):
     }
 
     finetunes_by_default = False
-    tagger_dropout = DROPOUT_RATE
 
     @property
     def max_length(self) -> NoReturn:
@@ -62,25 +131,24 @@ class ElmoSystem(System):
         raise AttributeError("ELMo reads sentences of any length")
 
     def check_length(self, max_seq_length: int) -> None:
-        """See System; every length will do."""
+        """Every length will do."""
 
     @property
     def needs_vocabulary(self) -> bool:
-        """See System; not where words are read by their bytes."""
+        """Not where words are read by their bytes."""
         return self.config.char_cnn is None or self.config.lexicon is not None
 
     @property
     def num_layers(self) -> int:
-        """See System."""
         return self.config.lstm.n_layers
 
     @property
     def hidden_size(self) -> int:
-        """See System; of both directions together."""
+        """Of both directions together."""
         return 2 * self.config.lstm.projection_dim
 
     def match_vocabulary(self) -> "ElmoSystem":
-        """See System; the options need not say how many words there are."""
+        """The options need not say how many words there are."""
         if self.config.lexicon is not None:
             return self._match_lexicon()
         rows = len(self.tokenizer())
@@ -111,11 +179,11 @@ class ElmoSystem(System):
         )
 
     def tokenizer(self) -> vocabulary.Vocabulary:
-        """See System; words are what white space separates."""
+        """Words are what white space separates."""
         return vocabulary.Vocabulary.from_file(self.vocab_file)
 
     def fingerprint(self) -> Any:
-        """See System; bytes need no file, a lexicon may have two."""
+        """Bytes need no file, a lexicon may have two."""
         if self.config.lexicon is not None:
             return [
                 tfrecord.fingerprint(path) for path in lexicon.beside(self.vocab_file)
@@ -156,60 +224,9 @@ class ElmoSystem(System):
             max_characters=config.lexicon.max_characters_per_token,
         )
 
-    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """See System; of the kinds of task BERT has here."""
-        if config.output_kind == "multiple_choice":
-            raise UserError(
-                f"--task_name={config.task_name} is a multiple choice, which ELMo does "
-                "not do here: wanted a GPT checkpoint"
-            )
-        return elmo_features.classification_spec(
-            config.output_kind, len(config.labels), self.config.ids_per_word
-        )
-
-    def classification_columns(
-        self, examples: Sequence[InputExample], config: ClassificationConfig
-    ) -> elmo_features.ElmoColumns:
-        """See System; words are what white space separates."""
-        return elmo_features.classification_columns(
-            examples,
-            self.speller(),
-            config.max_seq_length,
-            config.labels,
-            config.output_kind,
-        )
-
-    def build_classifier(
-        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
-    ) -> ElmoClassifier:
-        """See System."""
-        return ElmoClassifier(
-            self.config, config.num_outputs, frozen_encoder=frozen_encoder, **kwargs
-        )
-
-    def classify(
-        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
-    ) -> dict[str, tf.Tensor]:
-        """See System."""
-        return model(batch["input_ids"], dropout_seed=dropout_seed)
-
-    @property
-    def tagging_spec(self) -> FeatureSpec:
-        """See System; a word is one piece."""
-        return elmo_features.tagging_spec(self.config.ids_per_word)
-
-    def tagging_columns(
-        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
-    ) -> TaggingColumns:
-        """See System; words are read as they are."""
-        return elmo_features.tagging_columns(
-            text, tag_ids, self.speller(), max_seq_length
-        )
-
     def word_reader(
         self, max_seq_length: int | None = None
     ) -> tagging_graph.WholeWords:
-        """See System."""
         speller = self.speller()
         return tagging_graph.WholeWords(
             {"input_ids": speller.in_graph()},
@@ -217,24 +234,22 @@ class ElmoSystem(System):
             max_seq_length,
         )
 
-    def build_tagger(
-        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
-    ) -> Tagger:
-        """See System; the weights of the layers are the tagger's own."""
-        reader = ElmoReader(self.config, frozen=frozen_encoder, name=TAGGER, **kwargs)
-        return Tagger(
-            reader,
-            reader.width,
-            num_tags,
-            use_crf=use_crf,
-            dropout_rate=self.tagger_dropout,
-            **kwargs,
-        )
-
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
-        """See System."""
         return ElmoModel(self.config, **kwargs)
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
-        """See optimization.elmo_groups."""
+        """See `elmo_groups`."""
         return elmo_groups(config)
+
+
+def elmo_groups(config: OptimizerConfig) -> list[ParameterGroup]:
+    """Parameter groups of an ELMo model, with or without a head on top.
+
+    The softmax of pre-training, the layer weights and a head learn without an encoder
+    that does; there is no decay from layer to layer.
+
+    Args:
+      config: its weight_decay and finetune_encoder are used.
+    """
+    encoder = (r"^lm/(?!softmax/)", float(config.finetune_encoder))
+    return depth_groups([encoder, ("", 1.0)], config.weight_decay)

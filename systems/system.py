@@ -2,8 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,42 +11,16 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
+import registry
 from data_pipeline import tfrecord
-from data_pipeline.feature_spec import FeatureSpec
-from data_pipeline.features.lines import Layout
-from data_pipeline.features.tagging import (
-    TAGGING_SPEC,
-    SpecialIds,
-    TaggingColumns,
-    tagging_columns,
-)
+from data_pipeline.feature_spec import Batch
 from data_pipeline.features.tagging_graph import WordReader
-from data_pipeline.readers.conll import TaggedText
-from data_pipeline.readers.examples import InputExample
-from data_pipeline.squad.pieces import SquadTokenizer
 from errors import UserError
-from modeling.tagger import Tagger
-from optimization.optimizers import OptimizerConfig, ParameterGroup
-from systems.classification_config import ClassificationConfig
-from tasks.task import Batch
+from optimization.groups import ParameterGroup
+from optimization.optimizers import OptimizerConfig
 
 CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
 TAGGER = "tagger"
-
-# What systems do or do not do, as messages say it, and the script that asks for it.
-CLASSIFY, ANSWER, TAG = "classify", "answer questions", "tag"
-PRE_TRAIN, EXTRACT, GENERATE = "pre-train", "give features", "generate"
-CONVERT = "have another format"
-SCRIPTS = {
-    CLASSIFY: "run_classifier.py",
-    ANSWER: "run_squad.py",
-    TAG: "run_tagger.py",
-    PRE_TRAIN: "run_pretraining.py",
-    EXTRACT: "extract_features.py",
-    GENERATE: "generate.py",
-    CONVERT: "convert_checkpoint.py",
-}
-
 
 # Where a tagger has a value for each tag; see System.label_axes.
 _TAGS = {
@@ -66,22 +40,6 @@ class Tokenizer(abc.ABC):
         """Token ids of all texts, int32 [tokens], and row offsets, int64 [N + 1]."""
 
 
-class Columns(Protocol):
-    """A data set of a classification task in tokens, as a system lays it out.
-
-    Attributes:
-      truncated_examples: how many examples were too long.
-      dropped_tokens: how many tokens they lost together.
-    """
-
-    truncated_examples: int
-    dropped_tokens: int
-
-    def records(self, spec: FeatureSpec) -> Iterator[bytes]:
-        """Yields the examples serialised as `spec` says, numbered from 0."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True)
 class System(abc.ABC):
     """An architecture, its vocabulary, and the weights to start from.
@@ -96,15 +54,10 @@ class System(abc.ABC):
         where no run can have them.
       new_head: whether the checkpoint may lack the head: not where it is only used.
       model_type: the system's name, as --model_type takes it.
-      does: what it can be used for, of SCRIPTS; the methods of the rest are not called.
-      reads: the flags that it reads, of those that not every system does.
       heads: kind of head -> regular expression over the names of its variables.
       label_axes: regular expression over the names of a classifier's variables that
         have a value for each label -> which axes the labels lie along.
       tokenizes_in_graph: whether a SavedModel can read texts.
-      tagger_dropout: on what a tagger's head reads of a word.
-      reads_left_to_right: whether a piece's output has seen none of those after it.
-      has_lm_losses: whether its classifier predicts the tokens of its inputs as well.
       finetunes_by_default: whether a classifier's or a tagger's training changes the
         encoder unless it is told not to.
     """
@@ -117,15 +70,21 @@ class System(abc.ABC):
     new_head: bool = True
 
     model_type: ClassVar[str]
-    does: ClassVar[frozenset[str]]
-    reads: ClassVar[frozenset[str]] = frozenset()
     heads: ClassVar[Mapping[str, str]]
     label_axes: ClassVar[Mapping[str, Sequence[int]]] = {}
     tokenizes_in_graph: ClassVar[bool] = False
-    tagger_dropout: ClassVar[float] = 0.1
-    reads_left_to_right: ClassVar[bool] = False
-    has_lm_losses: ClassVar[bool] = False
     finetunes_by_default: ClassVar[bool] = True
+
+    def need(self, ability: str) -> Any:
+        """Returns the system's capability of a kind; see `capabilities`.
+
+        Args:
+          ability: a key of registry.ABILITIES.
+
+        Raises:
+          UserError: it has none; names the systems that have.
+        """
+        return registry.need(self.model_type, ability)(self)
 
     @property
     @abc.abstractmethod
@@ -159,35 +118,8 @@ class System(abc.ABC):
     def tokenizer(self) -> Tokenizer:
         """Loads the vocabulary."""
 
-    def squad_tokenizer(self) -> SquadTokenizer:
-        """Loads the vocabulary, for questions and their contexts."""
-        raise NotImplementedError
-
-    def special_ids(self, tokenizer: Tokenizer) -> SpecialIds:
-        """Returns what stands around a sentence of words, and for unknown words.
-
-        Only `tagging_columns` below calls it: a system that has one of its own needs
-        none.
-        """
-        raise NotImplementedError
-
-    @property
-    def tagging_spec(self) -> FeatureSpec:
-        """What a record of a tagging task has: `word_positions` and the inputs."""
-        return TAGGING_SPEC
-
-    def tagging_columns(
-        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
-    ) -> TaggingColumns:
-        """Tokenizes words, cuts long sentences and lays out a data set."""
-        tokenizer = self.tokenizer()
-        special = self.special_ids(tokenizer)
-        return tagging_columns(
-            text, tag_ids, tokenizer, special, max_seq_length, self.reads_left_to_right
-        )
-
     def word_reader(self, max_seq_length: int) -> WordReader | None:
-        """Returns what reads words in a graph as `tagging_columns` reads a text.
+        """Returns what reads words in a graph as Tags.columns reads a text.
 
         None where it cannot be done there.
         """
@@ -202,73 +134,13 @@ class System(abc.ABC):
         """Returns JSON values that tell the vocabulary from others, for caches."""
         return tfrecord.fingerprint(self.vocab_file)
 
-    def classification_spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """Declares what a record of a classification task has.
-
-        Raises:
-          UserError: the system cannot do such a task.
-        """
-        raise NotImplementedError
-
-    def classification_columns(
-        self, examples: Sequence[InputExample], config: ClassificationConfig
-    ) -> Columns:
-        """Tokenizes, truncates and lays out a data set of a classification task."""
-        raise NotImplementedError
-
-    def build_classifier(
-        self, config: ClassificationConfig, *, frozen_encoder: bool, **kwargs
-    ) -> keras.layers.Layer:
-        """Makes the encoder with a classifier's head; see Task.build_model."""
-        raise NotImplementedError
-
-    def classify(
-        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
-    ) -> Mapping[str, tf.Tensor]:
-        """Runs what `build_classifier` made.
-
-        Args:
-          model: the classifier.
-          batch: the features of some examples.
-          dropout_seed: int32 [2]; None turns dropout off.
-
-        Returns:
-          `logits` float32 [B, outputs]; where the system has them, `lm_losses` float32
-          [B, R], the mean over the tokens of each of an example's R sequences.
-        """
-        raise NotImplementedError
-
-    def sentence_layout(self, tokenizer: Tokenizer) -> Layout:
-        """Returns what the encoder alone reads around texts."""
-        raise NotImplementedError
-
     def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns what encoder and span extractor are called with."""
         return {name: batch[name] for name in ("input_ids", "input_mask")}
 
-    def build_span_extractor(
-        self, *, frozen_encoder: bool, **kwargs
-    ) -> keras.layers.Layer:
-        """Makes the encoder with a head for starts and ends; see Task.build_model."""
-        raise NotImplementedError
-
     @abc.abstractmethod
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
         """Makes the encoder alone; see Task.build_model."""
-
-    def build_tagger(
-        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool, **kwargs
-    ) -> Tagger:
-        """Makes the encoder with a tagger's head; see Task.build_model."""
-        return Tagger(
-            self.build_encoder(**kwargs),
-            self.hidden_size,
-            num_tags,
-            use_crf=use_crf,
-            dropout_rate=self.tagger_dropout,
-            frozen_encoder=frozen_encoder,
-            **kwargs,
-        )
 
     @abc.abstractmethod
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
@@ -371,3 +243,8 @@ class System(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """What a run's settings keep of the system."""
         return {"model_type": self.model_type, **self.config.to_dict()}
+
+
+def make_system(config: Any, *args, **kwargs) -> System:
+    """Returns the system of an architecture; the other arguments are System's."""
+    return registry.of_config(config).load("system")(config, *args, **kwargs)

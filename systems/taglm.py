@@ -23,8 +23,10 @@ from data_pipeline.features.tagging import TaggingColumns
 from data_pipeline.readers.conll import TaggedText
 from errors import UserError
 from modeling import ElmoConfig, TaglmConfig, TaglmModel
-from optimization.optimizers import OptimizerConfig, ParameterGroup, depth_groups
-from systems.system import TAG, TAGGER, System, Tokenizer
+from optimization.groups import ParameterGroup, depth_groups
+from optimization.optimizers import OptimizerConfig
+from systems.capabilities import Tags
+from systems.system import TAGGER, System, Tokenizer
 
 _DIGIT = re.compile("[0-9]")
 # Words seen once are read as <UNK>, which would never be trained otherwise.
@@ -81,6 +83,37 @@ class WordTokenizer(Tokenizer):
         return flat, np.arange(len(flat) + 1)
 
 
+class TaglmTagging(Tags):
+    """Words by a vocabulary of the system's own, and by their characters."""
+
+    @property
+    def dropout_rate(self) -> float:
+        """What the paper has on the last RNN's output."""
+        return self.system.config.output_dropout
+
+    @property
+    def spec(self) -> FeatureSpec:
+        return tagging_features.word_spec(self.system.config.max_characters_per_token)
+
+    def columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """A row has the spelling of each word, too."""
+        columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
+        words, known = text.words.tolist(), self.system.vocabulary()
+        speller = vocabulary.CharacterEncoder(
+            self.system.config.max_characters_per_token
+        )
+        characters = speller.encode([*words, speller.bos, speller.eos]) + 1
+        speller.report_cuts()
+        ids = np.append(self.system.tokenizer().ids(words)[0], [known.bos, known.eos])
+        return dataclasses.replace(
+            columns,
+            input_ids=ids[columns.input_ids],
+            characters=characters[columns.input_ids],
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class TaglmSystem(System):
     """Peters et al. 2017; its `config` is a TaglmConfig.
@@ -96,8 +129,6 @@ class TaglmSystem(System):
     lm_checkpoint: str | None = None
 
     model_type = "taglm"
-    does = frozenset({TAG})
-    reads = frozenset({"do_lower_case", "word_vectors", "lm_checkpoint"})
     heads: ClassVar[Mapping[str, str]] = {TAGGER: r"tagger/.*"}
 
     @property
@@ -106,22 +137,16 @@ class TaglmSystem(System):
         raise AttributeError("TagLM reads sentences of any length")
 
     def check_length(self, max_seq_length: int) -> None:
-        """See System; every length will do."""
+        """Every length will do."""
 
     @property
     def num_layers(self) -> int:
-        """See System."""
         return 2
 
     @property
     def hidden_size(self) -> int:
-        """See System; of both directions together."""
+        """Of both directions together."""
         return 2 * self.config.rnn_units
-
-    @property
-    def tagger_dropout(self) -> float:
-        """See System; what the paper has on the last RNN's output."""
-        return self.config.output_dropout
 
     def vocabulary(self) -> vocabulary.Vocabulary:
         """Returns the words that have a vector."""
@@ -130,7 +155,6 @@ class TaglmSystem(System):
         return vocabulary.Vocabulary.from_exact_file(self.vocab_file)
 
     def match_vocabulary(self) -> "TaglmSystem":
-        """See System."""
         rows = len(self.vocabulary())
         if rows != self.config.vocab_size:
             raise UserError(
@@ -140,37 +164,15 @@ class TaglmSystem(System):
         return self
 
     def tokenizer(self) -> WordTokenizer:
-        """See System."""
         return WordTokenizer(self.vocabulary(), self.config.do_lower_case)
 
     def fingerprint(self) -> Any:
-        """See System; of the words, which may have no file."""
+        """Of the words, which may have no file."""
         words = "\n".join(self.vocabulary().words)
         return hashlib.sha256(words.encode()).hexdigest()
 
-    @property
-    def tagging_spec(self) -> FeatureSpec:
-        """See System."""
-        return tagging_features.word_spec(self.config.max_characters_per_token)
-
-    def tagging_columns(
-        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
-    ) -> TaggingColumns:
-        """See System; a row has the spelling of each word, too."""
-        columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
-        words, known = text.words.tolist(), self.vocabulary()
-        speller = vocabulary.CharacterEncoder(self.config.max_characters_per_token)
-        characters = speller.encode([*words, speller.bos, speller.eos]) + 1
-        speller.report_cuts()
-        ids = np.append(self.tokenizer().ids(words)[0], [known.bos, known.eos])
-        return dataclasses.replace(
-            columns,
-            input_ids=ids[columns.input_ids],
-            characters=characters[columns.input_ids],
-        )
-
     def word_reader(self, max_seq_length: int) -> tagging_graph.WholeWords:
-        """See System; words are looked up as `WordTokenizer` does it."""
+        """Words are looked up as `WordTokenizer` does it."""
 
         def normalized(words):
             words = tf.strings.regex_replace(words, _DIGIT.pattern, "0")
@@ -188,7 +190,6 @@ class TaglmSystem(System):
         return tagging_graph.WholeWords(makers, marks, max_seq_length)
 
     def build_encoder(self, **kwargs) -> TaglmModel:
-        """See System."""
         return TaglmModel(self.config, **kwargs)
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
@@ -204,7 +205,7 @@ class TaglmSystem(System):
         head: str | None,
         outputs: checkpoints.Outputs | None = None,
     ) -> None:
-        """See System; a new model takes word vectors and language model, if any."""
+        """A new model takes word vectors and language model, if any."""
         if self.init_checkpoint is not None:
             super().initialize(variables, head, outputs)
             return
@@ -226,7 +227,6 @@ class TaglmSystem(System):
         table.assign(np.where(rows[:, None] >= 0, found, table.numpy()))
 
     def save_beside(self, folder: str) -> None:
-        """See System."""
         taglm.save_beside(folder, self.config, self.vocabulary().words)
 
 

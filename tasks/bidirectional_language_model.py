@@ -39,6 +39,7 @@ class BidirectionalLanguageModelTask(NextTokenTask):
     """Learns the words on both sides; records are those of `sentence_streams`."""
 
     vocab_size_key = "n_tokens_vocab"
+    options = ("unroll_steps", "state_reset")
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ _ONE_OF_SEVERAL = ("single_label", "multiple_choice")
 class ClassificationTask(EncoderTask):
     """Fine-tunes an encoder, or a head on a frozen one, to label texts and pairs."""
 
+    needs = "classifies"
     head = CLASSIFIER
 
     def __init__(
@@ -50,7 +51,7 @@ class ClassificationTask(EncoderTask):
         """
         super().__init__(config, system, **kwargs)
         self.main_metric = f"eval_{config.main_metric}"
-        self.feature_spec = self.system.classification_spec(config)
+        self.feature_spec = self.can.spec(config)
         self._lm_coef = 0.0 if self.frozen_encoder else lm_coef
         self._train_examples: Sequence[InputExample] = ()
 
@@ -97,7 +98,7 @@ class ClassificationTask(EncoderTask):
         return Records((cached.path,), cached.num_records)
 
     def _convert(self, examples):
-        columns = self.system.classification_columns(examples, self.config)
+        columns = self.can.columns(examples, self.config)
         info = {
             "truncated_examples": columns.truncated_examples,
             "dropped_tokens": columns.dropped_tokens,
@@ -106,7 +107,7 @@ class ClassificationTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        return self.system.build_classifier(
+        return self.can.build(
             self.config,
             dtype=dtype,
             seed=seed,
@@ -121,7 +122,7 @@ class ClassificationTask(EncoderTask):
 
         Each sequence counts once there, however long it is, as in the original.
         """
-        outputs = self.system.classify(model, batch, dropout_seed)
+        outputs = self.can.run(model, batch, dropout_seed)
         terms = {"loss": self._losses(outputs["logits"], batch)}
         if self._lm_coef:
             lm_losses = tf.reduce_mean(outputs["lm_losses"], axis=1)
@@ -136,7 +137,7 @@ class ClassificationTask(EncoderTask):
 
     def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
         """Computes the loss and `probabilities` [B, labels] (regression: [B, 1])."""
-        logits = self.system.classify(model, batch, None)["logits"]
+        logits = self.can.run(model, batch, None)["logits"]
         return {
             "probabilities": self.probabilities(logits),
             "loss": self._losses(logits, batch),

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from checkpoints import files, google_bert
 from data_pipeline import batching
-from optimization.optimizers import OptimizerConfig, ParameterGroup
+from optimization.groups import ParameterGroup
+from optimization.optimizers import OptimizerConfig
 from systems.system import System
 from systems.task_config import TaskConfig
 from tasks.task import Batch, Task
@@ -40,11 +41,14 @@ class EncoderTask(Task):
     Attributes:
       config: what task.json keeps; has max_seq_length.
       system: the encoder's.
+      needs: what the system must be able to do; a key of registry.ABILITIES.
+      can: what the system has for it.
       head: kind of head; see System.heads.
       frozen_encoder: whether the encoder gives features only; it is for the optimizer's
         config to keep its variables as they are.
     """
 
+    needs: ClassVar[str]
     head: ClassVar[str]
 
     def __init__(
@@ -67,8 +71,9 @@ class EncoderTask(Task):
           ValueError: `max_seq_length` is beyond the position table.
         """
         length = config.max_seq_length
-        system.check_length(length)
         self.config, self.system = config, system.with_special_tokens()
+        self.can = self.system.need(self.needs)
+        system.check_length(length)
         self.frozen_encoder = frozen_encoder
         self.buckets = (length,) if static_shapes else batching.default_buckets(length)
 

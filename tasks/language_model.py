@@ -91,6 +91,7 @@ class MaskedLanguageModelTask(PretrainingTask):
     """
 
     main_metric = "masked_lm_accuracy"
+    options = ("max_predictions_per_seq",)
     vocab_size_key = "vocab_size"
 
     def __init__(

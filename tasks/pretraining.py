@@ -12,7 +12,8 @@ from data_pipeline.record_faults import Search, named
 from data_pipeline.record_rules import Parsed, Rule, at_most, in_range
 from errors import UserError
 from metrics.ngram import KneserNey
-from optimization.optimizers import OptimizerConfig, ParameterGroup
+from optimization.groups import ParameterGroup
+from optimization.optimizers import OptimizerConfig
 from systems.system import System
 from tasks.task import Records, Task
 
@@ -26,9 +27,11 @@ class PretrainingTask(Task):
 
     Attributes:
       system: of the model.
+      options: the flags of run_pretraining.py that are keywords of the constructor.
       vocab_size_key: what its config calls the number of its words or pieces.
     """
 
+    options: ClassVar[tuple[str, ...]] = ()
     vocab_size_key: ClassVar[str]
     # The records were shuffled when they were made; a block of them fits in memory.
     shuffle_records = 100_000

@@ -84,6 +84,7 @@ class SpanConfig(TaskConfig):
 class SpanTask(EncoderTask):
     """Fine-tunes an encoder to find where an answer starts and ends."""
 
+    needs = "answers"
     head = SPAN
     main_metric = "f1"
     feature_spec = squad_features.MODEL_SPEC
@@ -132,7 +133,7 @@ class SpanTask(EncoderTask):
         cached = squad_features.cached_features(
             os.path.join(folder, split),
             examples,
-            self.system.squad_tokenizer,
+            self.can.tokenizer,
             {
                 "vocabulary": self.system.fingerprint(),
                 "do_lower_case": self.config.do_lower_case,
@@ -153,7 +154,7 @@ class SpanTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        return self.system.build_span_extractor(
+        return self.can.build(
             frozen_encoder=self.frozen_encoder, dtype=dtype, seed=seed, fused=fused
         )
 
@@ -220,7 +221,7 @@ class SpanTask(EncoderTask):
             self._features,
             predictions["start_logits"],
             predictions["end_logits"],
-            self.system.squad_tokenizer(),
+            self.can.tokenizer(),
             self.answer_config(),
         )
 

@@ -77,6 +77,7 @@ class TaggingConfig(TaskConfig):
 class TaggingTask(EncoderTask):
     """Fine-tunes an encoder, or a head on a frozen one, to tag each word."""
 
+    needs = "tags"
     head = TAGGER
 
     def __init__(self, config: TaggingConfig, system: System, **kwargs: bool):
@@ -91,7 +92,7 @@ class TaggingTask(EncoderTask):
           ValueError: `max_seq_length` is beyond the position table.
         """
         super().__init__(config, system, **kwargs)
-        self.feature_spec = system.tagging_spec
+        self.feature_spec = self.can.spec
         plain = config.tag_scheme == PLAIN
         self.main_metric = "eval_accuracy" if plain else "eval_f1"
         self._train: tuple[TaggedText, str] | None = None
@@ -152,7 +153,7 @@ class TaggingTask(EncoderTask):
         return Records((cached.path,), cached.num_records)
 
     def _convert(self, text, tag_ids):
-        columns = self.system.tagging_columns(text, tag_ids, self.config.max_seq_length)
+        columns = self.can.columns(text, tag_ids, self.config.max_seq_length)
         info = {
             "split_sentences": columns.split_sentences,
             "truncated_words": columns.truncated_words,
@@ -161,7 +162,7 @@ class TaggingTask(EncoderTask):
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the encoder and its head."""
-        return self.system.build_tagger(
+        return self.can.build(
             len(self.config.labels),
             use_crf=self.config.crf,
             frozen_encoder=self.frozen_encoder,

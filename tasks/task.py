@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline import batching
-from data_pipeline.feature_spec import FeatureSpec
-from optimization.optimizers import OptimizerConfig, ParameterGroup
+from data_pipeline.feature_spec import Batch, FeatureSpec
+from optimization.groups import ParameterGroup
+from optimization.optimizers import OptimizerConfig
 
-Batch = Mapping[str, tf.Tensor]
+__all__ = ["Batch", "Records", "Task"]
 
 
 @dataclasses.dataclass(frozen=True)

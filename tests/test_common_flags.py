@@ -9,9 +9,8 @@ import tiny_taglm
 from absl import flags
 
 import command_line
+import registry
 from errors import UserError
-from systems import registry as systems
-from systems.system import SCRIPTS
 
 RUN = ("--data_dir=nowhere", "--task_name=cola", "--output_dir=nowhere")
 FILES = {"squad": "predict_file", "tagger": "test_file", "pretraining": "input_file"}
@@ -159,18 +158,20 @@ def run_flags(folder, script, model_type):
 
 
 LACKING = [
-    (model_type, ability)
-    for model_type, system in systems.SYSTEMS.items()
-    for ability in SCRIPTS
-    if ability not in system.does and "convert" not in SCRIPTS[ability]
+    (entry.model_type, ability)
+    for entry in registry.entries()
+    for ability in registry.ABILITIES
+    if getattr(entry, ability) is None
+    and ability not in ("formats", "learns", "makes_records")  # flags of their own
 ]
 
 
 @pytest.mark.parametrize(("model_type", "ability"), LACKING)
 def test_what_a_system_does_not_do_is_refused_in_one_way(tmp_path, model_type, ability):
-    script = SCRIPTS[ability].removesuffix(".py")
-    able = [name for name, s in systems.SYSTEMS.items() if ability in s.does]
-    message = f"^{model_type} does not {ability}: {script}.py takes {', '.join(able)}$"
+    verb, script = registry.ABILITIES[ability]
+    able = ", ".join(sorted(registry.model_types(ability)))
+    message = f"^{model_type} does not {verb}: {script} takes {able}$"
+    script = script.removesuffix(".py")
     with pytest.raises(UserError, match=message):
         scripts.run(script, *run_flags(tmp_path, script, model_type))
 
@@ -192,9 +193,8 @@ def test_flags_that_a_system_does_not_read_are_refused_together(tmp_path):
 
 def test_every_flag_that_a_system_reads_is_some_scripts():
     known = set()
-    for script in SCRIPTS.values():
+    for _, script in registry.ABILITIES.values():
         scripts.load(script.removesuffix(".py"))
         known |= set(flags.FLAGS)
-    for system in systems.SYSTEMS.values():
-        assert system.reads <= known
-        assert system.does <= SCRIPTS.keys()
+    for entry in registry.entries():
+        assert entry.reads <= known

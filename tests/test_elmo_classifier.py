@@ -72,7 +72,7 @@ def test_pairs_are_read_as_sentence_after_sentence():
         InputExample("1", "w1 w2 w3 w4 w5 w6", None, "bad"),
         InputExample("2", "", None, "bad"),
     ]
-    columns = system.classification_columns(examples, CONFIG)
+    columns = system.need("classifies").columns(examples, CONFIG)
     assert [list(words) for words in columns.sentences] == [
         ["<S>", "the", "w1", "</S>", "<S>", "a", "</S>"],
         ["<S>", "w1", "w2", "w3", "w4", "w5", "</S>"],
@@ -80,7 +80,7 @@ def test_pairs_are_read_as_sentence_after_sentence():
     ]
     assert columns.truncated_examples == 2
     assert columns.dropped_tokens == 3
-    spec = system.classification_spec(CONFIG)
+    spec = system.need("classifies").spec(CONFIG)
     parsed, lengths = spec.parse(tf.constant(list(columns.records(spec))))
     np.testing.assert_array_equal(lengths, [7, 7, 2])
     whole = parsed["input_ids"][1]

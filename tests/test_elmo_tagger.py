@@ -18,7 +18,8 @@ import modeling
 from data_pipeline.readers import conll
 from modeling import ElmoModel
 from modeling.elmo_reader import ElmoReader
-from optimization.optimizers import OptimizerConfig, assign_groups
+from optimization.groups import assign_groups
+from optimization.optimizers import OptimizerConfig
 from systems.elmo import ElmoSystem
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder

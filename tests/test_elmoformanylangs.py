@@ -22,7 +22,7 @@ from checkpoints import CheckpointError, elmoformanylangs, torch_files
 from errors import UserError
 from lexicon import Lexicon
 from modeling import ElmoConfig
-from systems.registry import make_system
+from systems.system import make_system
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/torch"
 MODELS = ["elmo", "elmo_characters", "elmo_words"]

@@ -46,7 +46,7 @@ def make_task(folder, lm_coef=0.0, frozen_encoder=False, system=None, **changes)
 def batch_of(task, examples, padding=0):
     """One batch of all examples, and of empty rows behind them."""
     spec = task.feature_spec
-    columns = task.system.classification_columns(examples, task.config)
+    columns = task.can.columns(examples, task.config)
     records = list(columns.records(spec))
     parsed, lengths = spec.parse(tf.constant(records))
     batch = spec.to_batch(parsed, lengths, len(records), 24)

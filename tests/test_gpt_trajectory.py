@@ -13,6 +13,7 @@ from modeling.gpt import GptClassifier
 from modeling.gpt_config import GptConfig
 from optimization import optimizers as optimization
 from optimization import schedules
+from systems.gpt import gpt_groups
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_eight_updates_follow_openais_trajectory(golden, model):
     optimizer = config.build(
         variables,
         wanted["n_updates_total"],
-        optimization.gpt_groups(wanted["n_layer"], config),
+        gpt_groups(wanted["n_layer"], config),
     )
 
     @tf.function

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
     {"errors"},
-    {"json_files", "processes"},
+    {"json_files", "processes", "registry"},
     {"folder_lock"},
     {
         "tokenization",

@@ -10,14 +10,17 @@ import tensorflow as tf
 import modeling
 from modeling import BertConfig, BertPreTrainingModel
 from modeling.layers import heads
+from optimization import groups as parameter_groups
 from optimization import optimizers as optimization
 from optimization import schedules
+from systems.bert import encoder_groups
+from systems.gpt import gpt_groups
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/gpt"
 
 
 def one_group(**kwargs):
-    return [optimization.ParameterGroup("", **kwargs)]
+    return [parameter_groups.ParameterGroup("", **kwargs)]
 
 
 def minimize(optimizer, gradients, steps):
@@ -239,8 +242,8 @@ def named(names):
 
 
 def groups_of(config):
-    groups = optimization.encoder_groups(2, config)
-    return optimization.assign_groups(named(BERT_NAMES), groups)
+    groups = encoder_groups(2, config)
+    return parameter_groups.assign_groups(named(BERT_NAMES), groups)
 
 
 def test_layer_norms_and_biases_do_not_decay():
@@ -284,8 +287,8 @@ GPT_HEAD = ["clf/w", "clf/b"]
 
 def gpt_groups_of(names, **kwargs):
     config = optimization.OptimizerConfig(**kwargs)
-    groups = optimization.gpt_groups(2, config)
-    return optimization.assign_groups(named(names), groups)
+    groups = gpt_groups(2, config)
+    return parameter_groups.assign_groups(named(names), groups)
 
 
 @pytest.mark.parametrize("head", [[], GPT_HEAD], ids=["language model", "classifier"])
@@ -310,11 +313,11 @@ def test_frozen_gpt_trains_the_head_alone():
 
 
 def test_variable_without_group_and_group_without_variable_are_errors():
-    group = optimization.ParameterGroup
+    group = parameter_groups.ParameterGroup
     with pytest.raises(ValueError, match="no parameter group matches 'b'"):
-        optimization.assign_groups(named(["a", "b"]), [group("a")])
+        parameter_groups.assign_groups(named(["a", "b"]), [group("a")])
     with pytest.raises(ValueError, match=r"match no variable: \['c'\]"):
-        optimization.assign_groups(named(["a"]), [group("a"), group("c")])
+        parameter_groups.assign_groups(named(["a"]), [group("a"), group("c")])
 
 
 def test_everything_frozen_is_an_error():

@@ -12,7 +12,8 @@ import tiny_taglm
 
 import modeling
 from modeling.layers import dropout
-from optimization.optimizers import OptimizerConfig, assign_groups
+from optimization.groups import assign_groups
+from optimization.optimizers import OptimizerConfig
 from systems.classification_config import ClassificationConfig
 from systems.elmo import ElmoSystem
 from systems.taglm import TaglmSystem

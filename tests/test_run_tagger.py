@@ -14,7 +14,7 @@ from test_training import tensors
 from data_pipeline.readers import conll
 from metrics import tagging
 from modeling import GptConfig
-from systems.registry import make_system
+from systems.system import make_system
 from tasks.tagging import TaggingConfig
 
 
@@ -117,7 +117,7 @@ def test_a_gpt_has_read_the_whole_word_that_it_tags(tmp_path):
     system = system.with_special_tokens()
     (tmp_path / "words.txt").write_text(tiny_tagging.columns([(["unseen"], ["O"])]))
     text = conll.read(str(tmp_path / "words.txt"), "conll", scheme="BIO")
-    columns = system.tagging_columns(text, np.zeros(1, np.int32), 40)
+    columns = system.need("tags").columns(text, np.zeros(1, np.int32), 40)
     assert columns.word_positions.tolist() == [len(columns.input_ids) - 2]
     assert len(columns.input_ids) > 3
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 import modeling
 from data_pipeline import batching, tfrecord
 from data_pipeline.feature_spec import Feature, FeatureSpec
-from optimization.optimizers import OptimizerConfig, ParameterGroup
+from optimization.groups import ParameterGroup
+from optimization.optimizers import OptimizerConfig
 from tasks.several import SeveralTasks
 from tasks.task import Records, Task
 from training.strategy import DistributionConfig, make_strategy

@@ -121,7 +121,7 @@ def test_words_are_tokenized_as_bert_tokenizes_them(tmp_path):
     sentences = [(["good", "word1.word2", "!"], ["B-PER", "I-PER", "O"])]
     tokenizer = system.tokenizer()
     text = text_of(tmp_path, sentences)
-    special = system.special_ids(tokenizer)
+    special = system.need("tags").special_ids(tokenizer)
     columns = tagging_columns(text, np.zeros(3, np.int32), tokenizer, special, 24)
     wanted = ["[CLS]", "good", "word1", "[UNK]", "word2", "[UNK]", "[SEP]"]
     assert columns.input_ids.tolist() == [tiny.VOCAB.index(piece) for piece in wanted]

@@ -19,7 +19,8 @@ import modeling
 from checkpoints import CheckpointError, google_bert, word_vectors
 from data_pipeline.readers import conll
 from modeling import TaglmConfig, TaglmModel
-from optimization.optimizers import OptimizerConfig, assign_groups
+from optimization.groups import assign_groups
+from optimization.optimizers import OptimizerConfig
 from systems import taglm
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
@@ -120,8 +121,10 @@ def test_the_papers_sizes_for_conll_2003():
         for way in WAYS
     ]
     assert {way.dropout_rate for way in ways} == {0.25}
-    assert taglm.TaglmSystem(model.config, words=()).tagger_dropout == 0
-    assert taglm.TaglmSystem(CONFIG, words=()).tagger_dropout == CONFIG.dropout
+    assert taglm.TaglmSystem(model.config, words=()).need("tags").dropout_rate == 0
+    assert (
+        taglm.TaglmSystem(CONFIG, words=()).need("tags").dropout_rate == CONFIG.dropout
+    )
 
 
 def test_a_gru_reads_a_word_to_its_end_and_not_its_filling():

@@ -1,0 +1,148 @@
+"""What create_vocab.py learns: word pieces, byte pairs, or whole words."""
+
+import abc
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+import tokenization_bpe
+import vocabulary
+from data_pipeline.corpora import bpe_learner, wordpiece_learner
+from errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Learnt:
+    """A vocabulary, and how it does on the text it was learnt from.
+
+    Attributes:
+      files: path -> the text to write there.
+      pieces: how many there are.
+      tokens: pieces that the text makes.
+      unknown: how many of them have no id.
+      note: a line to print.
+    """
+
+    files: Mapping[str, str]
+    pieces: int
+    tokens: int
+    unknown: int
+    note: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner(abc.ABC):
+    """How a system's vocabulary is learnt; made of create_vocab.py's flags.
+
+    Attributes:
+      vocab_size: the most pieces.
+      min_frequency: occurrences of what becomes a piece.
+      do_lower_case: whether the text is lower-cased.
+      num_unused: rows without a piece.
+      output_file: the file's usual name.
+      ignores: the flags that it does not read.
+    """
+
+    vocab_size: int
+    min_frequency: int
+    do_lower_case: bool
+    num_unused: int
+
+    output_file: ClassVar[str] = "vocab.txt"
+    ignores: ClassVar[frozenset[str]] = frozenset()
+
+    def outputs(self, output: str) -> list[str]:
+        """Returns the files that are written where the first is to be `output`."""
+        return [output]
+
+    def problems(self, output: str) -> Iterator[str]:
+        """Yields what is wrong with the flags and the file to write."""
+        del output
+        return iter(())
+
+    @abc.abstractmethod
+    def count(self, lines: Iterable[str]) -> collections.Counter[str]:
+        """Counts the words of lines, in memory that grows with the distinct ones."""
+
+    @abc.abstractmethod
+    def learn(self, words: collections.Counter[str], output: str) -> Learnt:
+        """Learns from counted words what is to be written to `output`."""
+
+
+class WordPieces(Learner):
+    """BERT's: pieces of words."""
+
+    def count(self, lines: Iterable[str]) -> collections.Counter[str]:
+        return wordpiece_learner.count_words(lines, self.do_lower_case)
+
+    def learn(self, words: collections.Counter[str], output: str) -> Learnt:
+        learnt = wordpiece_learner.learn(
+            words,
+            self.vocab_size,
+            self.min_frequency,
+            self.do_lower_case,
+            self.num_unused,
+        )
+        return Learnt(
+            {output: "".join(f"{piece}\n" for piece in learnt.pieces)},
+            len(learnt.pieces),
+            learnt.tokens,
+            learnt.unknown,
+            f"dropped_pieces = {len(learnt.dropped)}",
+        )
+
+
+class BytePairs(Learner):
+    """GPT's: pieces and the merges that make them, in two files."""
+
+    output_file = tokenization_bpe.VOCAB
+
+    def outputs(self, output: str) -> list[str]:
+        return [output, tokenization_bpe.merges_beside(output)]
+
+    def problems(self, output: str) -> Iterator[str]:
+        try:
+            self.outputs(output)
+        except UserError as error:
+            yield str(error)
+        if not self.do_lower_case or self.num_unused:
+            yield (
+                f"--do_lower_case={self.do_lower_case} --num_unused={self.num_unused} "
+                "with --model_type=gpt: its words are always lower-cased, and it has "
+                "no unused rows"
+            )
+
+    def count(self, lines: Iterable[str]) -> collections.Counter[str]:
+        return bpe_learner.count_words(lines)
+
+    def learn(self, words: collections.Counter[str], output: str) -> Learnt:
+        learnt = bpe_learner.learn(words, self.vocab_size, self.min_frequency)
+        texts = tokenization_bpe.file_texts(learnt.pieces, learnt.merges)
+        return Learnt(
+            dict(zip(self.outputs(output), texts, strict=True)),
+            len(learnt.pieces),
+            learnt.tokens,
+            learnt.unknown,
+            f"merges = {len(learnt.merges)}",
+        )
+
+
+class WholeWords(Learner):
+    """ELMo's: the most frequent words, as they are."""
+
+    ignores = frozenset({"do_lower_case", "num_unused"})
+
+    def count(self, lines: Iterable[str]) -> collections.Counter[str]:
+        return vocabulary.count_words(lines)
+
+    def learn(self, words: collections.Counter[str], output: str) -> Learnt:
+        kept = vocabulary.most_frequent(words, self.vocab_size, self.min_frequency)
+        tokens, known = words.total(), sum(words[word] for word in kept)
+        return Learnt(
+            {output: vocabulary.file_text(kept)},
+            len(kept),
+            tokens,
+            tokens - known,
+            f"rarest_count = {words[kept[-1]]}",
+        )

@@ -1,0 +1,218 @@
+"""Which systems there are: an entry each, where everything else looks things up.
+
+An entry names what belongs to a system as "module:attribute", which is imported when it
+is asked for; so this module stands below all others, and a run imports the modules of
+its own system alone.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from errors import UserError
+
+# Ability -> what a system without it does not do, and the script that asks for it.
+ABILITIES = {
+    "classifies": ("classify", "run_classifier.py"),
+    "answers": ("answer questions", "run_squad.py"),
+    "tags": ("tag", "run_tagger.py"),
+    "learns": ("learn a vocabulary", "create_vocab.py"),
+    "makes_records": ("make records", "create_pretraining_data.py"),
+    "pretrains": ("pre-train", "run_pretraining.py"),
+    "extracts": ("give features", "extract_features.py"),
+    "generates": ("generate", "generate.py"),
+    "formats": ("have another format", "convert_checkpoint.py"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What belongs to a system, each as "module:attribute"; None: it has no such thing.
+
+    Attributes:
+      model_type: the system's name, as --model_type takes it.
+      config: the class of its architecture.
+      system: the subclass of systems.system.System.
+      files: the module of `checkpoints` for its training folders.
+      reads: the flags that it reads, of those that not every system does.
+      classifies: its systems.capabilities.Classifies.
+      answers: its systems.capabilities.Answers.
+      tags: its systems.capabilities.Tags.
+      extracts: its systems.capabilities.ReadsLines or ReadsWords.
+      generates: its systems.capabilities.Generates.
+      learns: the subclass of data_pipeline.corpora.learners.Learner.
+      makes_records: the subclass of data_pipeline.corpora.makers.RecordMaker.
+      pretrains: the subclass of tasks.pretraining.PretrainingTask.
+      formats: the modules of `checkpoints` that write others' files.
+      config_forms: those that read others' forms of its config.
+    """
+
+    model_type: str
+    config: str
+    system: str
+    files: str
+    reads: frozenset[str] = frozenset()
+    classifies: str | None = None
+    answers: str | None = None
+    tags: str | None = None
+    extracts: str | None = None
+    generates: str | None = None
+    learns: str | None = None
+    makes_records: str | None = None
+    pretrains: str | None = None
+    formats: tuple[str, ...] | None = None
+    config_forms: tuple[str, ...] = ()
+
+    def load(self, name: str) -> Any:
+        """Imports what an attribute names: all of several names, None of none."""
+        reference = getattr(self, name)
+        if isinstance(reference, tuple):
+            return tuple(map(_load, reference))
+        return reference and _load(reference)
+
+
+def _load(reference):
+    module, _, attribute = reference.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(entry: Entry) -> None:
+    """Adds a system.
+
+    Raises:
+      ValueError: there is one of this name.
+    """
+    if entry.model_type in _ENTRIES:
+        raise ValueError(f"model_type {entry.model_type} is registered twice")
+    _ENTRIES[entry.model_type] = entry
+
+
+def entries() -> Iterator[Entry]:
+    """Yields all entries, in the order in which they were registered."""
+    yield from _ENTRIES.values()
+
+
+def model_types(ability: str | None = None) -> list[str]:
+    """Returns the names of the systems, or of those that have an ability."""
+    return [
+        entry.model_type
+        for entry in entries()
+        if ability is None or getattr(entry, ability)
+    ]
+
+
+def find(model_type: str) -> Entry:
+    """Returns a system's entry."""
+    return _ENTRIES[model_type]
+
+
+def of_config(config: Any) -> Entry:
+    """Returns the entry of the system that an architecture is of."""
+    kind = type(config)
+    reference = f"{kind.__module__}:{kind.__qualname__}"
+    return next(entry for entry in entries() if entry.config == reference)
+
+
+def need(model_type: str, ability: str) -> Any:
+    """Imports what a system has for an ability.
+
+    Args:
+      model_type: the system.
+      ability: a key of ABILITIES.
+
+    Raises:
+      UserError: it has nothing; names the systems that have.
+    """
+    entry = find(model_type)
+    if getattr(entry, ability) is None:
+        verb, script = ABILITIES[ability]
+        raise UserError(
+            f"{model_type} does not {verb}: {script} takes "
+            + ", ".join(sorted(model_types(ability)))
+        )
+    return entry.load(ability)
+
+
+def unread(model_type: str) -> dict[str, list[str]]:
+    """Returns the flags that a system does not read, and which systems do."""
+    flags = set().union(*(e.reads for e in entries())) - find(model_type).reads
+    return {
+        flag: sorted(entry.model_type for entry in entries() if flag in entry.reads)
+        for flag in sorted(flags)
+    }
+
+
+register(
+    Entry(
+        "bert",
+        config="modeling.bert_config:BertConfig",
+        system="systems.bert:BertSystem",
+        files="checkpoints.google_bert",
+        reads=frozenset(
+            {"do_lower_case", "layer_decay", "resize_vocab", "max_predictions_per_seq"}
+            | {"pooling", "long", "mask_cls_sep"}
+        ),
+        classifies="systems.bert:BertClassification",
+        answers="systems.bert:BertAnswers",
+        tags="systems.bert:BertTagging",
+        extracts="systems.bert:BertLines",
+        learns="data_pipeline.corpora.learners:WordPieces",
+        makes_records="data_pipeline.corpora.makers:Pairs",
+        pretrains="tasks.language_model:MaskedLanguageModelTask",
+        formats=("checkpoints.google_bert", "checkpoints.huggingface"),
+        config_forms=("checkpoints.huggingface_config",),
+    )
+)
+register(
+    Entry(
+        "gpt",
+        config="modeling.gpt_config:GptConfig",
+        system="systems.gpt:GptSystem",
+        files="checkpoints.gpt",
+        reads=frozenset(
+            {"do_lower_case", "layer_decay", "resize_vocab", "ngram_baseline"}
+            | {"lm_coef", "symmetric", "pooling", "long"}
+        ),
+        classifies="systems.gpt:GptClassification",
+        answers="systems.gpt:GptAnswers",
+        tags="systems.gpt:GptTagging",
+        extracts="systems.gpt:GptLines",
+        generates="systems.gpt:GptGeneration",
+        learns="data_pipeline.corpora.learners:BytePairs",
+        makes_records="data_pipeline.corpora.makers:TokenStreams",
+        pretrains="tasks.causal_language_model:CausalLanguageModelTask",
+        formats=("checkpoints.huggingface_gpt", "checkpoints.openai_gpt"),
+        config_forms=("checkpoints.huggingface_gpt",),
+    )
+)
+register(
+    Entry(
+        "elmo",
+        config="modeling.elmo_config:ElmoConfig",
+        system="systems.elmo:ElmoSystem",
+        files="checkpoints.bilm",
+        reads=frozenset({"ngram_baseline", "unroll_steps", "state_reset", "stateful"}),
+        classifies="systems.elmo:ElmoClassification",
+        tags="systems.elmo:ElmoTagging",
+        extracts="systems.elmo:ElmoWords",
+        learns="data_pipeline.corpora.learners:WholeWords",
+        makes_records="data_pipeline.corpora.makers:Sentences",
+        pretrains="tasks.bidirectional_language_model:BidirectionalLanguageModelTask",
+        formats=("checkpoints.bilm",),
+    )
+)
+register(
+    Entry(
+        "taglm",
+        config="modeling.taglm:TaglmConfig",
+        system="systems.taglm:TaglmSystem",
+        files="checkpoints.taglm",
+        reads=frozenset({"do_lower_case", "word_vectors", "lm_checkpoint"}),
+        tags="systems.taglm:TaglmTagging",
+    )
+)
