@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import startup
 
@@ -11,7 +11,7 @@ from absl import flags, logging
 
 import common_flags
 from atomic_files import atomic_path
-from data_pipeline.readers import custom, glue
+from data_pipeline.readers import custom, glue, task_modules
 from data_pipeline.readers import rocstories as multiple_choice
 from data_pipeline.readers.examples import DataProcessor
 from errors import UserError
@@ -35,6 +35,12 @@ flags.DEFINE_string(
     "task_name",
     None,
     f"The task: {', '.join(sorted(PROCESSORS))}; or {CUSTOM}, your own files.",
+)
+flags.DEFINE_string(
+    "task_module",
+    None,
+    "A Python file with tasks of your own: subclasses of DataProcessor; SimProcessor "
+    "is --task_name=sim.",
 )
 flags.DEFINE_string("text_a_column", None, "custom: column of the (first) text.")
 flags.DEFINE_string("text_b_column", None, "custom: column of a pair's second text.")
@@ -64,13 +70,21 @@ def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     yield from common_flags.check_run()
     name = (FLAGS.task_name or CUSTOM).lower()
-    if name not in (CUSTOM, *PROCESSORS):
-        known = ", ".join(sorted(PROCESSORS))
-        yield f"--task_name={FLAGS.task_name}; known: {known}, {CUSTOM}"
+    if name not in (CUSTOM, *PROCESSORS) and not FLAGS.task_module:
+        yield unknown_task(PROCESSORS)
     if FLAGS.task_name and name == CUSTOM:
         for flag in ("text_a_column", "label_column"):
             if not FLAGS[flag].value:
                 yield f"--task_name={CUSTOM} needs --{flag}"
+
+
+def unknown_task(known: Iterable[str]) -> str:
+    """Says which tasks there are, and how to bring one's own."""
+    return (
+        f"--task_name={FLAGS.task_name}; known: {', '.join(sorted(known))}, {CUSTOM}. "
+        f"Your own: --task_name={CUSTOM} with --text_a_column and --label_column, or a "
+        "DataProcessor in a file given by --task_module"
+    )
 
 
 def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
@@ -82,7 +96,11 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     """
     name = FLAGS.task_name.lower()
     if name != CUSTOM:
-        return PROCESSORS[name]()
+        own = task_modules.load(FLAGS.task_module) if FLAGS.task_module else {}
+        processors = PROCESSORS | own
+        if name not in processors:
+            raise UserError(unknown_task(processors))
+        return processors[name]()
     known_kind = trained and not FLAGS["label_kind"].present
     return custom.CustomProcessor(
         FLAGS.text_a_column,

@@ -1,7 +1,10 @@
 """What a data set gives to a sentence (pair) classifier, before tokenization."""
 
+import csv
 import dataclasses
 import math
+
+import tensorflow as tf
 
 from errors import UserError
 
@@ -68,6 +71,20 @@ class DataProcessor:
     def get_labels(self) -> list[str]:
         """The labels' names in the order of their ids; [] for regression."""
         raise NotImplementedError()
+
+    @classmethod
+    def _read_tsv(cls, input_file: str, quotechar: str | None = None) -> list[list]:
+        """Reads the lines of a tab-separated file, as the parent's helper does.
+
+        Args:
+          input_file: UTF-8.
+          quotechar: what fields may be quoted by; None: nothing.
+
+        Returns:
+          The fields of each line.
+        """
+        with tf.io.gfile.GFile(input_file, "r") as file:
+            return list(csv.reader(file, delimiter="\t", quotechar=quotechar))
 
     def extra_dev_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
         """Further development sets by name, such as MNLI's mismatched one."""
