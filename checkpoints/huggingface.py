@@ -231,8 +231,8 @@ def _architecture(tensors: Mapping[str, np.ndarray]) -> str:
         return "BertForTokenClassification"
     if heads & {"output_", "tagger/", "cls/squad/"} and len(heads) > 1:
         raise CheckpointError(
-            f"tensors of several heads ({', '.join(sorted(heads))}): no class "
-            "of Hugging Face's has both"
+            f"tensors of several heads ({', '.join(sorted(heads))}): no Hugging Face "
+            "class has them together"
         )
     if len(heads) == 2:
         return "BertForPreTraining"
