@@ -176,18 +176,23 @@ def from_dict(values: Mapping[str, Any], source: str) -> ElmoConfig:
     tokens = _section(values, "token_embedder", "cnn", _TOKENS_KEYS, source)
     lstm = {key: encoder[key] for key in ("dim", "projection_dim", "n_layers")}
     for key in ("cell_clip", "proj_clip"):
-        lstm[key] = encoder[key] or None  # 0, too, is no limit
+        lstm[key] = None if _is_none(encoder[key]) else encoder[key]
     longest = {key: tokens[key] for key in ("max_characters_per_token",)}
     options = {
         "lstm": lstm | {"use_skip_connections": True},
         "lexicon": longest | {"word_dim": tokens["word_dim"]},
         "dropout": values["dropout"],
     }
-    if tokens["char_dim"]:
+    if not _is_none(tokens["char_dim"]):
         keys = ("filters", "activation", "n_highway")
         cnn = {key: tokens[key] for key in keys} | longest
         options["char_cnn"] = cnn | {"embedding": {"dim": tokens["char_dim"]}}
     return ElmoConfig.from_dict(options, source)
+
+
+def _is_none(value: Any) -> bool:
+    """Tells whether a size or limit is left out, for which 0 stands as well."""
+    return value is None or (type(value) in (int, float) and value == 0)
 
 
 def _section(

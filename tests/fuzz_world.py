@@ -184,7 +184,7 @@ def _converted(source: str, form: str) -> Callable[[Folder], list[str]]:
 
 def _vectors(source: str, *more: str) -> Callable[[Folder], list[str]]:
     return _flags(
-        *more, init_checkpoint=source, input_file="input.txt", output_file="made"
+        *more, init_checkpoint=source, input_file="input.txt", output_file="../made"
     )
 
 
@@ -207,7 +207,8 @@ def subjects() -> list[Subject]:
     found = []
 
     def add(reader, folder, files, script, flags, *beside):
-        made = "../made" if script == convert else "made"  # never inside its source
+        # What reads a model writes no file into its folder.
+        made = "../made" if script in (convert, extract, "generate") else "made"
         for file in files:
             found.append(Subject(reader, folder, file, script, flags, made, beside))
 
@@ -239,7 +240,11 @@ def subjects() -> list[Subject]:
     add("gpt_config.json", "gpt", ["gpt_config.json"], convert, flags)
     flags = _flags(
         *("--max_new_tokens=3", "--temperature=0"),
-        **{"init_checkpoint": ".", "input_file": "prompts.txt", "output_file": "made"},
+        **{
+            "init_checkpoint": ".",
+            "input_file": "prompts.txt",
+            "output_file": "../made",
+        },
     )
     add("byte pairs", "gpt", ["vocab.json", "merges.txt"], "generate", flags)
     add("text", "gpt", ["prompts.txt"], "generate", flags)

@@ -116,6 +116,7 @@ def _run(world, subject, data):
     folder = world / subject.folder
     for made in (folder, world / "made"):
         shutil.rmtree(made, ignore_errors=True)
+    (world / "made").unlink(missing_ok=True)
     shutil.copytree(world / KEPT / subject.folder, folder)
     path = folder / subject.file
     path.unlink()
