@@ -6,6 +6,7 @@ Scripts are parsed, not imported, so that this takes no TensorFlow.
 import ast
 import dataclasses
 import functools
+import importlib.util
 import pathlib
 import re
 import shlex
@@ -179,13 +180,31 @@ def flag_file(path: pathlib.Path) -> tuple[str, set[str]]:
     return comments, {line[2:].partition("=")[0] for line in lines if line[:2] == "--"}
 
 
-def module_names(module: str) -> set[str] | None:
-    """Returns what can be imported from a module of the project; None of others."""
-    path = ROOT / module.replace(".", "/")
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def imports(code: str) -> list[tuple[str, set[str]]]:
+    """Returns the modules that Python code imports, and the names it takes of each."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, set()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.module, {alias.name for alias in node.names}))
+    return found
+
+
+def is_importable(module: str) -> bool:
+    """Whether there is such a module: of the project, or in an installed package."""
+    top = module.partition(".")[0]
+    if (ROOT / top).is_dir() or (ROOT / f"{top}.py").exists():
+        return _file_of(module).exists()
+    return importlib.util.find_spec(top) is not None
+
+
+def module_names(module: str, wanted: set[str]) -> set[str]:
+    """Returns what can be imported from a module; of other packages, all `wanted`."""
+    path = _file_of(module)
     if not path.exists():
-        return None
-    names = {file.stem for file in path.parent.iterdir()}
+        return wanted
+    names = {file.stem for file in path.parent.iterdir() if path.stem == "__init__"}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom | ast.Import):
             names |= {alias.asname or alias.name for alias in node.names}
@@ -194,3 +213,8 @@ def module_names(module: str) -> set[str] | None:
         elif isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if hasattr(target, "id")}
     return names
+
+
+def _file_of(module: str) -> pathlib.Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

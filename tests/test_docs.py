@@ -1,6 +1,5 @@
 """The documentation names only what is there: scripts, flags, files, names, systems."""
 
-import ast
 import re
 import xml.etree.ElementTree
 
@@ -91,10 +90,9 @@ def test_files_and_folders_named_in_a_sentence_are_there(page):
 @pages
 def test_python_imports_what_is_there(page):
     for block in docs.blocks(TEXTS[page], "python"):
-        for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.ImportFrom):
-                names = docs.module_names(node.module)
-                assert names is None or {a.name for a in node.names} <= names
+        for module, names in docs.imports(block):
+            assert docs.is_importable(module), f"{page}: import {module}"
+            assert names <= docs.module_names(module, names), f"{page}: {module}"
 
 
 def test_readme_is_short():
@@ -145,6 +143,14 @@ def test_a_wrong_flag_is_found(line, wrong):
     found = docs.commands(line)
     assert {command.script for command in found} == {"run_squad.py"}
     assert set().union(*map(unknown_flags, found)) == wrong
+
+
+def test_a_module_that_is_gone_is_found():
+    ((gone, _),) = docs.imports("from tasks.gone import thing")
+    assert not docs.is_importable(gone)
+    assert not docs.is_importable("export_that_never_was")
+    assert docs.is_importable("tasks.task")
+    assert "thing" not in docs.module_names("tasks.task", {"thing"})
 
 
 def test_flags_come_from_the_script_and_the_groups_it_takes():
