@@ -94,6 +94,12 @@ def cut(path):
     path.write_bytes(data[: len(data) // 2])
 
 
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+
+
 DAMAGE = {
     "no index": lambda folder: (folder / "model.ckpt-6.index").unlink(),
     "index cut": lambda folder: cut(folder / "model.ckpt-6.index"),
@@ -119,13 +125,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_left_out(folder, caplog, damag
 def test_a_wrong_checksum_is_met_when_reading_and_the_one_before_is_used(
     folder, caplog
 ):
-    path = folder / f"model.ckpt-6{DATA}"
-    data = bytearray(path.read_bytes())
-    data[-5] ^= 1
-    path.write_bytes(data)
-    assert restored(folder) == {4}
-    assert "model.ckpt-6 is damaged and left out" in caplog.text
-    assert "cannot read weights" in caplog.text
+    for step, before in ((6, 4), (4, 2)):
+        flip(folder / f"model.ckpt-{step}{DATA}")
+        assert restored(folder) == {before}
+        assert f"model.ckpt-{step} is damaged and left out" in caplog.text
+        assert "cannot read weights" in caplog.text
+    flip(folder / f"model.ckpt-2{DATA}")
+    with pytest.raises(UserError, match="no complete.*ckpt-6: cannot read weights"):
+        restored(folder)
 
 
 @pytest.mark.parametrize(

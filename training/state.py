@@ -74,14 +74,16 @@ def restore_newest(output_dir: str, variables: Mapping[str, tf.Variable]) -> str
     Raises:
       UserError: see `restore` and `latest`.
     """
+    damage = []
     for prefix in tensorflow_files.newest_first(output_dir):
         try:
             restore(prefix, variables)
         except CheckpointError as error:  # a checksum is wrong
             logging.warning("%s is damaged and left out: %s", prefix, error)
+            damage.append(str(error))
         else:
             return prefix
-    _check_nothing_lost(output_dir)
+    _check_nothing_lost(output_dir, damage)
     return None
 
 
@@ -147,8 +149,8 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
         _write_settings(output_dir, wanted | {_NOTHING_SAVED: True})
 
 
-def _check_nothing_lost(folder):
-    """Refuses a folder without a complete checkpoint where one has been.
+def _check_nothing_lost(folder, damage=()):
+    """Refuses a folder without a usable checkpoint where one has been.
 
     A run that was killed while it wrote its first checkpoint has lost nothing: there
     may be data without an index, and a best model.
@@ -166,11 +168,11 @@ def _check_nothing_lost(folder):
         signs = files + sorted(names & {"checkpoint", _SETTINGS_FILE, BEST})
     if not signs:
         return
-    problems = "; ".join(map(tensorflow_files.problem_of, found))
+    problems = [*damage, *filter(None, map(tensorflow_files.problem_of, found))]
+    problems = "; ".join(problems) or "there is no model.ckpt-*.index"
     raise UserError(
         f"{folder} holds a training ({', '.join(signs)}), but no complete checkpoint: "
-        f"{problems or 'there is no model.ckpt-*.index'}. Put back what is missing, or "
-        "give another folder"
+        f"{problems}. Put back what is missing, or give another folder"
     )
 
 
