@@ -293,7 +293,7 @@ def _state(folder):
     """What a folder's `checkpoint` file says; None if it is missing or damaged."""
     try:
         return tf.train.get_checkpoint_state(folder)
-    except UnicodeDecodeError as error:
+    except ValueError as error:  # not UTF-8, or without what it should say
         logging.warning("%s/checkpoint is damaged: %s", folder, error)
         return None
 

@@ -70,8 +70,8 @@ class TaggingConfig(TaskConfig):
     def check(self) -> None:
         """See TaskConfig."""
         super().check()
-        if not self.labels:
-            raise UserError("labels is [], wanted the tags")
+        if not self.labels or not all(self.labels):
+            raise UserError(f"labels is {list(self.labels)}, wanted the tags")
 
 
 class TaggingTask(EncoderTask):
