@@ -176,6 +176,10 @@ def _described(path: str, key: Mapping[str, object]) -> CachedRecords:
         raise _damaged(path, "its key is another file's")
     if type(num_records) is not int or num_records < 0:
         raise _damaged(path, f"num_records is {num_records!r}, wanted a number")
+    found = count([path], num_records + 1)
+    if found != num_records:
+        held = "more" if found > num_records else found
+        raise _damaged(path, f"num_records is {num_records}, but {path} holds {held}")
     if not isinstance(info, dict):
         raise _damaged(path, f"info is {info!r}, wanted an object")
     return CachedRecords(path, num_records, info)

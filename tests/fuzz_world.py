@@ -282,8 +282,10 @@ def _trained_subjects():
         ("TSV", "data/train.tsv"),
     ):
         result = "out/eval_results.txt"
+        # Other labels are another training's, which the folder's settings tell.
+        beside = ("training_settings.json",) if reader == "TSV" else ()
         found.append(
-            Subject(reader, "classifier", file, "run_classifier", flags, result)
+            Subject(reader, "classifier", file, "run_classifier", flags, result, beside)
         )
     for name, (flag, file, result) in _PREDICTIONS.items():
         flags = _flags("--do_predict", **_USED, **{flag: file})

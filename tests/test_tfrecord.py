@@ -110,6 +110,8 @@ def test_cache_builds_once_for_a_key_and_again_for_another(tmp_path):
         (lambda content: content.pop("num_records"), "num_records is None, wanted"),
         (lambda content: content.update(num_records="2"), "num_records is '2', wanted"),
         (lambda content: content.update(num_records=-1), "num_records is -1, wanted"),
+        (lambda content: content.update(num_records=9), "is 9, but .* holds 1"),
+        (lambda content: content.update(num_records=0), "is 0, but .* holds more"),
         (lambda content: content.update(info=[1]), r"info is \[1\], wanted an object"),
         (lambda content: content.update(key={}), "its key is another file's"),
         (lambda content: content["info"].clear(), "info's truncated is None, wanted"),
