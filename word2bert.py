@@ -8,6 +8,8 @@ import os
 import runpy
 import sys
 
+import startup
+
 SCRIPTS = {
     "create_vocab": "learns a vocabulary from text",
     "create_pretraining_data": "makes records for pre-training from text",
@@ -44,7 +46,8 @@ def main() -> None:
         lines.append(f"  {CONFIGS:{width}}  prints the folder of configurations")
         usage = "\n".join(["usage: word2bert SCRIPT [flags]; SCRIPT is one of", *lines])
         if name in (None, "--help", "-h"):
-            print(usage)
+            with startup.printing():
+                print(usage)
             return
         print(f"word2bert: there is no script {name}\n{usage}", file=sys.stderr)
         sys.exit(2)
