@@ -18,8 +18,8 @@ from errors import UserError
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
 from tasks.encoder import find_task_file
-from training.finetuning import Data, FineTuning
 from training.progress import write_results
+from training.run import Data, Run
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -224,7 +224,7 @@ def main(_):
 
     train = records["train"].get("")
     run = common_flags.finetuning_config(train.num_examples if train else 0)
-    FineTuning(
+    Run(
         task=task,
         strategy=strategy,
         data=Data(train, records["eval"], records["predict"]),

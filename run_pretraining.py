@@ -14,7 +14,7 @@ from data_pipeline.record_faults import Search
 from errors import UserError
 from tasks.bidirectional_language_model import STATE_RESETS
 from tasks.pretraining import PretrainingTask
-from training.finetuning import Data, FineTuning
+from training.run import Data, Run
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -130,7 +130,7 @@ def main(_):
     if FLAGS.ngram_baseline:
         task.compare_with_ngrams(FLAGS.ngram_baseline, files, dev[""])
     common_flags.prepare_output_dir(strategy)
-    FineTuning(
+    Run(
         task=task,
         strategy=strategy,
         data=Data(train, dev, {}),

@@ -15,7 +15,7 @@ from data_pipeline.squad import answers as squad_answers
 from errors import UserError
 from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
-from training.finetuning import Data, FineTuning
+from training.run import Data, Run
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -128,7 +128,7 @@ def main(_):
     def write_predictions(folder, _, predictions):
         squad_answers.write_answers(folder, task.answers(predictions))
 
-    FineTuning(
+    Run(
         task=task,
         strategy=strategy,
         data=Data(

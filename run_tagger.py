@@ -23,8 +23,8 @@ from tasks.encoder import find_task_file
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
 from training import state
-from training.finetuning import RESULTS_FILE, Data, FineTuning
 from training.progress import write_results
+from training.run import RESULTS_FILE, Data, Run
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -202,7 +202,7 @@ def make_records(
 def predictions_writer(
     task: TaggingTask, test: TaggedText, known: bool
 ) -> Callable[[str, str, Mapping[str, np.ndarray]], None]:
-    """Returns what FineTuning calls with predictions: writes, and scores, them."""
+    """Returns what Run calls with predictions: writes, and scores, them."""
 
     def write(folder, _, predictions):
         path = os.path.join(folder, "test_predictions.txt")
@@ -233,7 +233,7 @@ def main(_):
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)
     train = records.get("train")
-    FineTuning(
+    Run(
         task=task,
         strategy=strategy,
         data=Data(

@@ -17,7 +17,7 @@ import processes
 from data_pipeline import batching
 from optimization.optimizers import OptimizerConfig
 from training import state
-from training.finetuning import Data, FineTuning
+from training.run import Data, Run
 from training.strategy import DistributionConfig, make_strategy
 from training.trainer import BEST, Trainer, TrainingConfig
 
@@ -39,7 +39,7 @@ class WithoutDropout:
         return self._task.loss_sums(model, batch, None)
 
 
-class Run:
+class Tiny:
     """A tiny task with its data, and trainers of it."""
 
     def __init__(self, folder):
@@ -101,7 +101,7 @@ def tensors(prefix):
 
 @pytest.fixture
 def run(tmp_path):
-    return Run(tmp_path)
+    return Tiny(tmp_path)
 
 
 def test_two_mirrored_devices_equal_one(run):
@@ -421,7 +421,7 @@ def test_frozen_encoder_stays_as_it_was(run):
 
 
 def test_seeds_report_mean_and_standard_deviation(run):
-    tuning = FineTuning(
+    tuning = Run(
         task=run.task,
         strategy=tf.distribute.get_strategy(),
         data=Data(run.train, {"": run.dev}, {}),
@@ -449,7 +449,7 @@ def test_seeds_report_mean_and_standard_deviation(run):
 def fine_tuning(run, config):
     """Trains and scores as the scripts do."""
     data = Data(run.train, {"": run.dev}, {})
-    FineTuning(run.task, tf.distribute.get_strategy(), data, {}).run_seeds(config, 1)
+    Run(run.task, tf.distribute.get_strategy(), data, {}).run_seeds(config, 1)
 
 
 def test_a_folder_in_which_another_run_writes_is_left_alone(run):

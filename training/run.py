@@ -40,7 +40,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuning:
+class Run:
     """All that one run needs beside its seed and folder.
 
     Attributes:
