@@ -39,6 +39,8 @@ class Entry:
       classifies: its systems.capabilities.Classifies.
       answers: its systems.capabilities.Answers.
       tags: its systems.capabilities.Tags.
+      begins: the function that makes a new system for the words of a training text,
+        as systems.taglm.begin; None: it begins from a checkpoint or a config.
       extracts: its systems.capabilities.ReadsLines or ReadsWords.
       generates: its systems.capabilities.Generates.
       learns: the subclass of data_pipeline.corpora.learners.Learner.
@@ -56,6 +58,7 @@ class Entry:
     classifies: str | None = None
     answers: str | None = None
     tags: str | None = None
+    begins: str | None = None
     extracts: str | None = None
     generates: str | None = None
     learns: str | None = None
@@ -138,13 +141,15 @@ def need(model_type: str, ability: str) -> Any:
     return entry.load(ability)
 
 
+def readers(flag: str) -> list[str]:
+    """Returns the names of the systems that read a flag which not every system does."""
+    return sorted(entry.model_type for entry in entries() if flag in entry.reads)
+
+
 def unread(model_type: str) -> dict[str, list[str]]:
     """Returns the flags that a system does not read, and which systems do."""
     flags = set().union(*(e.reads for e in entries())) - find(model_type).reads
-    return {
-        flag: sorted(entry.model_type for entry in entries() if flag in entry.reads)
-        for flag in sorted(flags)
-    }
+    return {flag: readers(flag) for flag in sorted(flags)}
 
 
 register(
@@ -214,5 +219,6 @@ register(
         files="checkpoints.taglm",
         reads=frozenset({"do_lower_case", "word_vectors", "lm_checkpoint"}),
         tags="systems.taglm:TaglmTagging",
+        begins="systems.taglm:begin",
     )
 )

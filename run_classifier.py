@@ -1,15 +1,15 @@
 """Fine-tunes BERT or GPT to classify texts and pairs, to score them, or to choose."""
 
-import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import startup
 
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 import common_flags
+import task_runs
 from atomic_files import atomic_path
 from data_pipeline.readers import custom, glue, task_modules
 from data_pipeline.readers import rocstories as multiple_choice
@@ -17,9 +17,7 @@ from data_pipeline.readers.examples import DataProcessor
 from errors import UserError
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
-from tasks.encoder import find_task_file
-from training.progress import write_results
-from training.run import Data, Run
+from training.run import Data
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -113,22 +111,14 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
     )
 
 
-def find_trained() -> ClassificationConfig | None:
-    """Reads what is said of the model that is to be used; None to train one."""
-    path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
-    if FLAGS.do_train or path is None:
-        return None
-    return ClassificationConfig.from_json_file(path)
-
-
 def check_trained(trained: ClassificationConfig | None, **found) -> None:
     """Refuses data that are not of the kind that the model was trained on."""
     for name, value in found.items():
         if trained and getattr(trained, name) != value:
-            path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
+            folder = os.path.dirname(task_runs.trained_path())
             raise UserError(
                 f"--task_name={FLAGS.task_name} has {name} {value!r}, but the model in "
-                f"{os.path.dirname(path)} was trained for {getattr(trained, name)!r}: "
+                f"{folder} was trained for {getattr(trained, name)!r}: "
                 f"its task is {trained.task_name}"
             )
 
@@ -151,10 +141,7 @@ def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
     examples = {"train": {}, "eval": {}, "predict": {}}
     if FLAGS.do_train:
         train = processor.get_train_examples(folder)
-        if FLAGS.max_train_examples and FLAGS.max_train_examples < len(train):
-            order = np.random.default_rng(FLAGS.seed).permutation(len(train))
-            train = [train[i] for i in order[: FLAGS.max_train_examples]]
-        examples["train"][""] = train
+        examples["train"][""] = task_runs.sample(train)
     if FLAGS.do_eval:
         examples["eval"] = {"": processor.get_dev_examples(folder)}
         examples["eval"] |= processor.extra_dev_sets(folder)
@@ -164,16 +151,17 @@ def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
     return examples
 
 
-def main(_):
-    """Reads flags and data, then trains, evaluates and predicts."""
-    strategy = make_strategy(common_flags.distribution_config())
-    system = common_flags.system("classifies")
-    FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
-    has_lm_losses = system.need("classifies").has_lm_losses
-    trained = find_trained()
-    processor = make_processor(trained)
-    check_task(trained, processor)
-    examples = read_examples(processor)
+def task_config(
+    processor: DataProcessor,
+    examples: Mapping[str, Mapping[str, list]],
+    trained: ClassificationConfig | None,
+    do_lower_case: bool,
+) -> ClassificationConfig:
+    """Describes the task, once its data are read.
+
+    Raises:
+      UserError: the data are not of the kind that the model was trained on.
+    """
     labels = tuple(processor.get_labels())
     text_pair = any(
         example.text_b is not None
@@ -182,28 +170,32 @@ def main(_):
         for example in found
     )
     check_trained(trained, labels=labels, text_pair=text_pair)
-    config = ClassificationConfig(
+    return ClassificationConfig(
         task_name=FLAGS.task_name.lower(),
         output_kind=processor.output_kind,
         labels=labels,
         metrics=tuple(processor.metrics),
         main_metric=processor.main_metric,
-        max_seq_length=(
-            trained.max_seq_length
-            if trained and not FLAGS["max_seq_length"].present
-            else FLAGS.max_seq_length
-        ),
-        do_lower_case=system.do_lower_case,
+        max_seq_length=task_runs.setting("max_seq_length", trained),
+        do_lower_case=do_lower_case,
         text_pair=text_pair,
         symmetric=trained.symmetric if trained else processor.symmetric,
     )
-    task = ClassificationTask(
-        config,
-        system,
-        static_shapes=common_flags.static_shapes(),
-        frozen_encoder=not FLAGS.finetune_encoder,
-        lm_coef=FLAGS.lm_coef if has_lm_losses else 0.0,
-    )
+
+
+def main(_):
+    """Reads flags and data, then trains, evaluates and predicts."""
+    strategy = make_strategy(common_flags.distribution_config())
+    system = task_runs.encoder("classifies")
+    lm_losses = system.need("classifies").has_lm_losses
+    weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
+    trained = task_runs.trained_config(ClassificationConfig)
+    processor = make_processor(trained)
+    check_task(trained, processor)
+    examples = read_examples(processor)
+    config = task_config(processor, examples, trained, system.do_lower_case)
+    options = task_runs.task_options()
+    task = ClassificationTask(config, system, **weights, **options)
     common_flags.prepare_output_dir(strategy)
     records = {
         split: {
@@ -212,33 +204,17 @@ def main(_):
         }
         for split, sets in examples.items()
     }
+    train = records["train"].get("")
+    training = common_flags.finetuning_config(train.num_examples if train else 0)
 
     def write_predictions(folder, name, predictions):
         write_test_results(folder, name, predictions)
-        labelled = all(e.label is not None for e in examples["predict"][name])
-        if labelled:
-            scores = task.metrics(predictions)
-            scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
-            logging.info("***** Test results ***** %s", scores)
-            write_results(os.path.join(folder, file_name("test_metrics", name)), scores)
+        if all(e.label is not None for e in examples["predict"][name]):
+            path = os.path.join(folder, file_name("test_metrics", name))
+            task_runs.write_test_scores(path, task.metrics(predictions))
 
-    train = records["train"].get("")
-    run = common_flags.finetuning_config(train.num_examples if train else 0)
-    Run(
-        task=task,
-        strategy=strategy,
-        data=Data(train, records["eval"], records["predict"]),
-        settings={
-            "task": dataclasses.asdict(config),
-            "model": task.system.describe(),
-            **({"lm_coef": FLAGS.lm_coef} if has_lm_losses else {}),
-            "train_records": train and os.path.basename(train.files[0]),
-        },
-        use_checkpoint=FLAGS.use_checkpoint,
-        predict_batch_size=FLAGS.predict_batch_size,
-        write_predictions=write_predictions,
-        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
-    ).run_seeds(run, FLAGS.seeds)
+    data = Data(train, records["eval"], records["predict"])
+    task_runs.run(task, strategy, training, data, write_predictions, **weights)
 
 
 def write_test_results(

@@ -1,21 +1,19 @@
 """Fine-tunes BERT or GPT to answer questions: SQuAD 1.1 and 2.0, CMRC 2018."""
 
 import dataclasses
-import os
 from collections.abc import Iterator
 
 import startup
 
-import numpy as np
 from absl import flags
 
 import common_flags
+import task_runs
 from data_pipeline.readers import squad
 from data_pipeline.squad import answers as squad_answers
 from errors import UserError
-from tasks.encoder import find_task_file
 from tasks.span import SpanConfig, SpanTask
-from training.run import Data, Run
+from training.run import Data
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -66,15 +64,9 @@ def check_flags() -> Iterator[str]:
 
 def task_config(do_lower_case: bool) -> SpanConfig:
     """Reads the task's flags; those not given are as in the folder's training."""
-    path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
-    trained = None
-    if not FLAGS.do_train and path:
-        trained = SpanConfig.from_json_file(path)
-    values = {}
-    for field in dataclasses.fields(SpanConfig):
-        if field.name in FLAGS:
-            found = trained if trained and not FLAGS[field.name].present else FLAGS
-            values[field.name] = getattr(found, field.name)
+    trained = task_runs.trained_config(SpanConfig)
+    names = (field.name for field in dataclasses.fields(SpanConfig))
+    values = {name: task_runs.setting(name, trained) for name in names if name in FLAGS}
     return SpanConfig(**(values | {"do_lower_case": do_lower_case}))
 
 
@@ -87,9 +79,7 @@ def read_examples(config: SpanConfig) -> tuple[list, list]:
     train, predict = [], []
     if FLAGS.do_train:
         train = squad.read_squad_examples(FLAGS.train_file, True, **reading).examples
-        if FLAGS.max_train_examples and FLAGS.max_train_examples < len(train):
-            order = np.random.default_rng(FLAGS.seed).permutation(len(train))
-            train = [train[i] for i in order[: FLAGS.max_train_examples]]
+        train = task_runs.sample(train)
     if FLAGS.do_predict or FLAGS.do_eval:
         predict = squad.read_squad_examples(FLAGS.predict_file, False, **reading)
         predict = predict.examples
@@ -101,51 +91,31 @@ def main(_):
     strategy = make_strategy(common_flags.distribution_config())
     names = (squad_answers.PREDICTIONS, squad_answers.NBEST, squad_answers.NULL_ODDS)
     common_flags.check_output_dir(names, "train_file", "predict_file")
-    system = common_flags.system("answers")
+    system = task_runs.encoder("answers")
     config = task_config(system.do_lower_case)
     train_examples, examples = read_examples(config)
-    task = SpanTask(
-        config,
-        system,
-        static_shapes=common_flags.static_shapes(),
-        frozen_encoder=not FLAGS.finetune_encoder,
-        verbose_logging=FLAGS.verbose_logging,
-    )
+    options = task_runs.task_options()
+    task = SpanTask(config, system, verbose_logging=FLAGS.verbose_logging, **options)
     scored = bool(examples)
     scored &= squad.has_answers(examples, config.version_2_with_negative)
     if FLAGS.do_eval and not scored:
         raise UserError(
             f"--do_eval: {FLAGS.predict_file} has questions without answers"
         )
-    run = common_flags.finetuning_config(len(train_examples))
+    training = common_flags.finetuning_config(len(train_examples))
     common_flags.prepare_output_dir(strategy)
     train = records = None
     if train_examples:
         train = task.records("train", train_examples, FLAGS.output_dir)
     if examples:
         records = task.records("predict", examples, FLAGS.output_dir)
+    dev = {"": records} if scored else {}
+    data = Data(train, dev, {"": records} if FLAGS.do_predict else {})
 
     def write_predictions(folder, _, predictions):
         squad_answers.write_answers(folder, task.answers(predictions))
 
-    Run(
-        task=task,
-        strategy=strategy,
-        data=Data(
-            train,
-            {"": records} if scored else {},
-            {"": records} if FLAGS.do_predict else {},
-        ),
-        settings={
-            "task": config.training_values(),
-            "model": task.system.describe(),
-            "train_records": train and os.path.basename(train.files[0]),
-        },
-        use_checkpoint=FLAGS.use_checkpoint,
-        predict_batch_size=FLAGS.predict_batch_size,
-        write_predictions=write_predictions,
-        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
-    ).run_seeds(run, FLAGS.seeds)
+    task_runs.run(task, strategy, training, data, write_predictions)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Trains a tagger of words, as for named entities: a pre-trained encoder, or TagLM."""
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -8,28 +7,24 @@ from collections.abc import Callable, Iterator, Mapping
 import startup
 
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 import checkpoints
 import common_flags
-from checkpoints import word_vectors
+import registry
+import task_runs
 from data_pipeline.readers import conll
 from data_pipeline.readers.conll import TaggedText
 from errors import UserError
-from modeling import TaglmConfig
-from systems import taglm
 from systems.system import System
-from tasks.encoder import find_task_file
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
 from training import state
-from training.progress import write_results
-from training.run import RESULTS_FILE, Data, Run
+from training.run import RESULTS_FILE, Data
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 STEPS = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}
-TAGLM = taglm.TaglmSystem.model_type
 
 common_flags.define_model_flags()
 common_flags.define_training_flags()
@@ -87,22 +82,9 @@ def check_flags() -> Iterator[str]:
     if not re.fullmatch("-?[0-9]{1,4}|none", FLAGS.tag_column):
         yield f"--tag_column={FLAGS.tag_column}: wants a whole number or none"
     for flag in ("word_vectors", "lm_checkpoint"):
-        if FLAGS[flag].value and FLAGS.model_type != TAGLM:
-            yield f"--{flag} needs --model_type={TAGLM}"
-
-
-def trained_config() -> TaggingConfig | None:
-    """Reads what is said of the model that is to be used; None to train one."""
-    path = find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
-    if FLAGS.do_train or path is None:
-        return None
-    return TaggingConfig.from_json_file(path)
-
-
-def setting(name: str, trained: TaggingConfig | None):
-    """A flag's value; where it is not given, that of the folder's training."""
-    found = trained if trained and not FLAGS[name].present else FLAGS
-    return getattr(found, name)
+        readers = registry.readers(flag)
+        if FLAGS[flag].value and FLAGS.model_type not in readers:
+            yield f"--{flag} needs --model_type={'|'.join(readers)}"
 
 
 def read_texts(scheme: str | None) -> dict[str, TaggedText]:
@@ -128,28 +110,27 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
 
 
 def make_system(texts: dict[str, TaggedText]) -> System:
-    """Returns the encoder's system; a new TagLM is made for the training text.
+    """Returns the encoder's system; some are made new for the training text.
 
     Raises:
-      UserError: see common_flags.system.
+      UserError: see common_flags.system, and the system's own function.
     """
     trained = FLAGS.init_checkpoint
     if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
         trained = trained or state.latest(FLAGS.output_dir)
-    if FLAGS.model_type != TAGLM or trained or "train" not in texts:
-        return common_flags.system("tags")
-    config = TaglmConfig(vocab_size=1, do_lower_case=FLAGS.do_lower_case)
-    if FLAGS.bert_config_file:
-        config = checkpoints.read_config(FLAGS.bert_config_file)
-    vectors = FLAGS.word_vectors and word_vectors.read(FLAGS.word_vectors)
-    system = taglm.new_system(
-        config,
+    begin = FLAGS.model_type and registry.find(FLAGS.model_type).load("begins")
+    if not begin or trained or "train" not in texts:
+        return task_runs.encoder("tags")
+    config = FLAGS.bert_config_file
+    system = begin(
+        config and checkpoints.read_config(config),
         texts["train"].words,
-        word_vectors=vectors or None,
+        do_lower_case=FLAGS.do_lower_case,
+        word_vectors=FLAGS.word_vectors,
         lm_checkpoint=FLAGS.lm_checkpoint,
     )
     common_flags.check_read(system)
-    return system
+    return task_runs.with_defaults(system)
 
 
 def make_task(
@@ -158,10 +139,10 @@ def make_task(
     """Returns the task, once it knows every tag of the texts."""
     if not trained and "train" not in texts:
         raise UserError(f"{FLAGS.output_dir} has no trained tagger: use --do_train")
-    tag_scheme = setting("tag_scheme", trained)
+    tag_scheme = task_runs.setting("tag_scheme", trained)
     if tag_scheme == conll.PLAIN:
         FLAGS.set_default("output_scheme", conll.PLAIN)
-    scheme = setting("output_scheme", trained)
+    scheme = task_runs.setting("output_scheme", trained)
     config = TaggingConfig(
         labels=(
             trained.labels
@@ -170,16 +151,11 @@ def make_task(
         ),
         tag_scheme=tag_scheme,
         output_scheme=scheme,
-        crf=setting("crf", trained),
-        max_seq_length=setting("max_seq_length", trained),
+        crf=task_runs.setting("crf", trained),
+        max_seq_length=task_runs.setting("max_seq_length", trained),
         do_lower_case=system.do_lower_case,
     )
-    task = TaggingTask(
-        config,
-        system,
-        static_shapes=common_flags.static_shapes(),
-        frozen_encoder=not FLAGS.finetune_encoder,
-    )
+    task = TaggingTask(config, system, **task_runs.task_options())
     for split in texts.keys() - {"test"}:
         task.check(texts[split])
     return task
@@ -213,9 +189,8 @@ def predictions_writer(
             scores = task.metrics(predictions)
         else:
             scores = task.text_metrics(predictions, test)
-        scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
-        logging.info("***** Test results ***** %s", scores)
-        write_results(os.path.join(folder, "test_results.txt"), scores)
+        path = os.path.join(folder, "test_results.txt")
+        task_runs.write_test_scores(path, scores)
 
     return write
 
@@ -225,34 +200,21 @@ def main(_):
     strategy = make_strategy(common_flags.distribution_config())
     names = ("test_predictions.txt", "test_results.txt", RESULTS_FILE)
     common_flags.check_output_dir(names, "train_file", "dev_file", "test_file")
-    trained = trained_config()
-    texts = read_texts(setting("tag_scheme", trained))
+    trained = task_runs.trained_config(TaggingConfig)
+    texts = read_texts(task_runs.setting("tag_scheme", trained))
     system = make_system(texts)
-    FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)
     train = records.get("train")
-    Run(
-        task=task,
-        strategy=strategy,
-        data=Data(
-            train,
-            {"": records["dev"]} if FLAGS.do_eval else {},
-            {"": records["test"]} if FLAGS.do_predict else {},
-        ),
-        settings={
-            "task": dataclasses.asdict(task.config),
-            "model": task.system.describe(),
-            "train_records": train and os.path.basename(train.files[0]),
-        },
-        use_checkpoint=FLAGS.use_checkpoint,
-        predict_batch_size=FLAGS.predict_batch_size,
-        write_predictions=predictions_writer(task, texts.get("test"), known),
-        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
-    ).run_seeds(
-        common_flags.finetuning_config(train.num_examples if train else 0), FLAGS.seeds
+    training = common_flags.finetuning_config(train.num_examples if train else 0)
+    data = Data(
+        train,
+        {"": records["dev"]} if FLAGS.do_eval else {},
+        {"": records["test"]} if FLAGS.do_predict else {},
     )
+    write_predictions = predictions_writer(task, texts.get("test"), known)
+    task_runs.run(task, strategy, training, data, write_predictions)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """TagLM as tasks see it: a vocabulary of its own, word vectors, a frozen biLM."""
 
-import collections
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NoReturn
 
 import keras
@@ -16,6 +15,7 @@ import checkpoints
 import vocabulary
 from checkpoints import taglm
 from checkpoints.word_vectors import WordVectors
+from checkpoints.word_vectors import read as read_vectors
 from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.features import tagging as tagging_features
 from data_pipeline.features import tagging_graph
@@ -26,61 +26,11 @@ from modeling import ElmoConfig, TaglmConfig, TaglmModel
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
 from systems.capabilities import Tags
-from systems.system import TAGGER, System, Tokenizer
+from systems.system import TAGGER, System
+from systems.words import DIGIT, WordTokenizer, choose_words
 
-_DIGIT = re.compile("[0-9]")
-# Words seen once are read as <UNK>, which would never be trained otherwise.
-_MIN_COUNT = 2
 _LM = r"^lm/"
 _LM_UNUSED = {r"lm/softmax/.*": "the language model predicts no words here"}
-
-
-def normalize(word: str, do_lower_case: bool) -> str:
-    """Returns a word as it is looked up: digits are 0, as in SENNA's vocabulary."""
-    word = _DIGIT.sub("0", word)
-    return word.lower() if do_lower_case else word
-
-
-def choose_words(
-    words: Iterable[str], vectors: WordVectors | None, do_lower_case: bool
-) -> list[str]:
-    """Chooses a vocabulary.
-
-    Args:
-      words: all words of the training text, one after the other.
-      vectors: pre-trained; all the words that a text could be looked up as are taken.
-      do_lower_case: whether words are lower-cased.
-
-    Returns:
-      The three marks, the words of the text by falling frequency, the others.
-    """
-    counts = collections.Counter(normalize(word, do_lower_case) for word in words)
-    chosen = vocabulary.most_frequent(counts, min_count=_MIN_COUNT)
-    if vectors is not None:
-        known = set(chosen)
-        chosen += [
-            word
-            for word in vectors.words
-            if word == normalize(word, do_lower_case) and word not in known
-        ]
-    return chosen
-
-
-class WordTokenizer(Tokenizer):
-    """Every text is one word, and every word has one id.
-
-    A word that is not in the vocabulary is looked for in lower case.
-    """
-
-    def __init__(self, words: vocabulary.Vocabulary, do_lower_case: bool):
-        self.vocab = {word: i for i, word in enumerate(words.words)}
-        self._words, self._do_lower_case = words, do_lower_case
-
-    def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See Tokenizer."""
-        found = (normalize(text, self._do_lower_case) for text in texts)
-        flat = self._words.ids(w if w in self._words else w.lower() for w in found)
-        return flat, np.arange(len(flat) + 1)
 
 
 class TaglmTagging(Tags):
@@ -175,7 +125,7 @@ class TaglmSystem(System):
         """Words are looked up as `WordTokenizer` does it."""
 
         def normalized(words):
-            words = tf.strings.regex_replace(words, _DIGIT.pattern, "0")
+            words = tf.strings.regex_replace(words, DIGIT.pattern, "0")
             return vocabulary.lower(words) if self.config.do_lower_case else words
 
         def lowered(words):
@@ -267,5 +217,33 @@ def new_system(
         do_lower_case=config.do_lower_case,
         words=chosen,
         word_vectors=word_vectors,
+        lm_checkpoint=lm_checkpoint,
+    )
+
+
+def begin(
+    config: TaglmConfig | None,
+    words: Iterable[str],
+    *,
+    do_lower_case: bool,
+    word_vectors: str | None,
+    lm_checkpoint: str | None,
+) -> TaglmSystem:
+    """Makes a system to train for a text, from the flags of a script.
+
+    Args:
+      config: as of `new_system`; None: the paper's.
+      words: all words of the training text.
+      do_lower_case: of the architecture, where `config` is None.
+      word_vectors: their file.
+      lm_checkpoint: as of `new_system`.
+
+    Raises:
+      UserError: see `new_system` and checkpoints.word_vectors.read.
+    """
+    return new_system(
+        config or TaglmConfig(vocab_size=1, do_lower_case=do_lower_case),
+        words,
+        word_vectors=read_vectors(word_vectors) if word_vectors else None,
         lm_checkpoint=lm_checkpoint,
     )

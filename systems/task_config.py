@@ -50,6 +50,10 @@ class TaskConfig:
         """What the head decides; None where its outputs are no labels."""
         return None
 
+    def training_values(self) -> dict[str, Any]:
+        """Returns what shapes the weights: a run that goes on must have the same."""
+        return dataclasses.asdict(self)
+
     def to_json_string(self) -> str:
         """Returns the fields as a JSON object."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -73,9 +73,9 @@ class SpanConfig(TaskConfig):
             self.max_seq_length, self.doc_stride, self.max_query_length
         )
 
-    def training_values(self) -> dict[str, object]:
-        """Returns what shapes the weights, without what only chooses answers."""
-        values = dataclasses.asdict(self)
+    def training_values(self) -> dict[str, Any]:
+        """Leaves out what only chooses answers."""
+        values = super().training_values()
         for name in ("n_best_size", "max_answer_length", "null_score_diff_threshold"):
             del values[name]
         return values

@@ -30,6 +30,7 @@ RANKS = (
     {"training"},
     {"inference"},
     {"common_flags", "command_line", "startup"},
+    {"task_runs"},
 )
 SCRIPTS = len(RANKS)
 # One thing in several files: tokenization_tf is the in-graph form of tokenization.

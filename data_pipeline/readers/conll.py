@@ -13,6 +13,7 @@ from absl import logging
 
 from atomic_files import atomic_path
 from data_pipeline.readers import text_files
+from data_pipeline.readers.examples import drawn_rows
 from data_pipeline.readers.tag_schemes import (
     PLAIN,
     SCHEMES,
@@ -80,7 +81,7 @@ class TaggedText:
         """Returns so many sentences, drawn without replacement, or all if fewer."""
         if number >= self.num_sentences:
             return self
-        rows = np.random.default_rng(seed).permutation(self.num_sentences)[:number]
+        rows = drawn_rows(self.num_sentences, number, seed)
         chosen = np.concatenate([np.arange(*self.offsets[i : i + 2]) for i in rows])
         return dataclasses.replace(
             self,

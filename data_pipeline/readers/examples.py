@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from errors import UserError
@@ -123,3 +124,17 @@ def parse_score(text: object, path: str, line: int) -> float:
     if not math.isfinite(score):
         raise UserError(f"{path}, line {line}: wanted a finite number, got {text!r}")
     return score
+
+
+def drawn_rows(num_examples: int, number: int, seed: int) -> np.ndarray:
+    """Draws rows of a data set without replacement.
+
+    Args:
+      num_examples: how many the data set has.
+      number: how many are drawn, at most `num_examples`.
+      seed: the same one draws the same rows; a larger `number` adds to a smaller one's.
+
+    Returns:
+      int64 [number], from 0, in the order in which they were drawn.
+    """
+    return np.random.default_rng(seed).permutation(num_examples)[:number]

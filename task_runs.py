@@ -1,0 +1,128 @@
+"""What the scripts that fine-tune do alike, whatever their task is.
+
+A task is described by a TaskConfig; the one that a model was trained with lies as
+task.json in its folder, and speaks wherever a flag is not given.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import flags, logging
+
+import common_flags
+from data_pipeline.readers.examples import drawn_rows
+from systems.system import System
+from systems.task_config import Config
+from tasks.encoder import EncoderTask, find_task_file
+from training.progress import write_results
+from training.run import Data, Run
+from training.trainer import TrainingConfig
+
+FLAGS = flags.FLAGS
+
+
+def encoder(ability: str) -> System:
+    """Reads the model flags; by default a system is fine-tuned or not as its paper did.
+
+    Args:
+      ability: what it is wanted for; a key of registry.ABILITIES.
+
+    Raises:
+      UserError: see common_flags.system.
+    """
+    return with_defaults(common_flags.system(ability))
+
+
+def with_defaults(system: System) -> System:
+    """Sets --finetune_encoder as the system's paper did, unless it is given."""
+    FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
+    return system
+
+
+def trained_path() -> str | None:
+    """Finds the task.json of the model that is used without training; None to train."""
+    if FLAGS.do_train:
+        return None
+    return find_task_file(FLAGS.output_dir, FLAGS.init_checkpoint)
+
+
+def trained_config(config_class: type[Config]) -> Config | None:
+    """Reads what is said of the model that is used without training; None to train.
+
+    Raises:
+      UserError: its task.json is broken, or another task's.
+    """
+    path = trained_path()
+    return path and config_class.from_json_file(path)
+
+
+def setting(name: str, trained: Config | None) -> Any:
+    """Returns a flag's value; where it is not given, that of the folder's training."""
+    found = trained if trained and not FLAGS[name].present else FLAGS
+    return getattr(found, name)
+
+
+def sample(train: list) -> list:
+    """Draws --max_train_examples of a training set by --seed; all, if it has fewer."""
+    number = FLAGS.max_train_examples
+    if not number or number >= len(train):
+        return train
+    return [train[i] for i in drawn_rows(len(train), number, FLAGS.seed)]
+
+
+def task_options() -> dict[str, bool]:
+    """Reads the arguments that every EncoderTask takes beside config and system."""
+    return {
+        "static_shapes": common_flags.static_shapes(),
+        "frozen_encoder": not FLAGS.finetune_encoder,
+    }
+
+
+def run(
+    task: EncoderTask,
+    strategy: tf.distribute.Strategy,
+    config: TrainingConfig,
+    data: Data,
+    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None],
+    **settings: Any,
+) -> None:
+    """Trains, evaluates and predicts as far as there are data, for every seed.
+
+    Args:
+      task: what to learn.
+      strategy: where to compute.
+      config: of the training.
+      data: the examples.
+      write_predictions: see training.run.Run.
+      **settings: what else shaped the weights; a run that goes on must have the same.
+    """
+    Run(
+        task=task,
+        strategy=strategy,
+        data=data,
+        settings={
+            "task": task.config.training_values(),
+            "model": task.system.describe(),
+            **settings,
+            "train_records": data.train and os.path.basename(data.train.files[0]),
+        },
+        use_checkpoint=FLAGS.use_checkpoint,
+        predict_batch_size=FLAGS.predict_batch_size,
+        write_predictions=write_predictions,
+        use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
+    ).run_seeds(config, FLAGS.seeds)
+
+
+def write_test_scores(path: str, scores: Mapping[str, float]) -> None:
+    """Writes the scores of predictions whose right answers are known.
+
+    Args:
+      path: the file.
+      scores: as a task's `metrics` names them, `eval_...`; written as `test_...`.
+    """
+    scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
+    logging.info("***** Test results ***** %s", scores)
+    write_results(path, scores)
