@@ -16,13 +16,9 @@ import startup
 from absl import flags
 
 import common_flags
-from errors import UserError
 from inference import extraction, vector_files
-from inference.word_extraction import WordExtractionConfig, WordExtractor
+from inference.extraction import ExtractionConfig, FeatureExtractor
 from modeling.layers import pooling
-from systems.capabilities import ReadsWords
-from systems.elmo import ElmoSystem
-from systems.system import System
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -89,34 +85,9 @@ def check_flags() -> Iterator[str]:
         yield f"flag --layers={given}: wants whole numbers, as in -1,-2"
 
 
-def make_word_extractor(system: ElmoSystem) -> WordExtractor:
-    """Reads the flags and loads the model.
-
-    Raises:
-      UserError: more than one device is asked for.
-    """
-    distribution = common_flags.distribution_config()
-    if distribution.strategy != "off":
-        raise UserError(
-            f"--distribution_strategy={distribution.strategy} is not for "
-            f"{system.model_type}, whose vectors are computed on one device"
-        )
-    config = WordExtractionConfig(
-        layers=FLAGS.layers and tuple(map(int, FLAGS.layers)),
-        layer_combination=FLAGS.layer_combination or "separate",
-        normalize=FLAGS.normalize,
-        max_seq_length=FLAGS.max_seq_length,
-        batch_size=FLAGS.batch_size,
-        stateful=FLAGS.stateful,
-        mixed_precision=FLAGS.mixed_precision,
-    )
-    return WordExtractor(config, system)
-
-
-def make_extractor(system: System) -> extraction.FeatureExtractor:
-    """Reads the flags and loads the model."""
-    strategy = make_strategy(common_flags.distribution_config())
-    config = extraction.ExtractionConfig(
+def extraction_config() -> ExtractionConfig:
+    """Reads which vectors are wanted."""
+    return ExtractionConfig(
         pooling=FLAGS.pooling,
         layers=FLAGS.layers and tuple(map(int, FLAGS.layers)),
         layer_combination=FLAGS.layer_combination,
@@ -125,18 +96,18 @@ def make_extractor(system: System) -> extraction.FeatureExtractor:
         max_seq_length=FLAGS.max_seq_length,
         long=FLAGS.long,
         batch_size=FLAGS.batch_size,
+        stateful=FLAGS.stateful,
         mixed_precision=FLAGS.mixed_precision,
         static_shapes=common_flags.static_shapes(),
     )
-    return extraction.FeatureExtractor(config, system, strategy=strategy)
 
 
 def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
     common_flags.check_output("output_file", "input_file")
     system = common_flags.system("extracts")
-    words = isinstance(system.need("extracts"), ReadsWords)
-    extractor = (make_word_extractor if words else make_extractor)(system)
+    strategy = make_strategy(common_flags.distribution_config())
+    extractor = FeatureExtractor(extraction_config(), system, strategy=strategy)
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)
     extraction.extract_file(extractor, FLAGS.input_file, FLAGS.output_file, form)
 

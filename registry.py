@@ -41,7 +41,7 @@ class Entry:
       tags: its systems.capabilities.Tags.
       begins: the function that makes a new system for the words of a training text,
         as systems.taglm.begin; None: it begins from a checkpoint or a config.
-      extracts: its systems.capabilities.ReadsLines or ReadsWords.
+      extracts: its systems.capabilities.Extracts.
       generates: its systems.capabilities.Generates.
       learns: the subclass of data_pipeline.corpora.learners.Learner.
       makes_records: the subclass of data_pipeline.corpora.makers.RecordMaker.

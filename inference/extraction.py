@@ -1,10 +1,14 @@
 """Feature vectors of texts from a pre-trained encoder, in memory that does not grow.
 
-lines -> chunks, tokenized -> pools of windows -> batches of about one length
+lines -> chunks, cut into units -> pools of windows -> batches of about one length
       -> vectors, windows averaged -> the order of the lines
+
+What a unit is, a piece or a word, and how the encoder reads it, is for the system to
+say: systems.capabilities.Extracts.
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -14,21 +18,19 @@ from absl import logging
 
 import modeling
 import streams
-from data_pipeline import batching
 from data_pipeline.features import lines as sentences
-from data_pipeline.features.lines import Sentence
 from errors import UserError
 from inference import vector_files
 from inference.vector_files import Table, Vectors
-from inference.word_extraction import WordExtractor
 from modeling.layers import pooling
+from modeling.layers.recurrent import CarriedStates
+from systems.capabilities import Line
 from systems.system import System
 from training.progress import Progress
 from training.strategy import num_workers
 
 COMBINATIONS = ("separate", "mean", "concat")
 LONG = ("truncate", "window")
-_TOKEN_LAYERS, _POOLED_LAYERS = (-1, -2, -3, -4), (-1,)
 
 # What is held at once: lines read, batches grouped by length, vectors not yet written.
 _CHUNK_LINES, _CHUNK_CHARACTERS = 4096, 1 << 20
@@ -41,19 +43,21 @@ class ExtractionConfig:
 
     Attributes:
       pooling: one of pooling.STRATEGIES, also by bert-as-service's name; "none" gives
-        a vector for every piece.
+        a vector for every unit, piece or word.
       layers: of the encoder, as Python indexes a list: 0 is the first, -1 the last.
-        None: the parent's four, -1 to -4, or with pooling the last.
+        None: the system's default, BERT's being -1 to -4; with pooling the last.
       layer_combination: "separate", or one vector of all layers, their "mean" or the
         vectors one after the other ("concat"); layers are combined before pooling.
         None: separate, as the parent's, or with pooling concat.
       mask_cls_sep: leaves [CLS] and [SEP] out of the pool, or of the pieces; GPT reads
         nothing of the kind here.
       normalize: divides each vector by its Euclidean length.
-      max_seq_length: pieces of the longest input, the special ones included.
+      max_seq_length: units of the longest input; of pieces, the special ones included.
       long: what becomes of a longer line; "truncate": it is cut; "window": it is read
         in several windows and their vectors are averaged.
       batch_size: windows in a batch, over all replicas.
+      stateful: reads one line after the other, each from the states in which the one
+        before left the encoder, as bilm-tf writes its files.
       mixed_precision: "off", "bfloat16" or "float16", of the matrix products.
       static_shapes: pads every batch to `max_seq_length`, as a TPU needs.
 
@@ -69,65 +73,31 @@ class ExtractionConfig:
     max_seq_length: int = 128
     long: str = "truncate"
     batch_size: int = 32
+    stateful: bool = False
     mixed_precision: str = "off"
     static_shapes: bool = False
 
     def __post_init__(self):
         pooled = pooling.strategy_name(self.pooling)
-        tokens = pooled == "none"
-        chosen = {
-            "pooling": pooled,
-            "layers": self.layers or (_TOKEN_LAYERS if tokens else _POOLED_LAYERS),
-            "layer_combination": self.layer_combination
-            or ("separate" if tokens else "concat"),
-        }
-        for name, value in chosen.items():
-            object.__setattr__(self, name, value)
+        how = self.layer_combination or ("separate" if pooled == "none" else "concat")
+        object.__setattr__(self, "pooling", pooled)
+        object.__setattr__(self, "layer_combination", how)
         for name, known in (("layer_combination", COMBINATIONS), ("long", LONG)):
             if getattr(self, name) not in known:
                 raise UserError(
                     f"--{name}={getattr(self, name)}; wanted one of {', '.join(known)}"
                 )
 
-    def check(self, system: System) -> None:
-        """Refuses what the model cannot do.
-
-        Raises:
-          UserError: a layer that the model does not have, or a length beyond its
-            position table or below what a window needs.
-        """
-        depth = system.num_layers
-        for layer in self.layers:
-            if not -depth <= layer < depth:
-                raise UserError(
-                    f"--layers has {layer}, but the model has {depth} layers: wanted "
-                    f"{-depth} (the first) to -1 (the last), or 0 to {depth - 1}"
-                )
-        shortest = 5 if self.long == "window" else 3
-        name, longest = system.max_length
-        if not shortest <= self.max_seq_length <= longest:
-            raise UserError(
-                f"--max_seq_length={self.max_seq_length}; wanted {shortest} to "
-                f"{longest}, the model's {name}"
-            )
-
-    @property
-    def layer_axis(self) -> tuple[int, ...] | None:
-        """The layers, where they stay an axis of the values."""
-        return self.layers if self.layer_combination == "separate" else None
-
-    def row_shape(self, hidden_size: int) -> tuple[int, ...]:
-        """Shape of a line's values: [max_seq_length unless pooled, (layers,) width]."""
-        width = hidden_size * (2 if self.pooling == "mean_max" else 1)
-        if self.layer_combination == "concat":
-            width *= len(self.layers)
-        layers = (len(self.layers),) if self.layer_axis else ()
-        pieces = (self.max_seq_length,) if self.pooling == "none" else ()
-        return (*pieces, *layers, width)
-
 
 class FeatureExtractor:
-    """Computes the vectors of any number of texts."""
+    """Computes the vectors of any number of texts.
+
+    Attributes:
+      config: which vectors.
+      layers: of the encoder.
+      layer_axis: the layers, where they stay an axis of the values; else None.
+      row_shape: of a line's values: [max_seq_length unless pooled, (layers,) width].
+    """
 
     def __init__(
         self,
@@ -144,27 +114,26 @@ class FeatureExtractor:
           strategy: where to compute, in this process; None: on one device.
 
         Raises:
-          UserError: see ExtractionConfig.check; several workers; or checkpoint,
-            architecture and vocabulary do not belong together.
+          UserError: the model has no such layer, or cannot read such a length, or not
+            on such devices; or checkpoint, architecture and vocabulary do not belong
+            together.
         """
-        config.check(system)
         self.config = config
-        self.row_shape = config.row_shape(system.hidden_size)
-        self.layer_axis = config.layer_axis
+        self._source = source = system.need("extracts")
+        self.layers = config.layers or source.default_layers
+        if not config.layers and config.pooling != "none":
+            self.layers = (-1,)
+        self._check_layers()
+        source.check_length(config.max_seq_length, config.long == "window")
+        separate = config.layer_combination == "separate"
+        self.layer_axis = self.layers if separate else None
+        self.row_shape = self._row_shape(system.hidden_size)
         self._strategy = strategy or tf.distribute.get_strategy()
-        if num_workers(self._strategy) > 1:
-            raise UserError(
-                "--distribution_strategy=multi_worker: features are extracted in one "
-                "process; give every worker a file of its own"
-            )
         self._replicas = self._strategy.num_replicas_in_sync
-        self._buckets = batching.default_buckets(config.max_seq_length)
+        self._check_devices(system.model_type)
+        self._buckets = source.buckets(config.max_seq_length)
         if config.static_shapes:
             self._buckets = self._buckets[-1:]
-        self._system = system
-        self._tokenizer = system.tokenizer()
-        self._layout = system.need("extracts").layout(self._tokenizer)
-        self._pieces = {i: piece for piece, i in self._tokenizer.vocab.items()}
         mixed = config.mixed_precision
         with self._strategy.scope():
             self._model = system.build_encoder(
@@ -172,8 +141,40 @@ class FeatureExtractor:
                 fused=not config.static_shapes,
             )
             system.initialize(modeling.named_variables(self._model), None)
+        self._states = None
+        if config.stateful:
+            self._states = CarriedStates(source.zero_states(self._model))
         # Autograph has nothing to convert here, and takes seconds to find that out.
         self._run = tf.function(self._run_eager, autograph=False, reduce_retracing=True)
+
+    def _check_layers(self):
+        depth = self._source.depth
+        for layer in self.layers:
+            if not -depth <= layer < depth:
+                raise UserError(
+                    f"--layers has {layer}, but the model has {depth} layers: wanted "
+                    f"{-depth} (the first) to -1 (the last), or 0 to {depth - 1}"
+                )
+
+    def _check_devices(self, model_type):
+        if num_workers(self._strategy) > 1:
+            raise UserError(
+                "--distribution_strategy=multi_worker: features are extracted in one "
+                "process; give every worker a file of its own"
+            )
+        if self._replicas > 1 and not self._source.many_devices:
+            raise UserError(
+                f"--distribution_strategy: {self._replicas} devices, but vectors of "
+                f"{model_type} are computed on one; wanted off"
+            )
+
+    def _row_shape(self, hidden_size):
+        width = hidden_size * (2 if self.config.pooling == "mean_max" else 1)
+        if self.config.layer_combination == "concat":
+            width *= len(self.layers)
+        layers = (len(self.layers),) if self.layer_axis else ()
+        tokens = (self.config.max_seq_length,) if self.config.pooling == "none" else ()
+        return (*tokens, *layers, width)
 
     def extract(
         self, lines: Iterable[str], report: Callable[[float], None] | None = None
@@ -189,50 +190,46 @@ class FeatureExtractor:
         """
         number, cut, dropped = 0, 0, 0
         for pool in self._pools(lines):
-            for sentence, values in zip(pool, self._compute(pool, report), strict=True):
-                cut += sentence.dropped_tokens > 0
-                dropped += sentence.dropped_tokens
-                yield self._vectors(number, sentence, values)
+            for line, values in zip(pool, self._compute(pool, report), strict=True):
+                cut += line.dropped_tokens > 0
+                dropped += line.dropped_tokens
+                yield self._vectors(number, line, values)
                 number += 1
         if cut:
             logging.warning(
                 "%d of %d lines were longer than --max_seq_length=%d and were cut, by "
-                "%d pieces in all",
+                "%d %s in all",
                 cut,
                 number,
                 self.config.max_seq_length,
                 dropped,
+                self._source.units,
             )
+        self._source.report()
 
-    def _pools(self, lines: Iterable[str]) -> Iterator[list[Sentence]]:
-        """Groups sentences as far as they and their vectors may be held at once."""
+    def _pools(self, lines: Iterable[str]) -> Iterator[list[Line]]:
+        """Groups lines as far as they and their vectors may be held at once."""
         config = self.config
+        most = 1 if config.stateful else _POOL_BATCHES * config.batch_size
+        in_windows = config.long == "window"
         pool, windows, size = [], 0, 0
         bytes_a_row = 4 * int(np.prod(self.row_shape))  # float32
         for chunk in _chunks(lines):
-            for sentence in sentences.to_sentences(
-                chunk,
-                self._tokenizer,
-                config.max_seq_length,
-                config.long == "window",
-                self._layout,
-            ):
-                pool.append(sentence)
-                windows += len(sentence.windows)
-                pieces = len(sentence.input_ids)
-                share = (
-                    pieces / config.max_seq_length if config.pooling == "none" else 1
-                )
+            for line in self._source.lines(chunk, config.max_seq_length, in_windows):
+                pool.append(line)
+                windows += len(line.windows)
+                share = 1
+                if config.pooling == "none":
+                    share = len(line.content) / config.max_seq_length
                 size += share * bytes_a_row
-                full = windows >= _POOL_BATCHES * config.batch_size
-                if full or size >= _POOL_BYTES:
+                if windows >= most or size >= _POOL_BYTES:
                     yield pool
                     pool, windows, size = [], 0, 0
         if pool:
             yield pool
 
     def _compute(
-        self, pool: list[Sentence], report: Callable[[float], None] | None
+        self, pool: list[Line], report: Callable[[float], None] | None
     ) -> list[np.ndarray]:
         """Returns the values of every sentence, its windows averaged.
 
@@ -260,44 +257,44 @@ class FeatureExtractor:
                 sums[row][place] += values
             if report:
                 report(sum(1 / len(pool[row].windows) for row, _ in batch))
-        return [
-            total / self._times_read(sentence) if len(sentence.windows) > 1 else total
-            for sentence, total in zip(pool, sums, strict=True)
-        ]
+        for row, line in enumerate(pool):
+            if not line.windows:
+                sums[row] = self._zeros(line)
+            elif len(line.windows) > 1:
+                sums[row] /= self._times_read(line)
+        return sums
 
-    def _zeros(self, sentence):
+    def _zeros(self, line):
         if self.config.pooling == "none":
-            return np.zeros((len(sentence.input_ids), *self.row_shape[1:]), np.float32)
+            return np.zeros((len(line.content), *self.row_shape[1:]), np.float32)
         return np.zeros(self.row_shape, np.float32)
 
-    def _times_read(self, sentence):
-        """How many windows add to the values: one number, or one for every piece."""
+    def _times_read(self, line):
+        """How many windows add to the values: one number, or one for every unit."""
         if self.config.pooling != "none":
-            return np.float32(len(sentence.windows))
-        times = np.bincount(np.concatenate(sentence.windows)).astype(np.float32)
+            return np.float32(len(line.windows))
+        times = np.bincount(np.concatenate(line.windows)).astype(np.float32)
         return times.reshape(-1, *[1] * len(self.row_shape[1:]))
 
-    def _run_batch(self, rows: list[tuple[Sentence, np.ndarray]]) -> np.ndarray:
+    def _run_batch(self, rows: list[tuple[Line, np.ndarray]]) -> np.ndarray:
         """Pads windows to their bucket; returns their values, [rows or more, ...]."""
         longest = max(len(window) for _, window in rows)
         length = next(bucket for bucket in self._buckets if bucket >= longest)
-        size = len(rows)
-        if self.config.static_shapes:
-            size = self.config.batch_size
+        size = self.config.batch_size if self.config.static_shapes else len(rows)
         size += -size % self._replicas
-        batch = np.zeros((4, size, length), np.int32)
-        for i, (sentence, window) in enumerate(rows):
-            counts = sentence.content[window] if self.config.mask_cls_sep else 1
-            batch[0, i, : len(window)] = sentence.input_ids[window]
-            batch[1, i, : len(window)] = 1
-            batch[2, i, : len(window)] = sentence.segment_ids[window]
-            batch[3, i, : len(window)] = counts
-        batch[1, len(rows) :, 0] = 1  # filled up: no mask is empty
+        rows = [*rows, *rows[:1] * (size - len(rows))]
+        counts = np.zeros((size, length), np.int32)
+        for i, (line, window) in enumerate(rows):
+            pooled = line.content[window] if self.config.mask_cls_sep else 1
+            counts[i, : len(window)] = pooled
+        batch = (self._source.batch(rows, length), counts)
         share = size // self._replicas
 
         def part(context):
             start = context.replica_id_in_sync_group * share
-            return tf.constant(batch[:, start : start + share])
+            return tf.nest.map_structure(
+                lambda x: tf.constant(x[start : start + share]), batch
+            )
 
         inputs = self._strategy.experimental_distribute_values_from_function(part)
         return self._run(inputs).numpy()
@@ -307,11 +304,12 @@ class FeatureExtractor:
         return tf.concat(self._strategy.experimental_local_results(outputs), axis=0)
 
     def _run_replica(self, inputs):
-        *inputs, counts = tf.unstack(inputs)
-        names = ("input_ids", "input_mask", "segment_ids")
-        inputs = self._system.encoder_inputs(dict(zip(names, inputs, strict=True)))
-        outputs = self._model(**inputs)["all_encoder_layers"]
-        layers = [tf.cast(outputs[i], tf.float32) for i in self.config.layers]
+        batch, counts = inputs
+        states = self._states.read(1) if self._states else None
+        outputs, states = self._source.layer_outputs(self._model, batch, states)
+        if self._states:
+            self._states.write(states)
+        layers = [tf.cast(outputs[i], tf.float32) for i in self.layers]
         how = self.config.layer_combination
         if how == "mean":
             values = tf.add_n(layers) / len(layers)
@@ -321,14 +319,14 @@ class FeatureExtractor:
             values = tf.stack(layers, axis=2)
         return pooling.pool(values, counts, self.config.pooling)
 
-    def _vectors(self, number, sentence, values):
-        """Keeps the wanted pieces, and normalizes."""
+    def _vectors(self, number, line, values):
+        """Keeps the wanted units, and normalizes."""
         tokens = None
         if self.config.pooling == "none":
-            ids = sentence.input_ids
+            tokens = tuple(self._source.tokens(line))
             if self.config.mask_cls_sep:
-                ids, values = ids[sentence.content], values[sentence.content]
-            tokens = tuple(self._pieces[i] for i in ids.tolist())
+                values = values[line.content]
+                tokens = tuple(itertools.compress(tokens, line.content))
         if self.config.normalize:
             length = np.linalg.norm(values, axis=-1, keepdims=True)
             values = values / np.where(length > 0, length, 1)
@@ -349,7 +347,7 @@ def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def extract_file(
-    extractor: FeatureExtractor | WordExtractor,
+    extractor: FeatureExtractor,
     input_file: str,
     output_file: str,
     output_format: str,

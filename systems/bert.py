@@ -22,7 +22,7 @@ from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Answers, Classifies, ReadsLines, TagsPieces
+from systems.capabilities import Answers, Classifies, ReadsPieces, TagsPieces
 from systems.classification_config import ClassificationConfig
 from systems.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
 
@@ -91,7 +91,7 @@ class BertAnswers(Answers):
         return BertSpanExtractor(self.system.config, **kwargs)
 
 
-class BertLines(ReadsLines):
+class BertLines(ReadsPieces):
     """A line, or a pair, as in pre-training."""
 
     def layout(self, tokenizer) -> Layout:

@@ -5,6 +5,7 @@ refuses what the system does not do.
 """
 
 import abc
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -12,7 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data_pipeline import batching
 from data_pipeline.feature_spec import Batch, FeatureSpec
+from data_pipeline.features import lines
 from data_pipeline.features.lines import Layout
 from data_pipeline.features.tagging import (
     TAGGING_SPEC,
@@ -23,6 +26,7 @@ from data_pipeline.features.tagging import (
 from data_pipeline.readers.conll import TaggedText
 from data_pipeline.readers.examples import InputExample
 from data_pipeline.squad.pieces import SquadTokenizer
+from errors import UserError
 from modeling.tagger import Tagger
 from systems.classification_config import ClassificationConfig
 
@@ -191,16 +195,169 @@ class Answers(Capability, abc.ABC):
         """Makes the encoder with a head for starts and ends; see Classifies.build."""
 
 
-class ReadsLines(Capability, abc.ABC):
-    """Gives the vectors of lines of text and of their pieces."""
+class Line(Protocol):
+    """A line of text, cut into the units that a system reads.
+
+    Attributes:
+      content: bool [T], whether a unit is of the text: False at [CLS] and its like.
+      windows: int [S] each, the ascending places in [0, T) that are read together;
+        every place is in one window at least. Of a line without units, none.
+      dropped_tokens: units that were cut off.
+    """
+
+    content: np.ndarray
+    windows: tuple[np.ndarray, ...]
+    dropped_tokens: int
+
+
+class Extracts(Capability, abc.ABC):
+    """Gives the vectors of lines of text and of the units that they are cut into.
+
+    Attributes:
+      units: what the units are, in messages.
+      depth: how many layers there are, numbered from 0.
+      default_layers: those of every unit's vectors, where none are asked for.
+      many_devices: whether a batch may be split over several.
+    """
+
+    units: ClassVar[str] = "pieces"
+    many_devices: ClassVar[bool] = True
+
+    @property
+    def depth(self) -> int:
+        """How many layers there are."""
+        return self.system.num_layers
+
+    @property
+    @abc.abstractmethod
+    def default_layers(self) -> tuple[int, ...]:
+        """The layers of every unit's vectors, where none are asked for."""
+
+    def check_length(self, max_seq_length: int, in_windows: bool) -> None:
+        """Refuses a length that the encoder cannot read.
+
+        Args:
+          max_seq_length: units of the longest window.
+          in_windows: whether longer lines are read in several.
+
+        Raises:
+          UserError: tells the lengths that it can.
+        """
+
+    def buckets(self, max_seq_length: int) -> Sequence[int]:
+        """Returns the lengths, ascending, to which batches of windows are padded."""
+        return batching.default_buckets(max_seq_length)
+
+    @abc.abstractmethod
+    def lines(
+        self, texts: Sequence[str], max_seq_length: int, in_windows: bool
+    ) -> Sequence[Line]:
+        """Cuts texts into units.
+
+        Args:
+          texts: a line each, or a pair as `a ||| b`.
+          max_seq_length: units of the longest window.
+          in_windows: whether a longer line is read in several windows, or cut.
+        """
+
+    @abc.abstractmethod
+    def tokens(self, line: Line) -> Sequence[str]:
+        """Returns the T units of a line as they are written."""
+
+    @abc.abstractmethod
+    def batch(
+        self, rows: Sequence[tuple[Line, np.ndarray]], length: int
+    ) -> dict[str, np.ndarray]:
+        """Lays windows out as the encoder reads them.
+
+        Args:
+          rows: B lines, each with one of its windows.
+          length: of `buckets`, no shorter than the longest window.
+
+        Returns:
+          Arrays of B rows, padded.
+        """
+
+    def zero_states(self, model: keras.layers.Layer) -> Any:
+        """Returns the states of a row before the first line; None: there are none."""
+        del model
+
+    @abc.abstractmethod
+    def layer_outputs(
+        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        """Runs the encoder.
+
+        Args:
+          model: what System.build_encoder made.
+          batch: what `batch` laid out, or some rows of it.
+          states: of its rows before this batch, as of `zero_states`; None: zeros.
+
+        Returns:
+          Each layer's outputs, float [B, length, width]; the states after the batch.
+        """
+
+    def report(self) -> None:
+        """Logs what happened to units on the way, after the last line."""
+
+
+class ReadsPieces(Extracts):
+    """Lines in the pieces of a tokenizer, as BERT and GPT read them."""
+
+    default_layers = (-1, -2, -3, -4)  # the parent's
 
     @abc.abstractmethod
     def layout(self, tokenizer) -> Layout:
         """Returns what the encoder alone reads around texts."""
 
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The system's."""
+        return self.system.tokenizer()
 
-class ReadsWords(Capability):
-    """Gives the vectors of words, which white space separates."""
+    @functools.cached_property
+    def _pieces(self):
+        return {i: piece for piece, i in self.tokenizer.vocab.items()}
+
+    @functools.cached_property
+    def _layout(self):
+        return self.layout(self.tokenizer)
+
+    def check_length(self, max_seq_length: int, in_windows: bool) -> None:
+        shortest = 5 if in_windows else 3
+        name, longest = self.system.max_length
+        if not shortest <= max_seq_length <= longest:
+            raise UserError(
+                f"--max_seq_length={max_seq_length}; wanted {shortest} to "
+                f"{longest}, the model's {name}"
+            )
+
+    def lines(
+        self, texts: Sequence[str], max_seq_length: int, in_windows: bool
+    ) -> Sequence[Line]:
+        return lines.to_sentences(
+            texts, self.tokenizer, max_seq_length, in_windows, self._layout
+        )
+
+    def tokens(self, line: Line) -> Sequence[str]:
+        return [self._pieces[i] for i in line.input_ids.tolist()]
+
+    def batch(
+        self, rows: Sequence[tuple[Line, np.ndarray]], length: int
+    ) -> dict[str, np.ndarray]:
+        names = ("input_ids", "input_mask", "segment_ids")
+        found = {name: np.zeros((len(rows), length), np.int32) for name in names}
+        for i, (line, window) in enumerate(rows):
+            found["input_ids"][i, : len(window)] = line.input_ids[window]
+            found["input_mask"][i, : len(window)] = 1
+            found["segment_ids"][i, : len(window)] = line.segment_ids[window]
+        return found
+
+    def layer_outputs(
+        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        outputs = model(**self.system.encoder_inputs(batch))
+        return outputs["all_encoder_layers"], states
 
 
 class Generates(Capability):

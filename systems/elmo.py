@@ -1,6 +1,7 @@
 """ELMo as tasks see it: words by their characters, two LSTMs that read both ways."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
@@ -24,7 +25,7 @@ from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
 from modeling.tagger import Tagger
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Classifies, ReadsWords, Tags
+from systems.capabilities import Classifies, Extracts, Tags
 from systems.classification_config import ClassificationConfig
 from systems.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
 
@@ -106,8 +107,84 @@ class ElmoTagging(Tags):
         )
 
 
-class ElmoWords(ReadsWords):
-    """Every layer, the words without context being the first."""
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """A line in words; see capabilities.Line.
+
+    Attributes:
+      words: T of them.
+      dropped_tokens: how many were cut off.
+    """
+
+    words: Sequence[str]
+    dropped_tokens: int
+
+    @property
+    def content(self) -> np.ndarray:
+        """All are of the text."""
+        return np.ones(len(self.words), bool)
+
+    @property
+    def windows(self) -> tuple[np.ndarray, ...]:
+        """One over all words."""
+        return (np.arange(len(self.words)),) if self.words else ()
+
+
+class ElmoWords(Extracts):
+    """Lines of words that white space separates.
+
+    Layer 0 is the words without context, 1 and on the LSTMs; the default is all.
+    """
+
+    units = "words"
+    many_devices = False
+
+    @functools.cached_property
+    def _speller(self):
+        return self.system.speller(vocabulary_has_marks=True)
+
+    @property
+    def depth(self) -> int:
+        """The LSTMs, and the words themselves."""
+        return self.system.num_layers + 1
+
+    @property
+    def default_layers(self) -> tuple[int, ...]:
+        return tuple(range(self.depth))
+
+    def buckets(self, max_seq_length: int) -> Sequence[int]:
+        """Every length: nothing is compiled for one."""
+        return range(1, max_seq_length + 1)
+
+    def lines(
+        self, texts: Sequence[str], max_seq_length: int, in_windows: bool
+    ) -> Sequence[Words]:
+        del in_windows  # words are cut
+        found = map(self.system.split, texts)
+        return [
+            Words(words[:max_seq_length], max(len(words) - max_seq_length, 0))
+            for words in found
+        ]
+
+    def tokens(self, line: Words) -> Sequence[str]:
+        return line.words
+
+    def batch(
+        self, rows: Sequence[tuple[Words, np.ndarray]], length: int
+    ) -> dict[str, np.ndarray]:
+        return {"ids": self._speller.batch([line.words for line, _ in rows])}
+
+    def zero_states(self, model: keras.layers.Layer) -> Any:
+        return model.zero_states(1)
+
+    def layer_outputs(
+        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+    ) -> tuple[Sequence[tf.Tensor], Any]:
+        found = model(batch["ids"], states)
+        return tf.unstack(found["lm_embeddings"], axis=1), found["states"]
+
+    def report(self) -> None:
+        self._speller.report_cuts()
 
 
 class ElmoSystem(System):

@@ -24,7 +24,7 @@ from systems.capabilities import (
     Answers,
     Classifies,
     Generates,
-    ReadsLines,
+    ReadsPieces,
     TagsPieces,
 )
 from systems.classification_config import ClassificationConfig
@@ -103,7 +103,7 @@ class GptAnswers(Answers):
         return GptSpanExtractor(self.system.config, **kwargs)
 
 
-class GptLines(ReadsLines):
+class GptLines(ReadsPieces):
     """A line stands alone, as in pre-training; of no text at all, <unk> is read."""
 
     def layout(self, tokenizer: tokenization_bpe.TextEncoder) -> Layout:
