@@ -46,6 +46,7 @@ class Entry:
       learns: the subclass of data_pipeline.corpora.learners.Learner.
       makes_records: the subclass of data_pipeline.corpora.makers.RecordMaker.
       pretrains: the subclass of tasks.pretraining.PretrainingTask.
+      weights: the checkpoints.files.WeightFormat of others' weights that become its.
       formats: the modules of `checkpoints` that write others' files.
       config_forms: those that read others' forms of its config.
     """
@@ -64,6 +65,7 @@ class Entry:
     learns: str | None = None
     makes_records: str | None = None
     pretrains: str | None = None
+    weights: tuple[str, ...] = ()
     formats: tuple[str, ...] | None = None
     config_forms: tuple[str, ...] = ()
 
@@ -191,6 +193,7 @@ register(
         learns="data_pipeline.corpora.learners:BytePairs",
         makes_records="data_pipeline.corpora.makers:TokenStreams",
         pretrains="tasks.causal_language_model:CausalLanguageModelTask",
+        weights=("checkpoints.openai_gpt:READS", "checkpoints.huggingface_gpt:READS"),
         formats=("checkpoints.huggingface_gpt", "checkpoints.openai_gpt"),
         config_forms=("checkpoints.huggingface_gpt",),
     )
@@ -208,6 +211,7 @@ register(
         learns="data_pipeline.corpora.learners:WholeWords",
         makes_records="data_pipeline.corpora.makers:Sentences",
         pretrains="tasks.bidirectional_language_model:BidirectionalLanguageModelTask",
+        weights=("checkpoints.bilm:READS", "checkpoints.elmoformanylangs:READS"),
         formats=("checkpoints.bilm",),
     )
 )

@@ -337,3 +337,11 @@ def save_as(
     """Writes tensors, and what `checkpoint` has beside them; see `save`."""
     beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
     save(folder, tensors, *beside)
+
+
+READS = files.WeightFormat(
+    f"bilm-tf's ELMo ({WEIGHTS})",
+    open_checkpoint,
+    find=find_weights,
+    is_file=lambda head: head.startswith(MAGIC),
+)

@@ -309,3 +309,11 @@ def _check_shapes(
         if name in stored and stored[name].shape != shape
     ]
     raise_problems(problems, folder)
+
+
+READS = files.WeightFormat(
+    f"ELMoForManyLangs ({ENCODER})",
+    lambda path: open_checkpoint(os.path.dirname(path)),
+    find=lambda folder: files.find(folder, ENCODER),
+    is_tensors=is_part,
+)

@@ -243,3 +243,6 @@ def save_as(
     """Writes tensors, and what `checkpoint` has beside them; see `save`."""
     beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
     save(folder, tensors, *beside)
+
+
+READS = files.WeightFormat("", open_checkpoint, is_tensors=is_gpt)

@@ -276,3 +276,11 @@ def save_as(
     """Writes tensors, and what `checkpoint` has beside them; see `save`."""
     beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
     save(folder, tensors, *beside)
+
+
+READS = files.WeightFormat(
+    f"OpenAI's GPT ({SHAPES})",
+    open_checkpoint,
+    find=lambda folder: files.find(folder, SHAPES),
+    is_file=lambda head: head[:1] == b"[",  # a JSON list
+)

@@ -1,7 +1,7 @@
 """Which format a path holds, told by its contents; and from any format to any."""
 
 import os
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -9,14 +9,10 @@ import json_files
 import registry
 from atomic_files import atomic_path
 from checkpoints import (
-    bilm,
-    elmoformanylangs,
     files,
     google_bert,
     huggingface,
     huggingface_config,
-    huggingface_gpt,
-    openai_gpt,
     safetensors_files,
     state_dicts,
     tensorflow_files,
@@ -24,11 +20,6 @@ from checkpoints import (
 )
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from modeling.bert_config import BertConfig
-from modeling.elmo_config import ElmoConfig
-from modeling.gpt_config import GptConfig
-from modeling.taglm import TaglmConfig
-
-Config = BertConfig | ElmoConfig | GptConfig | TaglmConfig
 
 
 def formats() -> list[str]:
@@ -68,31 +59,33 @@ def open_checkpoint(path: str) -> Checkpoint:
     return checkpoint
 
 
-def _open_folder(folder: str) -> Checkpoint:
+def _foreign() -> list[files.WeightFormat]:
+    """Returns what all systems read of others' weights."""
+    return [form for entry in registry.entries() for form in entry.load("weights")]
+
+
+def find_weights(folder: str) -> list[str]:
+    """Returns the files of weights that a folder holds, of any format.
+
+    Of TensorFlow's, the index of the newest; torch.save's only where there are no
+    others: they often stand beside another form of the same weights.
+    """
     prefix = tensorflow_files.find_prefix(folder)
-    found = [
-        path
-        for path in (
-            prefix and f"{prefix}.index",
-            safetensors_files.find_weights(folder),
-            files.find(folder, openai_gpt.SHAPES),
-            bilm.find_weights(folder),
-            files.find(folder, elmoformanylangs.ENCODER),
-        )
-        if path
-    ]
+    found = [prefix and f"{prefix}.index", safetensors_files.find_weights(folder)]
+    found += [form.find(folder) for form in _foreign()]
+    found = [path for path in found if path] or [torch_files.find_weights(folder)]
+    return [path for path in found if path]
+
+
+def _open_folder(folder: str) -> Checkpoint:
+    found = find_weights(folder)
     if len(found) > 1:
         raise CheckpointError(f"{folder}: holds {' and '.join(found)}; name one")
-    if prefix:
-        return _open_tensorflow(prefix)
-    if found:
-        return _open_file(found[0])
-    # Often it stands beside another form of the same weights, which is preferred.
-    torch_weights = torch_files.find_weights(folder)
-    if torch_weights:
-        return _open_file(torch_weights)
-    names = sorted(tf.io.gfile.listdir(folder))
-    _refuse(folder, f"a folder with {', '.join(names[:10]) or 'nothing in it'}")
+    if not found:
+        names = sorted(tf.io.gfile.listdir(folder))
+        _refuse(folder, f"a folder with {', '.join(names[:10]) or 'nothing in it'}")
+    prefix = tensorflow_files.prefix_of(found[0])
+    return _open_tensorflow(prefix) if prefix else _open_file(found[0])
 
 
 def _open_tensorflow(prefix: str) -> Checkpoint:
@@ -107,32 +100,28 @@ def _open_tensorflow(prefix: str) -> Checkpoint:
 
 def _open_file(path: str) -> Checkpoint:
     head = files.read_head(path, torch_files.HEAD)
-    if head.startswith(bilm.MAGIC):
-        return bilm.open_checkpoint(path)
-    if head[:1] == b"[":  # a JSON list
-        return openai_gpt.open_checkpoint(path)
+    forms = _foreign()
+    for form in forms:
+        if form.is_file(head):
+            return form.open(path)
     # JSON; its length, then JSON; torch's archive or pickle
-    if head[:1] == b"{" or head[8:] == b"{" or torch_files.is_torch(head):
-        return _open_state_dict(path)
-    _refuse(path, f"a file that starts with {head!r}")
-
-
-def _open_state_dict(path: str) -> Checkpoint:
+    if head[:1] != b"{" and head[8:] != b"{" and not torch_files.is_torch(head):
+        _refuse(path, f"a file that starts with {head!r}")
     tensors, _ = state_dicts.list_tensors(path)
-    if huggingface_gpt.is_gpt(tensors):
-        return huggingface_gpt.open_checkpoint(path)
-    if elmoformanylangs.is_part(tensors):
-        return elmoformanylangs.open_checkpoint(os.path.dirname(path))
-    return huggingface.open_checkpoint(path)
+    for form in forms:
+        if form.is_tensors(tensors):
+            return form.open(path)
+    return huggingface.open_checkpoint(path)  # its messages name what is missing
 
 
 def _refuse(path: str, got: str) -> NoReturn:
+    others = ", ".join(form.wanted for form in _foreign() if form.wanted)
+    others = " or ".join(others.rsplit(", ", 1))
     raise CheckpointError(
         f"{path}: got {got}; wanted a TensorFlow checkpoint (prefix, or folder with "
         f"*.index), Hugging Face weights ({safetensors_files.WEIGHTS}, "
         f"{safetensors_files.INDEX}, {torch_files.WEIGHTS}, {torch_files.INDEX}, or "
-        f"another file of torch.save), OpenAI's GPT ({openai_gpt.SHAPES}), bilm-tf's "
-        f"ELMo ({bilm.WEIGHTS}) or ELMoForManyLangs ({elmoformanylangs.ENCODER})"
+        f"another file of torch.save), {others}"
     )
 
 
@@ -147,7 +136,7 @@ def check_sizes(checkpoint: Checkpoint) -> None:
         registry.of_config(checkpoint.config).load("files").check(checkpoint)
 
 
-def read_config(path: str, weights: Checkpoint | None = None) -> Config:
+def read_config(path: str, weights: Checkpoint | None = None) -> Any:
     """Reads a config: Google's, Hugging Face's, train.py's of GPT, bilm-tf's, TagLM's.
 
     Args:
@@ -177,7 +166,7 @@ def read_config(path: str, weights: Checkpoint | None = None) -> Config:
 
 def save_beside(
     folder: str,
-    config: Config,
+    config: Any,
     vocab_file: str | None,
     do_lower_case: bool | None,
 ) -> None:
