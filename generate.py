@@ -1,4 +1,4 @@
-"""Continues prompts with GPT.
+"""Continues prompts with a language model.
 
 python generate.py --init_checkpoint=gpt --prompt="the prime minister said" \
     --temperature=0.8 --top_k=40
@@ -19,7 +19,7 @@ from atomic_files import atomic_path
 from data_pipeline.features import lines as sentences
 from errors import UserError
 from inference.generation import GenerationConfig, Generator
-from tokenization_bpe import NEWLINE_TOKEN, TextEncoder
+from systems.capabilities import Generates
 
 FLAGS = flags.FLAGS
 
@@ -84,29 +84,17 @@ def _prompts() -> list[str]:
     return [prompt for prompt in prompts for _ in range(FLAGS.num_samples)]
 
 
-def _encode(tokenizer: TextEncoder, prompts: list[str]) -> list[list[int]]:
-    """A prompt without a token starts a document: behind the end of the one before."""
-    start = tokenizer.encoder.get(NEWLINE_TOKEN)
-    encoded = tokenizer.encode(prompts)
-    if start is None and not all(encoded):
-        raise UserError(
-            f"the prompt {prompts[encoded.index([])]!r} has no token, and "
-            f"{FLAGS.init_checkpoint}'s vocabulary no newline to start a document with"
-        )
-    return [ids or [start] for ids in encoded]
-
-
 def _before(prompt: str) -> str:
     """What is shown before a text."""
     return prompt and f"{prompt} "
 
 
-def _stream(generator: Generator, tokenizer: TextEncoder, ids: list[int]) -> None:
+def _stream(generator: Generator, generates: Generates, ids: list[int]) -> None:
     """Prints a text while it grows; a space comes with the word behind it."""
     seen, shown = [], 0
     for token in generator.stream(ids):
         seen.append(token)
-        text = tokenizer.decode(seen)
+        text = generates.decode(seen)
         print(text[shown:], end="", flush=True)
         shown = len(text)
     print()
@@ -120,18 +108,18 @@ def main(_) -> None:
     one = len(prompts) == 1 and not FLAGS.output_file
     if FLAGS.stream and not one:
         raise UserError("--stream shows one text, of one prompt; not --output_file")
-    tokenizer = system.tokenizer()
-    encoded = _encode(tokenizer, prompts)
+    generates = system.need("generates")
+    encoded = generates.encode(prompts)
     model = system.build_encoder()
-    stop = tokenizer.encoder.get(NEWLINE_TOKEN) if FLAGS.stop_at_newline else None
+    stop = generates.stop_id if FLAGS.stop_at_newline else None
     generator = Generator(model, generation_config(), stop)
     system.initialize(modeling.named_variables(model), None)
 
     if FLAGS.stream or (FLAGS.stream is None and one and sys.stdout.isatty()):
         print(_before(prompts[0]), end="", flush=True)
-        _stream(generator, tokenizer, encoded[0])
+        _stream(generator, generates, encoded[0])
         return
-    texts = map(tokenizer.decode, generator.generate(encoded))
+    texts = map(generates.decode, generator.generate(encoded))
     if not FLAGS.output_file:
         for prompt, text in zip(prompts, texts, strict=True):
             print(_before(prompt) + text, flush=True)

@@ -10,6 +10,7 @@ from checkpoints.loading import LoadReport, Rows, initialize
 from checkpoints.mapping import Checkpoint, CheckpointError, Outputs
 from checkpoints.recognition import (
     check_sizes,
+    find_weights,
     formats,
     open_checkpoint,
     read_config,
@@ -26,6 +27,7 @@ __all__ = [
     "Outputs",
     "Rows",
     "check_sizes",
+    "find_weights",
     "formats",
     "embedding_rows",
     "fit_new",

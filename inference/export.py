@@ -13,7 +13,7 @@ project; the vocabulary, the labels and the longest input are inside:
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -22,10 +22,8 @@ from absl import logging
 
 import checkpoints
 import modeling
-import tokenization
+import registry
 from atomic_files import atomic_path
-from checkpoints import bilm, elmoformanylangs, files, tensorflow_files
-from data_pipeline.squad.graph import SquadGraph
 from errors import UserError
 from inference import word_serving
 from inference.serving import (
@@ -37,13 +35,11 @@ from inference.serving import (
     read_task,
     read_task_name,
 )
-from modeling import ElmoConfig
 from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
 from tasks.span import SpanTask
-from tasks.tagging import TaggingConfig, TaggingTask
-from tokenization_tf import InGraphTokenizer
+from tasks.tagging import TaggingTask
 
 __all__ = ["CHECKPOINTS", "DTYPES", "Predictor", "export_model", "load"]
 
@@ -52,99 +48,6 @@ DTYPES = tuple(_POLICIES)
 CHECKPOINTS = ("last", "best")
 
 Outputs = dict[str, tf.Tensor]
-
-
-class TextEncoder(tf.Module):
-    """Texts to a batch of token ids, laid out as features/bert.py does."""
-
-    def __init__(
-        self, vocab: Mapping[str, int], do_lower_case: bool, max_seq_length: int
-    ):
-        """Builds the tokenizer.
-
-        Args:
-          vocab: piece -> id, in the order of the ids.
-          do_lower_case: as for FullTokenizer.
-          max_seq_length: most pieces of an input, [CLS] and [SEP] included.
-        """
-        super().__init__()
-        self._tokenizer = InGraphTokenizer(list(vocab), do_lower_case)
-        self._cls, self._sep = vocab["[CLS]"], vocab["[SEP]"]
-        self._max_seq_length = max_seq_length
-
-    def __call__(
-        self, text_a: tf.Tensor, text_b: tf.Tensor | None = None
-    ) -> dict[str, tf.Tensor]:
-        """Tokenizes, truncates, lays out, and pads to the longest of the batch.
-
-        Args:
-          text_a: string [B], UTF-8.
-          text_b: string [B]; None, or "" in one row, where there is no second text.
-
-        Returns:
-          `input_ids`, `input_mask` and `segment_ids`, int32 [B, S].
-        """
-        if text_b is None:
-            text_b = tf.zeros_like(text_a)
-        check = tf.debugging.assert_equal(
-            tf.size(text_a), tf.size(text_b), "text_a and text_b differ in number"
-        )
-        # In eager mode the assertion has run and is None.
-        with tf.control_dependencies([check] if check is not None else []):
-            a, b = self._tokenizer(text_a), self._tokenizer(text_b)
-        kept_a, kept_b = kept_lengths(
-            a.row_lengths(), b.row_lengths(), self._max_seq_length
-        )
-        has_b = tf.cast(kept_b > 0, tf.int64)
-        first = [self._once(self._cls, tf.ones_like(has_b)), _head(a, kept_a)]
-        first = tf.concat([*first, self._once(self._sep, tf.ones_like(has_b))], axis=1)
-        second = tf.concat([_head(b, kept_b), self._once(self._sep, has_b)], axis=1)
-        input_ids = tf.concat([first, second], axis=1)
-        segment_ids = tf.concat([tf.zeros_like(first), tf.ones_like(second)], axis=1)
-        lengths = input_ids.row_lengths()
-        # An empty batch has no longest row, but the model reads the first position.
-        longest = tf.maximum(tf.reduce_max(lengths), 2)
-        shape = tf.stack([input_ids.nrows(), longest])
-        return {
-            "input_ids": input_ids.to_tensor(shape=shape),
-            "input_mask": tf.sequence_mask(lengths, longest, tf.int32),
-            "segment_ids": segment_ids.to_tensor(shape=shape),
-        }
-
-    @staticmethod
-    def _once(token: int, times: tf.Tensor) -> tf.RaggedTensor:
-        """Returns `token`, 0 or 1 `times` [B], in each row."""
-        tokens = tf.fill([tf.reduce_sum(times)], token)
-        return tf.RaggedTensor.from_row_lengths(tokens, times, validate=False)
-
-
-def kept_lengths(
-    tokens_a: tf.Tensor, tokens_b: tf.Tensor, max_seq_length: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`data_pipeline.features.bert.truncated_lengths` in a graph.
-
-    Args:
-      tokens_a: int64 [B], tokens of the first texts.
-      tokens_b: int64 [B], tokens of the second texts, 0 where there is none.
-      max_seq_length: most tokens of an input.
-
-    Returns:
-      (kept_a, kept_b): int64 [B] each.
-    """
-    alone = tf.minimum(tokens_a, max_seq_length - 2)
-    room = max_seq_length - 3
-    half = tf.constant((room + 1) // 2, tf.int64)  # the first keeps the odd token
-    shared_a = tf.minimum(tokens_a, tf.maximum(room - tokens_b, half))
-    fits = tokens_a + tokens_b <= room
-    kept_a = tf.where(tokens_b == 0, alone, tf.where(fits, tokens_a, shared_a))
-    kept_b = tf.where((tokens_b == 0) | fits, tokens_b, room - shared_a)
-    return kept_a, kept_b
-
-
-def _head(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Returns the first `lengths` [B] items of each row."""
-    position = tf.ragged.range(rows.row_lengths())
-    return tf.ragged.boolean_mask(rows, position < lengths[:, None])
 
 
 def save_classifier(
@@ -170,14 +73,11 @@ def save_classifier(
     answer = word_serving.trace(
         _answer_function(task, model, served.labels), _signature(task)
     )
-    if not task.system.tokenizes_in_graph:
+    encoder = task.system.text_encoder(config.max_seq_length)
+    if encoder is None:
         _save_beside(task, served, answer, folder)
         return
-    served.encoder = encoder = TextEncoder(
-        tokenization.load_vocab(task.system.vocab_file),
-        config.do_lower_case,
-        config.max_seq_length,
-    )
+    served.encoder = encoder
     texts = ("text_a", "text_b") if config.text_pair else ("text_a",)
     strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
     # Each part is one function in the file, whoever calls it.
@@ -205,15 +105,12 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
     score = word_serving.trace(
         lambda **x: dict(zip(names, model(**x), strict=True)), features
     )
-    if not task.system.tokenizes_in_graph:
+    config = task.config
+    graph = task.can.graph(config.windows(), task.answer_config(), config.language)
+    if graph is None:
         _save_beside(task, served, score, folder)
         return
-    served.graph = graph = SquadGraph(
-        list(tokenization.load_vocab(task.system.vocab_file)),
-        task.config.windows(),
-        task.answer_config(),
-        task.config.language,
-    )
+    served.graph = graph
 
     def answer(question, context):
         windows = graph.windows(question, context)
@@ -323,17 +220,16 @@ def export_model(
     with _new_folder(export_dir) as temporary:
         folder = _find_folder(model_dir, use_checkpoint)
         checkpoint = checkpoints.open_checkpoint(folder)
-        name = read_task_name(folder)
-        is_elmo = isinstance(checkpoint.config, ElmoConfig)
-        if is_elmo and name is None:
+        if read_task_name(folder) is None and _gives_words(checkpoint):
             _export_vectors(checkpoint, _POLICIES[dtype], temporary)
-        elif is_elmo and name != TaggingConfig.task_name:
-            raise UserError(
-                f"--model_dir={model_dir} holds a classifier on ELMo, which has no "
-                "export: run_classifier.py --do_predict predicts with it"
-            )
         else:
             task = _read_task(model_dir, folder, checkpoint)
+            if not task.can.exports:
+                raise UserError(
+                    f"--model_dir={model_dir} holds a {task.config.task_name} model on "
+                    f"{task.system.model_type}, which has no export: "
+                    f"{task.config.script} --do_predict predicts with it"
+                )
             _export_task(task, checkpoint, _POLICIES[dtype], temporary)
     logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)
 
@@ -350,6 +246,14 @@ def _export_task(
         TaggingTask: save_tagger,
     }[type(task)]
     save(task, model, folder)
+
+
+def _gives_words(checkpoint: checkpoints.Checkpoint) -> bool:
+    """Whether a model without a task gives vectors of words that a graph reads."""
+    if checkpoint.config is None:
+        return False
+    extracts = registry.of_config(checkpoint.config).load("extracts")
+    return extracts is not None and extracts.words_in_graph
 
 
 def _export_vectors(
@@ -372,11 +276,7 @@ def _find_folder(model_dir: str, use_checkpoint: str) -> str:
     folder = model_dir
     if use_checkpoint == "best":
         folder = os.path.join(model_dir, "best")  # as training/trainer.py names it
-    if not tf.io.gfile.isdir(folder) or not (
-        tensorflow_files.find_prefix(folder)
-        or bilm.find_weights(folder)
-        or files.find(folder, elmoformanylangs.ENCODER)
-    ):
+    if not tf.io.gfile.isdir(folder) or not checkpoints.find_weights(folder):
         raise UserError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
             "wanted an output folder of run_classifier.py, run_squad.py or "

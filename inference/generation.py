@@ -5,13 +5,13 @@ prompts -> batches -> the prompt's keys and values -> token -> its keys and valu
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from errors import UserError
-from modeling import GptModel
 from modeling.layers import sampling
 
 _ENDED = -1  # stands for the tokens behind the end of a text
@@ -53,38 +53,60 @@ class GenerationConfig:
                 raise UserError(f"--{name}={getattr(self, name)}; wanted {wanted}")
 
 
+class LanguageModel(Protocol):
+    """What predicts the next token and keeps what later ones need of those before.
+
+    Attributes:
+      max_length: the longest sequence, after the name that the config has for it.
+      num_tokens: rows of the softmax that are text; those after them are not.
+    """
+
+    max_length: tuple[str, int]
+    num_tokens: int
+
+    def initial_cache(self, batch_size: int, length: int) -> Any:
+        """Returns what is kept before the first token, of `length` tokens at most."""
+
+    def cache_spec(self) -> Any:
+        """Returns the tf.TensorSpecs of the cache of any batch and length."""
+
+    def step(
+        self, input_ids: tf.Tensor, cache: Any, position: tf.Tensor
+    ) -> tuple[tf.Tensor, Any]:
+        """Reads int [B, T] from int [B] on; returns hidden [B, T, E] and the cache."""
+
+    def lm_logits(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Returns the scores, float32 [M, V], of what comes after hidden [M, E]."""
+
+
 class Generator:
     """Continues sequences of tokens."""
 
     def __init__(
-        self, model: GptModel, config: GenerationConfig, stop_id: int | None = None
+        self, model: LanguageModel, config: GenerationConfig, stop_id: int | None = None
     ):
         """Traces nothing yet.
 
         Args:
-          model: its language model chooses among the tokens of the vocabulary; special
-            tokens and positions, though they are rows of its softmax, are no text.
+          model: the language model.
           config: see GenerationConfig.
           stop_id: the token that ends a text and is no part of it; None = nothing does.
 
         Raises:
           UserError: `max_new_tokens` leaves no room for a prompt.
         """
-        n_ctx = model.config.n_ctx
-        if config.max_new_tokens >= n_ctx:
+        name, longest = model.max_length
+        if config.max_new_tokens >= longest:
             raise UserError(
-                f"--max_new_tokens={config.max_new_tokens}; wanted less than n_ctx="
-                f"{n_ctx}, the model's longest sequence, which a prompt is part of"
+                f"--max_new_tokens={config.max_new_tokens}; wanted less than {name}="
+                f"{longest}, the model's longest sequence, which a prompt is part of"
             )
         self.config = config
         self._model = model
         self._stop_id = _ENDED if stop_id is None else stop_id
         ids, count = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)
         row = tf.TensorSpec([None], tf.int32)
-        cache = tf.nest.map_structure(
-            lambda x: tf.TensorSpec([None, x.shape[1], None, x.shape[3]], x.dtype),
-            model.initial_cache(1, 1),
-        )
+        cache = model.cache_spec()
         # Any number of rows and any length is one graph; autograph has nothing to do.
         self._start = tf.function(
             self._start_eager, input_signature=[ids, row, row], autograph=False
@@ -100,7 +122,7 @@ class Generator:
 
         Args:
           prompts: tokens, at least one each; the longest ones lose their beginning, so
-            that prompt and text have room in `n_ctx`; a warning says how many do.
+            that prompt and text have room in the longest sequence; a warning says how many do.
 
         Yields:
           The new tokens of each prompt, in the order of the prompts.
@@ -126,19 +148,21 @@ class Generator:
                 yield int(chunk[0, 0])
 
     def _cut(self, prompts):
-        room = self._model.config.n_ctx - self.config.max_new_tokens
+        name, longest = self._model.max_length
+        room = longest - self.config.max_new_tokens
         for number, prompt in enumerate(prompts):
             if not len(prompt):
                 raise UserError(f"prompt {number + 1} has no token to start from")
         long = [len(prompt) - room for prompt in prompts if len(prompt) > room]
         if long:
             logging.warning(
-                "%d of %d prompts lost their beginning, %d tokens in all: n_ctx=%d "
+                "%d of %d prompts lost their beginning, %d tokens in all: %s=%d "
                 "less --max_new_tokens=%d leaves room for %d",
                 len(long),
                 len(prompts),
                 sum(long),
-                self._model.config.n_ctx,
+                name,
+                longest,
                 self.config.max_new_tokens,
                 room,
             )
@@ -189,10 +213,10 @@ class Generator:
 
     def _choose(self, hidden, position, rows):
         """Draws the tokens [B] at `position` [B] from hidden [B, E]."""
-        logits = self._model.lm_logits(hidden)[:, : self._model.config.n_vocab]
+        logits = self._model.lm_logits(hidden)[:, : self._model.num_tokens]
         config = self.config
         # Of its own for every text and position, whatever the batch.
-        numbers = tf.cast(rows, tf.int64) * self._model.config.n_ctx
+        numbers = tf.cast(rows, tf.int64) * self._model.max_length[1]
         numbers += tf.cast(position, tf.int64)
         seeds = tf.stack(
             [tf.fill(tf.shape(numbers), np.int64(config.seed)), numbers], 1

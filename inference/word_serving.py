@@ -1,4 +1,4 @@
-"""SavedModels that read sentences of words: taggers, and ELMo's vectors.
+"""SavedModels that read sentences of words: taggers, and encoders of words.
 
 A batch of sentences is string [B, T], a word an element, "" where there is none.
 """
@@ -12,7 +12,7 @@ import tensorflow as tf
 from data_pipeline.features import tagging_graph
 from data_pipeline.readers import tag_schemes
 from errors import UserError
-from systems.elmo import ElmoSystem
+from systems.system import System
 from tasks.tagging import TaggingTask
 
 WORDS = "words"  # the input
@@ -68,20 +68,20 @@ def serve_tagger(
 
 
 def serve_vectors(
-    system: ElmoSystem, model: keras.layers.Layer
+    system: System, model: keras.layers.Layer
 ) -> tuple[tf.Module, tf.types.experimental.ConcreteFunction]:
-    """Makes what the SavedModel of ELMo holds.
+    """Makes what the SavedModel of an encoder of words holds.
 
     Args:
-      system: of the model.
+      system: of the model; its Extracts has `words_in_graph`.
       model: with its weights.
 
     Returns:
-      A module, and the function of words: `vectors` float32 [B, T, L + 1, 2P], of each
-      word all layers, the first of the word without its context; 0 where there is no
-      word. The same sentence always has the same vectors.
+      A module, and the function of words: `vectors` float32 [B, T, layers, width], of
+      each word all layers; 0 where there is no word. The same sentence always has the
+      same vectors.
     """
-    reader = system.word_reader()
+    extracts, reader = system.need("extracts"), system.word_reader()
     served = tf.Module()
     served.weights = [variable.value for variable in model.variables]
     served.tracked = reader.tracked
@@ -89,9 +89,9 @@ def serve_vectors(
     def vectors(words):
         sentences = tagging_graph.Sentences(words)
         rows = reader(sentences)
-        layers = model(rows["input_ids"])["lm_embeddings"]
-        layers = tf.transpose(layers, [0, 2, 1, 3])  # [R, V, L + 1, 2P]
-        found = tf.boolean_mask(layers, rows["word_positions"] > 0)
+        layers, _ = extracts.layer_outputs(model, rows)
+        real = rows["word_positions"] > 0
+        found = tf.boolean_mask(tf.stack(layers, axis=2), real)
         return {"vectors": sentences.padded(found)}
 
     return served, trace(vectors, _WORDS)

@@ -164,6 +164,23 @@ class GptModel(base.Model):
         zeros = tf.zeros(shape, self.compute_dtype)
         return ((zeros, zeros),) * config.n_layer
 
+    @property
+    def max_length(self) -> tuple[str, int]:
+        """The longest sequence, after its name in the config."""
+        return "n_ctx", self.config.n_ctx
+
+    @property
+    def num_tokens(self) -> int:
+        """Rows of the softmax that are text: not special tokens, nor positions."""
+        return self.config.n_vocab
+
+    def cache_spec(self) -> tuple[decoder.Cache, ...]:
+        """Returns the tf.TensorSpecs of a cache of any batch size and length."""
+        return tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, x.shape[1], None, x.shape[3]], x.dtype),
+            self.initial_cache(1, 1),
+        )
+
     def step(
         self,
         input_ids: tf.Tensor,

@@ -17,6 +17,8 @@ from data_pipeline.features import tagging_graph
 from data_pipeline.features.lines import Layout, bert_layout
 from data_pipeline.features.tagging import SpecialIds
 from data_pipeline.readers.examples import InputExample
+from data_pipeline.squad.answers import AnswerConfig
+from data_pipeline.squad.features import WindowConfig
 from data_pipeline.squad.pieces import WordPieces
 from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor
@@ -87,6 +89,14 @@ class BertAnswers(Answers):
     def tokenizer(self) -> WordPieces:
         return WordPieces(self.system.vocab_file, self.system.do_lower_case)
 
+    def graph(
+        self, windows: WindowConfig, answers: AnswerConfig, language: str
+    ) -> tf.Module:
+        from data_pipeline.squad.graph import SquadGraph  # reads tokenization_tf
+
+        vocab = list(tokenization.load_vocab(self.system.vocab_file))
+        return SquadGraph(vocab, windows, answers, language)
+
     def build(self, **kwargs) -> keras.layers.Layer:
         return BertSpanExtractor(self.system.config, **kwargs)
 
@@ -102,7 +112,6 @@ class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""
 
     model_type = "bert"
-    tokenizes_in_graph = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"output_(weights|bias)",
         SPAN: r"cls/squad/.*",
@@ -161,6 +170,12 @@ class BertSystem(System):
         if missing:
             raise UserError(f"{self.vocab_file} has no line {', '.join(missing)}")
         return made
+
+    def text_encoder(self, max_seq_length: int) -> tf.Module:
+        from data_pipeline.features.bert_graph import TextEncoder  # as above
+
+        vocab = tokenization.load_vocab(self.vocab_file)
+        return TextEncoder(vocab, self.do_lower_case, max_seq_length)
 
     def word_reader(self, max_seq_length: int) -> tagging_graph.WordPieces:
         import tokenization_tf  # as above

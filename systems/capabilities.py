@@ -25,6 +25,8 @@ from data_pipeline.features.tagging import (
 )
 from data_pipeline.readers.conll import TaggedText
 from data_pipeline.readers.examples import InputExample
+from data_pipeline.squad.answers import AnswerConfig
+from data_pipeline.squad.features import WindowConfig
 from data_pipeline.squad.pieces import SquadTokenizer
 from errors import UserError
 from modeling.tagger import Tagger
@@ -36,7 +38,10 @@ class Capability:
 
     Attributes:
       system: whose capability it is.
+      exports: whether what it trains can become a SavedModel.
     """
+
+    exports: ClassVar[bool] = True
 
     def __init__(self, system: Any):
         """Binds the capability to a system."""
@@ -194,6 +199,16 @@ class Answers(Capability, abc.ABC):
     def build(self, *, frozen_encoder: bool, **kwargs) -> keras.layers.Layer:
         """Makes the encoder with a head for starts and ends; see Classifies.build."""
 
+    def graph(
+        self, windows: WindowConfig, answers: AnswerConfig, language: str
+    ) -> tf.Module | None:
+        """Returns what cuts windows and chooses answers in a graph, as SquadGraph.
+
+        None where it cannot be done there.
+        """
+        del windows, answers, language
+        return None
+
 
 class Line(Protocol):
     """A line of text, cut into the units that a system reads.
@@ -218,10 +233,13 @@ class Extracts(Capability, abc.ABC):
       depth: how many layers there are, numbered from 0.
       default_layers: those of every unit's vectors, where none are asked for.
       many_devices: whether a batch may be split over several.
+      words_in_graph: whether units are words, which System.word_reader reads: a
+        SavedModel gives their vectors.
     """
 
     units: ClassVar[str] = "pieces"
     many_devices: ClassVar[bool] = True
+    words_in_graph: ClassVar[bool] = False
 
     @property
     def depth(self) -> int:
@@ -360,5 +378,23 @@ class ReadsPieces(Extracts):
         return outputs["all_encoder_layers"], states
 
 
-class Generates(Capability):
-    """Continues texts."""
+class Generates(Capability, abc.ABC):
+    """Continues texts: System.build_encoder makes an inference.generation.LanguageModel.
+
+    Attributes:
+      stop_id: the token that ends a text, and is no part of it; None: none does.
+    """
+
+    stop_id: int | None
+
+    @abc.abstractmethod
+    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens of prompts; of one without any, what begins a text.
+
+        Raises:
+          UserError: nothing begins a text.
+        """
+
+    @abc.abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of tokens."""

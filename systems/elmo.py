@@ -33,6 +33,8 @@ from systems.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
 class ElmoClassification(Classifies):
     """A mix of the layers under a network of the task's own."""
 
+    exports = False
+
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         """Of the kinds of task BERT has here."""
         if config.output_kind == "multiple_choice":
@@ -138,6 +140,7 @@ class ElmoWords(Extracts):
 
     units = "words"
     many_devices = False
+    words_in_graph = True
 
     @functools.cached_property
     def _speller(self):
@@ -172,7 +175,7 @@ class ElmoWords(Extracts):
     def batch(
         self, rows: Sequence[tuple[Words, np.ndarray]], length: int
     ) -> dict[str, np.ndarray]:
-        return {"ids": self._speller.batch([line.words for line, _ in rows])}
+        return {"input_ids": self._speller.batch([line.words for line, _ in rows])}
 
     def zero_states(self, model: keras.layers.Layer) -> Any:
         return model.zero_states(1)
@@ -180,7 +183,7 @@ class ElmoWords(Extracts):
     def layer_outputs(
         self, model: keras.layers.Layer, batch: Batch, states: Any = None
     ) -> tuple[Sequence[tf.Tensor], Any]:
-        found = model(batch["ids"], states)
+        found = model(batch["input_ids"], states)
         return tf.unstack(found["lm_embeddings"], axis=1), found["states"]
 
     def report(self) -> None:

@@ -1,6 +1,7 @@
 """GPT as tasks see it: byte pair encoding, one decoder, a head for each task."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -111,7 +112,29 @@ class GptLines(ReadsPieces):
 
 
 class GptGeneration(Generates):
-    """Every position predicts the token after it."""
+    """Every position predicts the token after it; a newline ends a document."""
+
+    @functools.cached_property
+    def _tokenizer(self):
+        return self.system.tokenizer()
+
+    @property
+    def stop_id(self) -> int | None:
+        return self._tokenizer.encoder.get(tokenization_bpe.NEWLINE_TOKEN)
+
+    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        """A prompt without a token starts behind the end of the document before."""
+        encoded = self._tokenizer.encode(prompts)
+        if self.stop_id is None and not all(encoded):
+            raise UserError(
+                f"the prompt {prompts[encoded.index([])]!r} has no token, and "
+                f"{self.system.init_checkpoint}'s vocabulary no newline to start a "
+                "document with"
+            )
+        return [ids or [self.stop_id] for ids in encoded]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
 
 
 class GptSystem(System):

@@ -57,7 +57,6 @@ class System(abc.ABC):
       heads: kind of head -> regular expression over the names of its variables.
       label_axes: regular expression over the names of a classifier's variables that
         have a value for each label -> which axes the labels lie along.
-      tokenizes_in_graph: whether a SavedModel can read texts.
       finetunes_by_default: whether a classifier's or a tagger's training changes the
         encoder unless it is told not to.
     """
@@ -72,7 +71,6 @@ class System(abc.ABC):
     model_type: ClassVar[str]
     heads: ClassVar[Mapping[str, str]]
     label_axes: ClassVar[Mapping[str, Sequence[int]]] = {}
-    tokenizes_in_graph: ClassVar[bool] = False
     finetunes_by_default: ClassVar[bool] = True
 
     def need(self, ability: str) -> Any:
@@ -117,6 +115,19 @@ class System(abc.ABC):
     @abc.abstractmethod
     def tokenizer(self) -> Tokenizer:
         """Loads the vocabulary."""
+
+    def text_encoder(self, max_seq_length: int) -> tf.Module | None:
+        """Returns what lays texts out in a graph as Classifies.columns does.
+
+        Args:
+          max_seq_length: pieces of the longest input.
+
+        Returns:
+          A function of text_a, and text_b of pairs, string [B], to the inputs of the
+          classifier; None where it cannot be done there.
+        """
+        del max_seq_length
+        return None
 
     def word_reader(self, max_seq_length: int) -> WordReader | None:
         """Returns what reads words in a graph as Tags.columns reads a text.

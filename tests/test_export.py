@@ -15,6 +15,7 @@ import modeling
 import tokenization
 from checkpoints import google_bert
 from data_pipeline.features import bert as features
+from data_pipeline.features import bert_graph
 from data_pipeline.readers.examples import InputExample
 from inference import export
 from modeling import BertConfig
@@ -220,7 +221,7 @@ def test_texts_are_laid_out_and_cut_as_the_training_data(tmp_path):
         wanted = features.classification_columns(
             examples, tokenizer, max_seq_length, config.labels, "single_label"
         )
-        encoder = export.TextEncoder(tokenizer.vocab, True, max_seq_length)
+        encoder = bert_graph.TextEncoder(tokenizer.vocab, True, max_seq_length)
         batch = encoder(*(tf.constant(column) for column in zip(*pairs, strict=True)))
         real = batch["input_mask"].numpy() == 1
         lengths = real.sum(axis=1)
@@ -236,7 +237,7 @@ def test_texts_are_laid_out_and_cut_as_the_training_data(tmp_path):
 def test_lengths_kept_are_those_of_the_training_data():
     a, b = (grid.ravel() for grid in np.meshgrid(np.arange(18), np.arange(18)))
     for max_seq_length in range(3, 20):
-        kept = export.kept_lengths(tf.constant(a), tf.constant(b), max_seq_length)
+        kept = bert_graph.kept_lengths(tf.constant(a), tf.constant(b), max_seq_length)
         wanted = features.truncated_lengths(a, b, max_seq_length)
         np.testing.assert_array_equal(kept, wanted)
 
