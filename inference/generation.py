@@ -122,7 +122,8 @@ class Generator:
 
         Args:
           prompts: tokens, at least one each; the longest ones lose their beginning, so
-            that prompt and text have room in the longest sequence; a warning says how many do.
+            that prompt and text have room in the longest sequence; a warning says how
+            many do.
 
         Yields:
           The new tokens of each prompt, in the order of the prompts.

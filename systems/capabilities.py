@@ -379,7 +379,7 @@ class ReadsPieces(Extracts):
 
 
 class Generates(Capability, abc.ABC):
-    """Continues texts: System.build_encoder makes an inference.generation.LanguageModel.
+    """Continues texts; the encoder is an inference.generation.LanguageModel.
 
     Attributes:
       stop_id: the token that ends a text, and is no part of it; None: none does.
