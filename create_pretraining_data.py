@@ -38,11 +38,17 @@ flags.DEFINE_string("vocab_file", None, "vocab.txt; vocab.json, merges beside it
 flags.DEFINE_bool("do_lower_case", True, "True for uncased models.")
 flags.DEFINE_bool("do_whole_word_mask", False, "Masks all pieces of a word together.")
 flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest record.", 2)
-flags.DEFINE_integer("max_predictions_per_seq", 20, "The most masked pieces of a pair.")
+flags.DEFINE_integer(
+    "max_predictions_per_seq", 20, "The most masked pieces of a pair.", 1
+)
 flags.DEFINE_integer("random_seed", 12345, "Of everything drawn.", 0)
-flags.DEFINE_integer("dupe_factor", 10, "Passes over the text, masked differently.")
-flags.DEFINE_float("masked_lm_prob", 0.15, "Share of a pair's pieces to mask.")
-flags.DEFINE_float("short_seq_prob", 0.1, "Share of documents cut into short pairs.")
+flags.DEFINE_integer("dupe_factor", 10, "Passes over the text, masked differently.", 1)
+flags.DEFINE_float(
+    "masked_lm_prob", 0.15, "Share of a pair's pieces to mask.", 0.0, 1.0
+)
+flags.DEFINE_float(
+    "short_seq_prob", 0.1, "Share of documents cut into short pairs.", 0.0, 1.0
+)
 flags.DEFINE_bool(
     "compatible",
     False,

@@ -258,9 +258,7 @@ class FeatureExtractor:
             if report:
                 report(sum(1 / len(pool[row].windows) for row, _ in batch))
         for row, line in enumerate(pool):
-            if not line.windows:
-                sums[row] = self._zeros(line)
-            elif len(line.windows) > 1:
+            if len(line.windows) > 1:
                 sums[row] /= self._times_read(line)
         return sums
 

@@ -216,7 +216,7 @@ class Line(Protocol):
     Attributes:
       content: bool [T], whether a unit is of the text: False at [CLS] and its like.
       windows: int [S] each, the ascending places in [0, T) that are read together;
-        every place is in one window at least. Of a line without units, none.
+        every place is in one window at least.
       dropped_tokens: units that were cut off.
     """
 

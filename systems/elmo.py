@@ -129,7 +129,7 @@ class Words:
     @property
     def windows(self) -> tuple[np.ndarray, ...]:
         """One over all words."""
-        return (np.arange(len(self.words)),) if self.words else ()
+        return (np.arange(len(self.words)),)
 
 
 class ElmoWords(Extracts):
@@ -156,8 +156,8 @@ class ElmoWords(Extracts):
         return tuple(range(self.depth))
 
     def buckets(self, max_seq_length: int) -> Sequence[int]:
-        """Every length: nothing is compiled for one."""
-        return range(1, max_seq_length + 1)
+        """Every length, for nothing is compiled for one; lines without words, too."""
+        return range(max_seq_length + 1)
 
     def lines(
         self, texts: Sequence[str], max_seq_length: int, in_windows: bool

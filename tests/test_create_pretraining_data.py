@@ -168,6 +168,10 @@ def test_a_bad_corpus_is_named_and_leaves_nothing(tmp_path, fault):
     ("flags", "message"),
     [
         (["--max_predictions_per_seq=4"], "max_predictions_per_seq=4 is too small"),
+        (["--max_predictions_per_seq=0"], "--max_predictions_per_seq=0: "),
+        (["--dupe_factor=0"], "--dupe_factor=0: "),
+        (["--masked_lm_prob=1.5"], "--masked_lm_prob=1.5: "),
+        (["--short_seq_prob=-0.1"], "--short_seq_prob=-0.1: "),
         (["--segmenter=jieba"], "--segmenter=jieba needs --do_whole_word_mask"),
         (["--compatible", "--pipeline=beam"], "excludes --pipeline=beam"),
         (["--beam_args=--streaming"], "--beam_args needs --pipeline=beam"),

@@ -9,7 +9,7 @@ from tiny import ROOT, run
 
 import tokenization
 import tokenization_bpe
-from data_pipeline.corpora import bpe_learner
+from data_pipeline.corpora import bpe_learner, learners
 from data_pipeline.corpora import wordpiece_learner as learner
 
 LINES = [
@@ -143,6 +143,12 @@ def test_bad_input_is_named_and_leaves_no_file(tmp_path):
     assert done.returncode
     assert "bad.txt, line 3: not UTF-8" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
+
+
+def test_a_vocabulary_of_marks_alone_is_refused():
+    words = learners.WholeWords(1000, 2, do_lower_case=False, num_unused=0)
+    with pytest.raises(ValueError, match="none of 3 words .*min_frequency=2"):
+        words.learn(words.count(["each word once"]), "vocab.txt")
 
 
 def byte_pairs(size=200, min_frequency=2):

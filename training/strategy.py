@@ -39,7 +39,7 @@ def make_strategy(config: DistributionConfig) -> tf.distribute.Strategy:
 
     Raises:
       UserError: the strategy is unknown, TF_CONFIG is missing or malformed, or
-        the TPU has another number of cores.
+        the TPU is not there, or has another number of cores.
     """
     makers = {
         "off": lambda: tf.distribute.get_strategy(),
@@ -121,13 +121,20 @@ def _check_tf_config(value):
 
 
 def _tpu_strategy(config):
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
-        config.tpu_name or config.master,
-        zone=config.tpu_zone,
-        project=config.gcp_project,
-    )
-    tf.config.experimental_connect_to_cluster(resolver)
-    tf.tpu.experimental.initialize_tpu_system(resolver)
+    name = config.tpu_name or config.master
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+            name, zone=config.tpu_zone, project=config.gcp_project
+        )
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        given = f"--tpu_name={name}" if name else "no --tpu_name"
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"a TPU is asked for (--use_tpu, --distribution_strategy=tpu), but with "
+            f"{given} none was reached: {reason}"
+        ) from error
     strategy = tf.distribute.TPUStrategy(resolver)
     if strategy.num_replicas_in_sync != config.num_tpu_cores:
         raise UserError(

@@ -138,6 +138,12 @@ class WholeWords(Learner):
 
     def learn(self, words: collections.Counter[str], output: str) -> Learnt:
         kept = vocabulary.most_frequent(words, self.vocab_size, self.min_frequency)
+        if not words.keys() & set(kept):
+            raise UserError(
+                f"none of {len(words)} words stands "
+                f"--min_frequency={self.min_frequency} times and fits into "
+                f"--vocab_size={self.vocab_size} beside the three marks"
+            )
         tokens, known = words.total(), sum(words[word] for word in kept)
         return Learnt(
             {output: vocabulary.file_text(kept)},
