@@ -46,9 +46,7 @@ class Entry:
       learns: the subclass of data_pipeline.corpora.learners.Learner.
       makes_records: the subclass of data_pipeline.corpora.makers.RecordMaker.
       pretrains: the subclass of tasks.pretraining.PretrainingTask.
-      weights: the checkpoints.files.WeightFormat of others' weights that become its.
-      formats: the modules of `checkpoints` that write others' files.
-      config_forms: those that read others' forms of its config.
+      formats: the checkpoints.foreign.Format of others' files that it can be in.
     """
 
     model_type: str
@@ -65,9 +63,7 @@ class Entry:
     learns: str | None = None
     makes_records: str | None = None
     pretrains: str | None = None
-    weights: tuple[str, ...] = ()
-    formats: tuple[str, ...] | None = None
-    config_forms: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
 
     def load(self, name: str) -> Any:
         """Imports what an attribute names: all of several names, None of none."""
@@ -134,7 +130,7 @@ def need(model_type: str, ability: str) -> Any:
       UserError: it has nothing; names the systems that have.
     """
     entry = find(model_type)
-    if getattr(entry, ability) is None:
+    if not getattr(entry, ability):
         verb, script = ABILITIES[ability]
         raise UserError(
             f"{model_type} does not {verb}: {script} takes "
@@ -171,8 +167,7 @@ register(
         learns="data_pipeline.corpora.learners:WordPieces",
         makes_records="data_pipeline.corpora.makers:Pairs",
         pretrains="tasks.language_model:MaskedLanguageModelTask",
-        formats=("checkpoints.google_bert", "checkpoints.huggingface"),
-        config_forms=("checkpoints.huggingface_config",),
+        formats=("checkpoints.google_bert:FORMAT", "checkpoints.huggingface:FORMAT"),
     )
 )
 register(
@@ -193,9 +188,7 @@ register(
         learns="data_pipeline.corpora.learners:BytePairs",
         makes_records="data_pipeline.corpora.makers:TokenStreams",
         pretrains="tasks.causal_language_model:CausalLanguageModelTask",
-        weights=("checkpoints.openai_gpt:READS", "checkpoints.huggingface_gpt:READS"),
-        formats=("checkpoints.huggingface_gpt", "checkpoints.openai_gpt"),
-        config_forms=("checkpoints.huggingface_gpt",),
+        formats=("checkpoints.huggingface_gpt:FORMAT", "checkpoints.openai_gpt:FORMAT"),
     )
 )
 register(
@@ -211,8 +204,7 @@ register(
         learns="data_pipeline.corpora.learners:WholeWords",
         makes_records="data_pipeline.corpora.makers:Sentences",
         pretrains="tasks.bidirectional_language_model:BidirectionalLanguageModelTask",
-        weights=("checkpoints.bilm:READS", "checkpoints.elmoformanylangs:READS"),
-        formats=("checkpoints.bilm",),
+        formats=("checkpoints.bilm:FORMAT", "checkpoints.elmoformanylangs:FORMAT"),
     )
 )
 register(

@@ -19,6 +19,7 @@ from absl import logging
 
 import lexicon
 from checkpoints import files, tensorflow_files
+from checkpoints.foreign import Format
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -33,7 +34,6 @@ from checkpoints.mapping import (
 from modeling.elmo import SCOPE
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 
-FORMAT = "bilm"
 CONFIG = "options.json"
 WEIGHTS = "lm_weights.hdf5"
 MAGIC = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
@@ -101,7 +101,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     matched = _table(num_layers).match(shapes)
     sources, ignored = choose_sources(matched, lambda name: _read(path, name), path)
     checkpoint = Checkpoint(
-        format="bilm",
+        format=FORMAT.name,
         path=path,
         shapes={ours: shapes[source.name] for ours, source in sources.items()},
         ignored=matched.ignored | ignored,
@@ -339,9 +339,11 @@ def save_as(
     save(folder, tensors, *beside)
 
 
-READS = files.WeightFormat(
-    f"bilm-tf's ELMo ({WEIGHTS})",
-    open_checkpoint,
+FORMAT = Format(
+    "bilm",
+    wanted=f"bilm-tf's ELMo ({WEIGHTS})",
+    open=open_checkpoint,
     find=find_weights,
     is_file=lambda head: head.startswith(MAGIC),
+    save=save_as,
 )

@@ -15,6 +15,7 @@ import numpy as np
 import json_files
 import lexicon
 from checkpoints import bilm, files, torch_files
+from checkpoints.foreign import Format
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -124,7 +125,7 @@ def open_checkpoint(folder: str) -> Checkpoint:
         return source.make(*(stored[name].read(name) for name in source.shapes))
 
     return Checkpoint(
-        format="elmoformanylangs",
+        format=FORMAT.name,
         path=folder,
         shapes={name: source.shape for name, source in sources.items()},
         ignored=ignored,
@@ -311,9 +312,10 @@ def _check_shapes(
     raise_problems(problems, folder)
 
 
-READS = files.WeightFormat(
-    f"ELMoForManyLangs ({ENCODER})",
-    lambda path: open_checkpoint(os.path.dirname(path)),
+FORMAT = Format(
+    "elmoformanylangs",
+    wanted=f"ELMoForManyLangs ({ENCODER})",
+    open=lambda path: open_checkpoint(os.path.dirname(path)),
     find=lambda folder: files.find(folder, ENCODER),
     is_tensors=is_part,
 )

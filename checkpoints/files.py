@@ -1,40 +1,19 @@
 """Small files beside the weights: read strictly, written aside and then renamed."""
 
-import dataclasses
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 import json_files
 from atomic_files import atomic_path
-from checkpoints.mapping import Checkpoint, CheckpointError, Outputs
+from checkpoints.mapping import CheckpointError, Outputs
 
 TASK = "task.json"  # in a training folder: names its labels, among others
 TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCAB = "vocab.txt"
-
-
-@dataclasses.dataclass(frozen=True)
-class WeightFormat:
-    """How files of others' weights are recognised and opened.
-
-    Attributes:
-      wanted: what to call them in a message; "" of a kind of Hugging Face's.
-      open: from the path of a weights file to its Checkpoint.
-      find: from a folder to the weights file in it, or None; not of formats whose files
-        are safetensors' or torch.save's, which are found for all of them together.
-      is_file: tells a weights file by its first bytes.
-      is_tensors: tells a file of tensors by their names.
-    """
-
-    wanted: str
-    open: Callable[[str], Checkpoint]
-    find: Callable[[str], str | None] = lambda folder: None
-    is_file: Callable[[bytes], bool] = lambda head: False
-    is_tensors: Callable[[Collection[str]], bool] = lambda names: False
 
 
 def write_text(path: str, text: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from checkpoints import files, tensorflow_files
 from checkpoints.files import TASK
+from checkpoints.foreign import Format
 from checkpoints.mapping import Checkpoint, check_shape
 from checkpoints.tensorflow_files import find_prefix, prefix_of, save
 from modeling.bert_config import BertConfig
@@ -28,7 +29,6 @@ __all__ = [
     "save_folder",
 ]
 
-FORMAT = "google_bert"
 CONFIG = "bert_config.json"
 # Tensors with one row a vocabulary entry.
 VOCAB_TENSORS = frozenset(
@@ -48,7 +48,7 @@ def open_checkpoint(prefix: str) -> Checkpoint:
     config_file = files.find(folder, CONFIG)
     return tensorflow_files.open_checkpoint(
         prefix,
-        format=FORMAT,
+        format=FORMAT.name,
         vocab_tensors=VOCAB_TENSORS,
         config=config_file and BertConfig.from_json_file(config_file),
         vocab_file=files.find(folder, files.VOCAB),
@@ -73,9 +73,9 @@ def needs_vocab(config: BertConfig) -> bool:
 
 
 def claims(values: Mapping[str, Any]) -> bool:
-    """Tells whether a config is Google's, which has no mark: other forms come first."""
+    """Tells whether a config is Google's: it has no mark, and is asked for last."""
     del values
-    return False
+    return True
 
 
 def save_folder(
@@ -118,3 +118,6 @@ def save_as(
     """Writes tensors, and what `checkpoint` has beside them; see `save_folder`."""
     beside = (checkpoint.config, checkpoint.vocab_file, checkpoint.do_lower_case)
     save_folder(folder, tensors, *beside)
+
+
+FORMAT = Format("google_bert", save=save_as)

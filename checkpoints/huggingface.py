@@ -16,6 +16,7 @@ from checkpoints import (
     safetensors_files,
     state_dicts,
 )
+from checkpoints.foreign import Format
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -28,7 +29,6 @@ from checkpoints.mapping import (
 )
 from modeling.bert_config import BertConfig
 
-FORMAT = "huggingface"
 CONFIG = "config.json"
 
 _FIELDS = {
@@ -282,3 +282,26 @@ def save_as(
     if checkpoint.outputs:
         decided = {"labels": checkpoint.labels, "kind": checkpoint.outputs.kind}
     save(folder, tensors, *beside, **decided)
+
+
+def is_config(values: Mapping[str, Any], weights: Checkpoint | None) -> bool:
+    """Tells whether a config is Hugging Face's of BERT, or one for such weights."""
+    theirs = weights is not None and weights.format == FORMAT.name
+    return theirs or huggingface_config.claims(values)
+
+
+def read_config(values: Mapping[str, Any], source: str) -> BertConfig:
+    """Builds a config that `is_config` has told; what has no mark has Google's keys."""
+    if huggingface_config.claims(values):
+        return huggingface_config.from_dict(values, source)
+    return huggingface_config.from_google(values, source)
+
+
+FORMAT = Format(
+    "huggingface",
+    open=open_checkpoint,
+    is_tensors=lambda names: True,  # asked last; its messages name what is missing
+    is_config=is_config,
+    read_config=read_config,
+    save=save_as,
+)

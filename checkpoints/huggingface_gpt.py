@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import json_files
 from checkpoints import files, gpt, huggingface_config, safetensors_files, state_dicts
+from checkpoints.foreign import Format
 from checkpoints.mapping import (
     Checkpoint,
     CheckpointError,
@@ -26,7 +27,6 @@ from checkpoints.mapping import (
 )
 from modeling.gpt_config import GptConfig
 
-FORMAT = "huggingface"
 CONFIG = "config.json"
 _MAX_SHARD_BYTES = 5_000_000_000
 
@@ -174,9 +174,10 @@ def save(
     safetensors_files.save(folder, written, _MAX_SHARD_BYTES)
 
 
-def claims(values: Mapping[str, Any]) -> bool:
-    """Tells whether a config is Hugging Face's of GPT."""
-    return "n_embd" in values
+def is_config(values: Mapping[str, Any], weights: Checkpoint | None) -> bool:
+    """Tells whether a config is Hugging Face's of GPT, and not our own form."""
+    del weights
+    return "n_embd" in values and not gpt.claims(values)
 
 
 def from_dict(values: Mapping[str, Any], source: str) -> GptConfig:
@@ -245,4 +246,11 @@ def save_as(
     save(folder, tensors, *beside)
 
 
-READS = files.WeightFormat("", open_checkpoint, is_tensors=is_gpt)
+FORMAT = Format(
+    "huggingface",
+    open=open_checkpoint,
+    is_tensors=is_gpt,
+    is_config=is_config,
+    read_config=from_dict,
+    save=save_as,
+)

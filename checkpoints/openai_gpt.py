@@ -21,11 +21,11 @@ from absl import logging
 
 import json_files
 from checkpoints import files, gpt
+from checkpoints.foreign import Format
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
 from errors import UserError
 from modeling.gpt_config import GptConfig
 
-FORMAT = "openai_gpt"
 SHAPES = "params_shapes.json"
 _PARTS = 10
 # What numpy's reader of headers ends in, according to the damage.
@@ -112,7 +112,7 @@ def open_checkpoint(path: str) -> Checkpoint:
     beside["config"] = beside["config"] or _config(shapes, path)
     return gpt.join(
         Checkpoint(
-            format="openai_gpt",
+            format=FORMAT.name,
             path=path,
             shapes=shapes,
             ignored={},
@@ -278,9 +278,11 @@ def save_as(
     save(folder, tensors, *beside)
 
 
-READS = files.WeightFormat(
-    f"OpenAI's GPT ({SHAPES})",
-    open_checkpoint,
+FORMAT = Format(
+    "openai_gpt",
+    wanted=f"OpenAI's GPT ({SHAPES})",
+    open=open_checkpoint,
     find=lambda folder: files.find(folder, SHAPES),
     is_file=lambda head: head[:1] == b"[",  # a JSON list
+    save=save_as,
 )

@@ -1,6 +1,7 @@
 """Which format a path holds, told by its contents; and from any format to any."""
 
 import os
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import tensorflow as tf
@@ -10,22 +11,19 @@ import registry
 from atomic_files import atomic_path
 from checkpoints import (
     files,
-    google_bert,
-    huggingface,
-    huggingface_config,
     safetensors_files,
     state_dicts,
     tensorflow_files,
     torch_files,
 )
+from checkpoints.foreign import Format
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
-from modeling.bert_config import BertConfig
 
 
 def formats() -> list[str]:
     """Returns the names of the foreign formats that models can be written in."""
-    forms = (form for e in registry.entries() for form in e.load("formats") or ())
-    return list(dict.fromkeys(form.FORMAT for form in forms))
+    savers = (name for entry in registry.entries() for name in _savers(entry))
+    return list(dict.fromkeys(savers))
 
 
 def open_checkpoint(path: str) -> Checkpoint:
@@ -59,9 +57,20 @@ def open_checkpoint(path: str) -> Checkpoint:
     return checkpoint
 
 
-def _foreign() -> list[files.WeightFormat]:
-    """Returns what all systems read of others' weights."""
-    return [form for entry in registry.entries() for form in entry.load("weights")]
+def _asked() -> list[registry.Entry]:
+    """Returns all systems in the order in which they are asked what is theirs.
+
+    The first that was registered, BERT, comes last: files of the parent's have no mark,
+    so that what is nobody else's is read as BERT's.
+    """
+    first, *others = registry.entries()
+    return [*others, first]
+
+
+def _foreign() -> Iterator[Format]:
+    """Yields the formats of others that systems can have, as they are asked."""
+    for entry in _asked():
+        yield from entry.load("formats")
 
 
 def find_weights(folder: str) -> list[str]:
@@ -91,27 +100,22 @@ def _open_folder(folder: str) -> Checkpoint:
 def _open_tensorflow(prefix: str) -> Checkpoint:
     """Opens tensors that are stored by our names, as the config beside them says."""
     folder = os.path.dirname(prefix)
-    for entry in registry.entries():
-        ours = entry.load("files")
-        if files.find(folder, ours.CONFIG):
-            return ours.open_trained(prefix)
-    return google_bert.open_checkpoint(prefix)  # its config may be given by flag
+    known = [entry.load("files") for entry in _asked()]
+    beside = (ours for ours in known if files.find(folder, ours.CONFIG))
+    # Without a config, which a flag may give, it is the last one's: BERT's.
+    return next(beside, known[-1]).open_trained(prefix)
 
 
 def _open_file(path: str) -> Checkpoint:
     head = files.read_head(path, torch_files.HEAD)
-    forms = _foreign()
-    for form in forms:
+    for form in _foreign():
         if form.is_file(head):
             return form.open(path)
     # JSON; its length, then JSON; torch's archive or pickle
     if head[:1] != b"{" and head[8:] != b"{" and not torch_files.is_torch(head):
         _refuse(path, f"a file that starts with {head!r}")
     tensors, _ = state_dicts.list_tensors(path)
-    for form in forms:
-        if form.is_tensors(tensors):
-            return form.open(path)
-    return huggingface.open_checkpoint(path)  # its messages name what is missing
+    return next(form for form in _foreign() if form.is_tensors(tensors)).open(path)
 
 
 def _refuse(path: str, got: str) -> NoReturn:
@@ -153,15 +157,13 @@ def read_config(path: str, weights: Checkpoint | None = None) -> Any:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
     values = json_files.read_object(path)
-    for entry in registry.entries():
+    for entry in _asked():
+        for form in entry.load("formats"):
+            if form.is_config(values, weights):
+                return form.read_config(values, path)
         if entry.load("files").claims(values):
-            return entry.load("config").from_dict(values, source=path)
-    for form in (f for e in registry.entries() for f in e.load("config_forms")):
-        if form.claims(values):
-            return form.from_dict(values, path)
-    if weights is not None and weights.format == huggingface.FORMAT:
-        return huggingface_config.from_google(values, path)
-    return BertConfig.from_dict(values, source=path)
+            break
+    return entry.load("config").from_dict(values, source=path)
 
 
 def save_beside(
@@ -208,7 +210,7 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
         for flag, value in wanted.items()
         if value is None
     ]
-    savers = {} if config is None else _savers(config)
+    savers = {} if config is None else _savers(registry.of_config(config))
     if config is not None and output_format not in savers:
         problems.append(
             f"a {type(config).__name__} model cannot be written as {output_format}, "
@@ -225,7 +227,6 @@ def save_as(checkpoint: Checkpoint, folder: str, output_format: str) -> None:
         savers[output_format](aside, tensors, checkpoint)
 
 
-def _savers(config):
-    """Returns the formats that a model can be written in: name -> what writes it."""
-    forms = registry.of_config(config).load("formats") or ()
-    return {form.FORMAT: form.save_as for form in forms}
+def _savers(entry):
+    """Returns the formats that models can be written in: name -> what writes them."""
+    return {form.name: form.save for form in entry.load("formats") if form.save}
