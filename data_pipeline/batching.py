@@ -22,6 +22,9 @@ from errors import UserError
 
 _BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
 
+# Autograph has nothing to convert in these functions, and takes seconds to find out.
+as_it_is = tf.autograph.experimental.do_not_convert
+
 # What a random draw is for; folded into the seed so that no two draws are related.
 _FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS = range(4)
 
@@ -120,6 +123,7 @@ def train_batches(
     )
     pools = stream.batch(pool_records, drop_remainder=True).enumerate(first_pool)
 
+    @as_it_is
     def to_batches(pool_index: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
         columns, lengths = spec.parse(serialized)
         order = tf.range(pool_records)
@@ -181,6 +185,7 @@ def eval_batches(
     taken = _read(list(files)).take(-1 if num_records is None else num_records)
     pools = taken.enumerate().batch(pool_batches * batch_size)
 
+    @as_it_is
     def to_batches(position: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
         columns, lengths = spec.parse(serialized)
         columns[feature_spec.INDEX] = tf.cast(position, tf.int32)
@@ -212,6 +217,7 @@ def turns(
     epoch_turns = np.repeat(np.arange(len(batches), dtype=np.int32), batches)
     first_epoch, skipped = divmod(start_step, len(epoch_turns))
 
+    @as_it_is
     def of_epoch(epoch: tf.Tensor) -> tf.Tensor:
         return _shuffled(tf.constant(epoch_turns), _fold(seed, _TURNS, epoch))
 
@@ -242,6 +248,7 @@ def record_stream(
     num_records = tfrecord.count(files, skip + 1)
     first_epoch, skip_records = divmod(skip, num_records)
 
+    @as_it_is
     def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
         skipped = tf.where(epoch == first_epoch, tf.constant(skip_records, tf.int64), 0)
         if not shuffle:
@@ -250,6 +257,7 @@ def record_stream(
         first_block = skipped // block_records
         blocks = _read(names).skip(first_block * block_records).batch(block_records)
 
+        @as_it_is
         def shuffle_block(index: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
             order = tf.range(tf.size(block))
             draw = _fold(_fold(seed, _RECORD_ORDER, epoch), index)
@@ -292,6 +300,7 @@ def _replica_batches(
     # Row numbers in `order`: batch after batch, within it replica after replica.
     starts = batches[:, None] * slices.batch_size + local[None, :] * slices.rows
 
+    @as_it_is
     def to_batch(start: tf.Tensor) -> dict[str, tf.Tensor]:
         batch_start = start // slices.batch_size * slices.batch_size
         of_batch = order[batch_start : batch_start + slices.batch_size]

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 import vocabulary
+from data_pipeline import batching
 from data_pipeline.corpora import sentence_streams
 from data_pipeline.corpora.sentence_streams import BACKWARD, DIRECTIONS, STARTS
 from data_pipeline.record_rules import Parsed, Rule, as_many_as
@@ -106,6 +107,7 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         batches = super().eval_batches(records, **kwargs)
         return batches.map(sentence_streams.shifted).map(self._spell, tf.data.AUTOTUNE)
 
+    @batching.as_it_is
     def _spell(self, batch):
         """Gives the inputs the ids that the model reads, 0 being padding."""
         batch = dict(batch)

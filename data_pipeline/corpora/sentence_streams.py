@@ -188,7 +188,11 @@ def window_batches(
       [B]; `example_index` is the row's number in the global batch.
     """
     stream = batching.record_stream(files, seed, 0, shuffle, shuffle_records)
-    stream = stream.batch(_PARSED_RECORDS).map(lambda s: _parse(spec, s)).prefetch(1)
+    stream = (
+        stream.batch(_PARSED_RECORDS)
+        .map(batching.as_it_is(lambda s: _parse(spec, s)))
+        .prefetch(1)
+    )
     rows = batch_size // num_replicas
     replicas = range(replica_offset, replica_offset + local_replicas)
 
@@ -212,6 +216,7 @@ def window_batches(
     return batching.finish(batches.apply(endless))
 
 
+@batching.as_it_is
 def shifted(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Makes a batch of whole sentences into what each direction reads and predicts.
 
