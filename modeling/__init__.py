@@ -25,7 +25,6 @@ from modeling.gpt import (
 )
 from modeling.gpt_config import GptConfig
 from modeling.layers.base import named_variables
-from modeling.layers.heads import masked_lm_loss, next_sentence_loss
 from modeling.taglm import TaglmConfig, TaglmModel
 
 __all__ = [
@@ -45,7 +44,5 @@ __all__ = [
     "GptSpanExtractor",
     "TaglmConfig",
     "TaglmModel",
-    "masked_lm_loss",
     "named_variables",
-    "next_sentence_loss",
 ]

@@ -68,7 +68,7 @@ class ElmoReader(base.Layer):
         layers, mask = found["lm_embeddings"], found["mask"]
         if self.frozen:
             layers = tf.stop_gradient(layers)
-        x = self.mix(layers, mask)  # [B, T, 2P]
+        x = self.mix(layers)  # [B, T, 2P]
         x = self.rnn(x, tf.reduce_sum(mask, axis=1), dropout_seed)
         return {
             "sequence_output": tf.pad(x, [[0, 0], [1, 1], [0, 0]]),

@@ -1,6 +1,5 @@
 """Pre-training: the parent's numbers, padded records or not, and honest averages."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -62,21 +61,7 @@ def golden(golden_dir):
     """The original's folder, arrays and batch."""
     folder = golden_dir / "bert"
     arrays = np.load(folder / "golden.npz")
-    batch = {name: tf.constant(arrays[name]) for name in tiny_pretraining.NAMES}
-    rows = len(arrays["input_ids"])
-    batch |= {"is_real_example": tf.ones(rows, tf.int32)}
-    batch |= {"example_index": tf.range(rows)}
-    return folder, arrays, batch
-
-
-def golden_task(folder, *, static_shapes=False, **kwargs):
-    config = modeling.BertConfig.from_json_file(str(folder / "bert_config.json"))
-    config = dataclasses.replace(
-        config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
-    )
-    checkpoint = str(folder / "bert_model.ckpt")
-    system = BertSystem(config, init_checkpoint=checkpoint, **kwargs)
-    return MaskedLanguageModelTask(system, 24, 6, static_shapes=static_shapes)
+    return folder, arrays, tiny_pretraining.golden_batch(folder)
 
 
 @pytest.mark.shared_data
@@ -84,7 +69,7 @@ def golden_task(folder, *, static_shapes=False, **kwargs):
 def test_losses_equal_the_originals_with_padding_and_without(golden, static):
     folder, arrays, batch = golden
     assert 0 < arrays["masked_lm_weights"].sum() < arrays["masked_lm_weights"].size
-    task = golden_task(folder, static_shapes=static)
+    task = tiny_pretraining.golden_task(folder, static_shapes=static)
     model = build(task, fused=not static)
     assert loss_of(task, model, batch) == pytest.approx(arrays["total_loss"], abs=1e-5)
     predictions = {k: v.numpy() for k, v in task.predict(model, batch).items()}
@@ -104,7 +89,7 @@ def test_losses_equal_the_originals_with_padding_and_without(golden, static):
 def test_twelve_updates_of_the_loop_follow_the_parents_trajectory(golden):
     folder, _, batch = golden
     wanted = json.loads((folder / "optimizer_trajectory.json").read_text())
-    task = golden_task(folder)
+    task = tiny_pretraining.golden_task(folder)
     model = build(task, fused=True)
     config = OptimizerConfig(
         learning_rate=wanted["init_lr"], num_warmup_steps=wanted["num_warmup_steps"]
@@ -169,6 +154,38 @@ def test_pieces_equal_the_whole_batch_in_both_terms(tmp_path, replicas):
     split = trainer(task, tmp_path / "split", strategy, **pieces)
     split.train(train, None, {})
     assert_close(weights_of(split), weights_of(whole), atol=3e-5)
+
+
+def test_padded_words_are_no_part_of_the_loss_and_the_denominator_is_the_parents(
+    tmp_path,
+):
+    task = tiny_pretraining.task()
+    model = build(task)
+    (batch,) = batches_of(task, [tiny_pretraining.write(tmp_path / "records", 6)], 6)
+    weights = batch["masked_lm_weights"].numpy()
+    assert 0 < weights.sum() < weights.size
+    others = tf.where(weights > 0, batch["masked_lm_ids"], 7)
+    assert np.any(others != batch["masked_lm_ids"])
+    sums = task.loss_sums(model, batch, None)
+    same = task.loss_sums(model, batch | {"masked_lm_ids": others}, None)
+    np.testing.assert_array_equal(sums["masked_lm_loss"], same["masked_lm_loss"])
+    # A denominator so small that the parent's 1e-5 is seen.
+    few = {"masked_lm_loss": tf.constant(1e-5), "next_sentence_loss": tf.constant(6.0)}
+    words, order = (float(sums[name]) for name in few)
+    total = task.total_loss(sums, few)
+    assert float(total) == pytest.approx(words / 2e-5 + order / 6, rel=1e-5)
+
+
+def test_losses_of_two_halves_add_up_to_the_whole(tmp_path):
+    task = tiny_pretraining.task()
+    model = build(task)
+    (batch,) = batches_of(task, [tiny_pretraining.write(tmp_path / "records", 6)], 6)
+    halves = (
+        {k: v[part] for k, v in batch.items()} for part in (slice(2), slice(2, 6))
+    )
+    one, other = (task.loss_sums(model, half, None) for half in halves)
+    for name, whole in task.loss_sums(model, batch, None).items():
+        np.testing.assert_allclose(one[name] + other[name], whole, rtol=1e-5)
 
 
 def test_batch_without_a_masked_word_has_the_other_loss_alone(tmp_path):

@@ -411,37 +411,6 @@ def test_embeddings_sum_word_segment_and_position():
     np.testing.assert_allclose(layer(ids, segments), total.reshape(-1, H), atol=1e-5)
 
 
-def test_masked_lm_loss_leaves_out_padding_and_keeps_the_parents_denominator():
-    logits, labels = _normal(B, 3, V), _ids(V, B, 3)
-    weights = tf.constant([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    loss, losses = heads.masked_lm_loss(logits, labels, weights)
-    log_probs = scipy.special.log_softmax(logits.numpy().astype(np.float64), axis=-1)
-    wanted = -np.take_along_axis(log_probs, labels.numpy()[..., None], -1)[..., 0]
-    np.testing.assert_allclose(losses, wanted, rtol=1e-5)
-    real = wanted[0, 0] + wanted[0, 1] + wanted[1, 0]
-    np.testing.assert_allclose(loss, real / (3 + 1e-5), rtol=1e-6)
-
-
-def test_losses_of_two_halves_with_the_global_count_add_up_to_the_whole():
-    logits, labels = _normal(B, 3, V), _ids(V, B, 3)
-    weights = tf.constant([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    whole, _ = heads.masked_lm_loss(logits, labels, weights)
-    halves = [
-        heads.masked_lm_loss(
-            logits[i : i + 1], labels[i : i + 1], weights[i : i + 1], tf.constant(3.0)
-        )[0]
-        for i in range(B)
-    ]
-    np.testing.assert_allclose(sum(halves), whole, rtol=1e-6)
-    pair, order = _normal(B, 2), tf.constant([[0], [1]])
-    whole, _ = heads.next_sentence_loss(pair, order)
-    halves = [
-        heads.next_sentence_loss(pair[i : i + 1], order[i], tf.constant(2.0))[0]
-        for i in range(B)
-    ]
-    np.testing.assert_allclose(sum(halves), whole, rtol=1e-6)
-
-
 def test_dropout_site_ids_differ_between_paths():
     paths = [f"bert/encoder/layer_{i}/{p}" for i in range(24) for p in ("a", "output")]
     assert len({dropout.site_id(path) for path in paths}) == len(paths)

@@ -6,10 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_pretraining
 
 import modeling
-from modeling import BertConfig, BertPreTrainingModel
-from modeling.layers import heads
 from optimization import groups as parameter_groups
 from optimization import optimizers as optimization
 from optimization import schedules
@@ -32,13 +31,11 @@ def minimize(optimizer, gradients, steps):
 def test_twelve_updates_follow_the_parents_trajectory(golden_dir):
     folder = golden_dir / "bert"
     golden = json.loads((folder / "optimizer_trajectory.json").read_text())
-    batch = np.load(folder / "golden.npz")
-    config = BertConfig.from_json_file(str(folder / "bert_config.json"))
-    model = BertPreTrainingModel(config)
+    batch = tiny_pretraining.golden_batch(folder)
+    task = tiny_pretraining.golden_task(folder)
+    model = task.build_model(dtype="float32", fused=True, seed=0)
     variables = modeling.named_variables(model)
-    reader = tf.train.load_checkpoint(str(folder / "bert_model.ckpt"))
-    for name, variable in variables.items():
-        variable.assign(reader.get_tensor(name))
+    task.initialize(variables)
     adam = golden["adam"]
     optimizer = optimization.AdamWeightDecayOptimizer(
         variables,
@@ -52,21 +49,8 @@ def test_twelve_updates_follow_the_parents_trajectory(golden_dir):
     )
 
     def total_loss():
-        outputs = model(
-            batch["input_ids"],
-            batch["input_mask"],
-            batch["segment_ids"],
-            masked_lm_positions=batch["masked_lm_positions"],
-        )
-        masked_lm, _ = heads.masked_lm_loss(
-            outputs["masked_lm_logits"],
-            batch["masked_lm_ids"],
-            batch["masked_lm_weights"],
-        )
-        next_sentence, _ = heads.next_sentence_loss(
-            outputs["next_sentence_logits"], batch["next_sentence_labels"]
-        )
-        return masked_lm + next_sentence
+        sums = task.loss_sums(model, batch, None)
+        return task.total_loss(sums, task.loss_denominators(batch))
 
     @tf.function
     def update(step):

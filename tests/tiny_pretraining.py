@@ -1,9 +1,12 @@
 """Pre-training records that a tiny model can learn, padded as the parent's or not."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 import tiny
 
+import modeling
 from data_pipeline import tfrecord
 from systems.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
@@ -79,3 +82,23 @@ def task(*, static_shapes=False, **kwargs):
         MAX_PREDICTIONS,
         static_shapes=static_shapes,
     )
+
+
+def golden_batch(folder):
+    """Returns the batch of the original's golden file."""
+    arrays = np.load(folder / "golden.npz")
+    rows = len(arrays["input_ids"])
+    batch = {name: tf.constant(arrays[name]) for name in NAMES}
+    batch |= {"is_real_example": tf.ones(rows, tf.int32)}
+    return batch | {"example_index": tf.range(rows)}
+
+
+def golden_task(folder, *, static_shapes=False, **kwargs):
+    """Returns the task of the original's model, without dropout."""
+    config = modeling.BertConfig.from_json_file(str(folder / "bert_config.json"))
+    config = dataclasses.replace(
+        config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    checkpoint = str(folder / "bert_model.ckpt")
+    system = BertSystem(config, init_checkpoint=checkpoint, **kwargs)
+    return MaskedLanguageModelTask(system, 24, 6, static_shapes=static_shapes)

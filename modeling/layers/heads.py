@@ -1,4 +1,4 @@
-"""Output layers on top of an encoder, and the losses that go with them."""
+"""Output layers on top of an encoder."""
 
 import tensorflow as tf
 
@@ -244,51 +244,3 @@ class SpanHead(base.Layer):
         logits = self.squad(tf.reshape(sequence_output, [-1, width]))
         logits = tf.reshape(logits, [batch, length, 2])
         return logits[:, :, 0], logits[:, :, 1]
-
-
-def masked_lm_loss(
-    logits: tf.Tensor,
-    label_ids: tf.Tensor,
-    label_weights: tf.Tensor,
-    total_weight: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross entropy of the masked words, averaged over the real ones.
-
-    Args:
-      logits: float32 [B, P, V].
-      label_ids: int [B, P].
-      label_weights: float32 [B, P]; 1.0 = real, 0.0 = padding.
-      total_weight: float32 scalar, the sum of the weights over all replicas and
-        micro-batches; None = of this batch.
-
-    Returns:
-      The loss, float32 scalar: sum / (total weight + 1e-5), as the parent's; and the
-      loss of each position, float32 [B, P].
-    """
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(label_ids, logits)
-    if total_weight is None:
-        total_weight = tf.reduce_sum(label_weights)
-    return tf.reduce_sum(label_weights * losses) / (total_weight + 1e-5), losses
-
-
-def next_sentence_loss(
-    logits: tf.Tensor,
-    next_sentence_labels: tf.Tensor,
-    total_examples: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross entropy of the sentence order, averaged over the examples.
-
-    Args:
-      logits: float32 [B, 2].
-      next_sentence_labels: int [B] or [B, 1].
-      total_examples: float32 scalar, the number of examples over all replicas and
-        micro-batches; None = of this batch.
-
-    Returns:
-      The loss, float32 scalar; and the loss of each example, float32 [B].
-    """
-    labels = tf.reshape(next_sentence_labels, [-1])
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    if total_examples is None:
-        total_examples = tf.cast(tf.size(labels), tf.float32)
-    return tf.reduce_sum(losses) / total_examples, losses
