@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from modeling.layers import attention, base, dense, dropout, fused, transformer
+from modeling.layers import attention, base, dense, dropout, transformer
 
 # B batch, T new positions, S all positions, N heads, D head size, E = N * D.
 # What a block keeps of the positions it has seen: keys and values, [B, N, S, D] each.
@@ -90,8 +90,7 @@ class CausalAttention(base.Layer):
         Returns:
           compute dtype [B*S, E], for `c_proj`.
         """
-        attend = fused.self_attention if self.fused else attention.self_attention
-        return attend(
+        return attention.self_attention(
             self.c_attn.project(x),
             tf.convert_to_tensor(self.c_attn.bias),
             bias,
@@ -99,6 +98,7 @@ class CausalAttention(base.Layer):
             self.dropout_rate,
             dropout_seed,
             self.site,
+            how=attention.FUSED if self.fused else attention.PLAIN,
         )
 
     def step(
@@ -116,14 +116,16 @@ class CausalAttention(base.Layer):
           compute dtype [B*T, E], for `c_proj`; and the cache with the new positions.
         """
         length = base.shape_list(bias)[2]
+        mixed = tf.reshape(self.c_attn.project(x), [-1, length, self.c_attn.units])
         query, *new = attention.split_heads(
-            self.c_attn.project(x), self.c_attn.bias, length, self.num_heads
+            mixed, self.c_attn.bias, heads=self.num_heads
         )
         key, value = (
             tf.tensor_scatter_nd_update(old, places, part)
             for old, part in zip(cache, new, strict=True)
         )
-        return attention.attend(query, key, value, bias), (key, value)
+        found = attention.attend(query, key, value, bias)
+        return attention.merge_heads(found.context), (key, value)
 
 
 class FeedForward(base.Layer):

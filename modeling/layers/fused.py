@@ -32,7 +32,7 @@ def cluster(function: Callable) -> Callable:
     return call
 
 
-def _narrow(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def narrow(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Casts float32 to the compute dtype, to the nearest number, ties to even.
 
     Through integers for bfloat16: XLA's own cast keeps it from vectorizing the loop
@@ -47,7 +47,7 @@ def _narrow(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.bitcast(tf.cast(bits, tf.uint16), tf.bfloat16)
 
 
-def _row_sum(x: tf.Tensor) -> tf.Tensor:
+def row_sum(x: tf.Tensor) -> tf.Tensor:
     """Sums the last axis, [..., n] -> [..., 1], as a product with ones.
 
     XLA may not reorder a sum, so its own loop adds one number after the other; its
@@ -59,30 +59,44 @@ def _row_sum(x: tf.Tensor) -> tf.Tensor:
 
 
 def _row_mean(x):
-    return _row_sum(x) * (1 / x.shape[-1])
+    return row_sum(x) * (1 / x.shape[-1])
 
 
-def _column_sum(x: tf.Tensor) -> tf.Tensor:
+def column_sum(x: tf.Tensor) -> tf.Tensor:
     """Sums [M, n] -> float32 [n] as a product with ones, the fastest of four ways."""
     ones = tf.ones([1, tf.shape(x)[0]], x.dtype)
     return tf.cast(tf.matmul(ones, x)[0], tf.float32)
 
 
-def _dropout_arguments(rate, seed, site):
-    """Returns the site as a tensor, so that all layers share one cluster."""
+def dropout_arguments(
+    rate: float, seed: tf.Tensor | None, site: int
+) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+    """Returns the site as a tensor, so that all layers share one cluster.
+
+    Args:
+      rate: float, of the dropout.
+      seed: int32 [2]; None = inference.
+      site: the dropout call site's id.
+
+    Returns:
+      Seed and site, uint32; None both where nothing is dropped.
+    """
     if seed is None or rate == 0:
         return None, None
     return seed, tf.constant(site, tf.uint32)
 
 
-def _drop(x, rate, seed, site):
+def drop(
+    x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: tf.Tensor | None
+) -> tf.Tensor:
+    """Dropout(x), inside of a cluster, by what `dropout_arguments` returns."""
     return x if seed is None else dropout.drop(x, rate, seed, site)
 
 
 @cluster
 def _bias_activation(x, bias, *, name):
     z = tf.cast(x, tf.float32) + bias
-    return _narrow(activations.get_activation(name)(z), x.dtype)
+    return narrow(activations.get_activation(name)(z), x.dtype)
 
 
 @cluster
@@ -91,7 +105,7 @@ def _bias_activation_grad(x, bias, dy, *, name):
     with tf.GradientTape() as tape:
         tape.watch(z)
         y = activations.get_activation(name)(z)
-    return _narrow(tape.gradient(y, z, tf.cast(dy, tf.float32)), x.dtype)
+    return narrow(tape.gradient(y, z, tf.cast(dy, tf.float32)), x.dtype)
 
 
 def bias_activation(x: tf.Tensor, bias: tf.Tensor, name: str) -> tf.Tensor:
@@ -110,7 +124,7 @@ def bias_activation(x: tf.Tensor, bias: tf.Tensor, name: str) -> tf.Tensor:
     def op(x, bias):
         def gradient(dy):
             dx = _bias_activation_grad(x, bias, dy, name=name)
-            return dx, _column_sum(dx)
+            return dx, column_sum(dx)
 
         return _bias_activation(x, bias, name=name), gradient
 
@@ -133,7 +147,7 @@ def _norm_grad(centred, variance, gamma, dy, epsilon):
 
 
 def _residual_sum(x, bias, residual, seed, site, rate):
-    x = _drop(tf.cast(x, tf.float32) + bias, rate, seed, site)
+    x = drop(tf.cast(x, tf.float32) + bias, rate, seed, site)
     return x + tf.cast(residual, tf.float32)
 
 
@@ -142,7 +156,7 @@ def _residual_norm(x, bias, residual, gamma, beta, seed, site, *, rate, epsilon)
     z = _residual_sum(x, bias, residual, seed, site, rate)
     centred, variance = _normalized(z)
     y = centred * (tf.math.rsqrt(variance + epsilon) * gamma) + beta
-    return _narrow(y, x.dtype)
+    return narrow(y, x.dtype)
 
 
 @cluster
@@ -150,10 +164,10 @@ def _residual_norm_grad(x, bias, residual, gamma, seed, site, dy, *, rate, epsil
     dy = tf.cast(dy, tf.float32)
     z = _residual_sum(x, bias, residual, seed, site, rate)
     dz, dgamma = _norm_grad(*_normalized(z), gamma, dy, epsilon)
-    dx = _drop(dz, rate, seed, site)
+    dx = drop(dz, rate, seed, site)
     return (
-        _narrow(dx, x.dtype),
-        _narrow(dz, residual.dtype),
+        narrow(dx, x.dtype),
+        narrow(dz, residual.dtype),
         tf.reduce_sum(dgamma, axis=0),
         tf.reduce_sum(dy, axis=0),
     )
@@ -186,7 +200,7 @@ def bias_dropout_residual_norm(
     Returns:
       As `x`; computed in float32.
     """
-    seed, site = _dropout_arguments(rate, seed, site)
+    seed, site = dropout_arguments(rate, seed, site)
     constants = {"rate": rate, "epsilon": epsilon}
 
     @tf.custom_gradient
@@ -195,7 +209,7 @@ def bias_dropout_residual_norm(
             dx, dresidual, dgamma, dbeta = _residual_norm_grad(
                 x, bias, residual, gamma, seed, site, dy, **constants
             )
-            return dx, _column_sum(dx), dresidual, dgamma, dbeta
+            return dx, column_sum(dx), dresidual, dgamma, dbeta
 
         y = _residual_norm(x, bias, residual, gamma, beta, seed, site, **constants)
         return y, gradient
@@ -210,14 +224,14 @@ def _sum_norm_dropout(
 ):
     centred, variance = _normalized(words + types + positions)
     y = centred * (tf.math.rsqrt(variance + epsilon) * gamma) + beta
-    return _narrow(_drop(y, rate, seed, site), dtype)
+    return narrow(drop(y, rate, seed, site), dtype)
 
 
 @cluster
 def _sum_norm_dropout_grad(
     words, types, positions, gamma, seed, site, dy, *, rate, epsilon
 ):
-    dy = _drop(tf.cast(dy, tf.float32), rate, seed, site)
+    dy = drop(tf.cast(dy, tf.float32), rate, seed, site)
     normalized = _normalized(words + types + positions)
     dx, dgamma = _norm_grad(*normalized, gamma, dy, epsilon)
     return (
@@ -257,7 +271,7 @@ def sum_norm_dropout(
     Returns:
       `dtype` [B, S, H]; computed in float32.
     """
-    seed, site = _dropout_arguments(rate, seed, site)
+    seed, site = dropout_arguments(rate, seed, site)
     constants = {"rate": rate, "epsilon": epsilon}
 
     @tf.custom_gradient
@@ -277,27 +291,9 @@ def sum_norm_dropout(
 
 
 @cluster
-def _split_heads(mixed, offset, *, heads):
-    """[B, S, 3H] -> query / sqrt(D), key and value, each [B, N, S, D], with biases."""
-    batch, length, width = base.shape_list(mixed)
-    size = width // (3 * heads)
-    x = tf.cast(mixed, tf.float32) + offset
-    x = tf.reshape(x, [batch, length, 3, heads, size])
-    query, key, value = tf.unstack(tf.transpose(x, [2, 0, 3, 1, 4]))
-    return [_narrow(x, mixed.dtype) for x in (query * size**-0.5, key, value)]
-
-
-@cluster
-def _add_bias(scores, bias):
-    # float16's own softmax would sum in float16; bfloat16's sums in float32.
-    dtype = tf.bfloat16 if scores.dtype == tf.bfloat16 else tf.float32
-    return _narrow(tf.cast(scores, tf.float32) + bias, dtype)
-
-
-@cluster
 def _dropout(probs, seed, site, *, rate):
     dropped = dropout.drop(tf.cast(probs, tf.float32), rate, seed, site)
-    return _narrow(dropped, probs.dtype)
+    return narrow(dropped, probs.dtype)
 
 
 def dropped(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
@@ -312,85 +308,22 @@ def dropped(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
     Returns:
       As `x`.
     """
-    seed, site = _dropout_arguments(rate, seed, site)
-    if seed is None:
+    if seed is None or rate == 0:
         return x
 
     @tf.custom_gradient
     def op(x):
         def gradient(dy):
-            return _dropout(tf.convert_to_tensor(dy), seed, site, rate=rate)
+            return dropout_alone(tf.convert_to_tensor(dy), rate, seed, site)
 
-        return _dropout(x, seed, site, rate=rate), gradient
+        return dropout_alone(x, rate, seed, site), gradient
 
     return op(x)
 
 
-@cluster
-def _softmax_grad(probs, ddropped, context, dcontext, seed, site, *, rate):
-    """The sum of probs * dprobs over the keys is context * dcontext over D: shorter."""
-    dtype = probs.dtype
-    probs, ddropped, context, dcontext = (
-        tf.cast(x, tf.float32) for x in (probs, ddropped, context, dcontext)
-    )
-    dprobs = _drop(ddropped, rate, seed, site)
-    return _narrow(probs * (dprobs - _row_sum(context * dcontext)), dtype)
-
-
-def self_attention(
-    mixed: tf.Tensor,
-    offset: tf.Tensor,
-    bias: tf.Tensor,
-    heads: int,
-    rate: float,
-    seed: tf.Tensor | None,
-    site: int,
+def dropout_alone(
+    x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int
 ) -> tf.Tensor:
-    """Dropout(softmax(Q K^T / sqrt(D) + bias)) V, of all heads.
-
-    Args:
-      mixed: float [B*S, 3H], queries, keys and values without their biases.
-      offset: float32 [3H], their biases.
-      bias: float32 [1 or B, 1, 1 or S, S], added to the scores; a constant.
-      heads: int, N.
-      rate: float, of the dropout.
-      seed: int32 [2]; None = inference.
-      site: the dropout call site's id.
-
-    Returns:
-      [B*S, H] as `mixed`; softmax in float32.
-    """
-    length = tf.shape(bias)[-1]
-    width = mixed.shape[-1]
-    size = width // (3 * heads)
-    seed, site = _dropout_arguments(rate, seed, site)
-
-    @tf.custom_gradient
-    def op(mixed, offset):
-        mixed = tf.reshape(mixed, [-1, length, width])
-        query, key, value = _split_heads(mixed, offset, heads=heads)
-        scores = _add_bias(tf.matmul(query, key, transpose_b=True), bias)
-        scores = tf.ensure_shape(scores, [None] * 4)  # known to the graph's optimizer
-        # oneDNN's softmax, unlike XLA's, has a fast exponential: 2.6 ms against 7.3.
-        probs = tf.cast(tf.nn.softmax(scores), mixed.dtype)  # [B, N, F, T]
-        dropped = probs if seed is None else _dropout(probs, seed, site, rate=rate)
-        context = tf.matmul(dropped, value)  # [B, N, F, D]
-
-        def gradient(dout):
-            dcontext = tf.reshape(dout, [-1, length, heads, size])
-            dcontext = tf.transpose(dcontext, [0, 2, 1, 3])
-            dvalue = tf.matmul(dropped, dcontext, transpose_a=True)
-            ddropped = tf.matmul(dcontext, value, transpose_b=True)
-            dscores = _softmax_grad(
-                probs, ddropped, context, dcontext, seed, site, rate=rate
-            )
-            dquery = tf.matmul(dscores, key) * size**-0.5
-            dkey = tf.matmul(dscores, query, transpose_a=True)
-            dmixed = tf.transpose(tf.stack([dquery, dkey, dvalue]), [1, 3, 0, 2, 4])
-            dmixed = tf.reshape(dmixed, [-1, width])
-            return dmixed, _column_sum(dmixed)
-
-        context_2d = tf.transpose(context, [0, 2, 1, 3])
-        return tf.reshape(context_2d, [-1, heads * size]), gradient
-
-    return op(mixed, offset)
+    """As `dropped`, but without a gradient: for what has one of its own."""
+    seed, site = dropout_arguments(rate, seed, site)
+    return x if seed is None else _dropout(x, seed, site, rate=rate)
