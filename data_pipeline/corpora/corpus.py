@@ -46,7 +46,7 @@ def chunks(path: str) -> Iterator[tuple[int, list[str]]]:
                 rest += data
                 continue
             # Without data: the last line, if nothing ended it.
-            text = _decoded(path, first, rest + head)
+            text = streams.decode(path, first, rest + head)
             if data or text:
                 lines = [line.strip() for line in text.split("\n")]
                 yield first, lines
@@ -62,8 +62,9 @@ def watched(
     """Passes on what `read`, chunks or portions, makes of files; logs how far it is."""
     sizes = [tf.io.gfile.stat(path).length for path in files]
     log = progress_log.ProgressLog(f"reading {len(files)} files")
-    # Nobody knows how much a pipe will give: then nothing is told.
-    total = math.inf if any(map(streams.is_stream, files)) else max(1, sum(sizes))
+    # Nobody knows how much a pipe or a packed file will give: then nothing is told.
+    unknown = any(streams.is_stream(path) or path.endswith(".gz") for path in files)
+    total = math.inf if unknown else max(1, sum(sizes))
     before = 0
     for path, size in zip(files, sizes, strict=True):
         for number, portion in enumerate(read(path), 1):
@@ -72,18 +73,6 @@ def watched(
             done = before + min(number * _CHUNK_BYTES, size)
             log.at(done / total)
         before += size
-
-
-def _decoded(path: str, first_line: int, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = first_line + data.count(b"\n", 0, error.start)
-        place = error.start - data.rfind(b"\n", 0, error.start)
-        raise UserError(
-            f"{path}, line {line}: not UTF-8, 0x{data[error.start]:02x} is the line's "
-            f"byte {place} ({error.reason})"
-        ) from error
 
 
 def instance_config(
