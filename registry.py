@@ -218,3 +218,15 @@ register(
         begins="systems.taglm:begin",
     )
 )
+register(
+    Entry(
+        "nnlm",
+        config="modeling.nnlm:NnlmConfig",
+        system="systems.nnlm:NnlmSystem",
+        files="checkpoints.nnlm",
+        reads=frozenset({"ngram_baseline"}),
+        learns="data_pipeline.corpora.learners:WholeWords",
+        makes_records="data_pipeline.corpora.makers:Sentences",
+        pretrains="tasks.nnlm:NnlmTask",
+    )
+)
