@@ -447,6 +447,7 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
         raise _not_given("bert_config_file", output_dir)
     model_type = registry.of_config(config).model_type
     registry.need(model_type, ability)
+    check_system(model_type, FLAGS.bert_config_file or source.path)
     do_lower_case = _do_lower_case(source) if vocab_file else None
     trains = "do_train" not in FLAGS or FLAGS.do_train
     found = make_system(
@@ -457,12 +458,6 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
         resize_vocab if trains else None,
         new_head=trains,
     )
-    if FLAGS.model_type not in (None, found.model_type):
-        raise UserError(
-            f"--model_type={FLAGS.model_type}, but the architecture in "
-            f"{FLAGS.bert_config_file or source.path} is that of {found.model_type}"
-        )
-    check_read(found)
     if vocab_file:
         return found.match_vocabulary()
     if vocab_required and found.needs_vocabulary:
@@ -470,16 +465,25 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
     return found
 
 
-def check_read(found: System) -> None:
-    """Refuses flags that a system does not read.
+def check_system(model_type: str, source: str) -> None:
+    """Refuses another --model_type than an architecture's, and flags it does not read.
+
+    Args:
+      model_type: the system that the architecture is of.
+      source: where the architecture was found.
 
     Raises:
-      UserError: names all that are given.
+      UserError: names --model_type, or all such flags that are given.
     """
+    if FLAGS.model_type not in (None, model_type):
+        raise UserError(
+            f"--model_type={FLAGS.model_type}, but the architecture in {source} is "
+            f"that of {model_type}"
+        )
     problems = [
-        f"--{flag}={FLAGS[flag].value} is not for {found.model_type}, only for "
+        f"--{flag}={FLAGS[flag].value} is not for {model_type}, only for "
         + ", ".join(others)
-        for flag, others in registry.unread(found.model_type).items()
+        for flag, others in registry.unread(model_type).items()
         if _given(flag)
     ]
     if problems:

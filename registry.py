@@ -39,8 +39,10 @@ class Entry:
       classifies: its systems.capabilities.Classifies.
       answers: its systems.capabilities.Answers.
       tags: its systems.capabilities.Tags.
-      begins: the function that makes a new system for the words of a training text,
-        as systems.taglm.begin; None: it begins from a checkpoint or a config.
+      begins: the function that makes a new system for a training text, as
+        systems.taglm.begin: of its config or None, the text's words, and by their
+        names those flags of `reads` that the script has. None: the system begins with
+        a checkpoint, or a config and a vocabulary.
       extracts: its systems.capabilities.Extracts.
       generates: its systems.capabilities.Generates.
       learns: the subclass of data_pipeline.corpora.learners.Learner.

@@ -1,4 +1,4 @@
-"""Trains a tagger of words, as for named entities: a pre-trained encoder, or TagLM."""
+"""Trains a tagger of words, as for named entities, pre-trained or of the text."""
 
 import os
 import re
@@ -9,7 +9,6 @@ import startup
 import numpy as np
 from absl import flags
 
-import checkpoints
 import common_flags
 import registry
 import task_runs
@@ -19,7 +18,6 @@ from errors import UserError
 from systems.system import System
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
-from training import state
 from training.run import RESULTS_FILE, Data
 from training.strategy import make_strategy
 
@@ -109,30 +107,6 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
     return texts
 
 
-def make_system(texts: dict[str, TaggedText]) -> System:
-    """Returns the encoder's system; some are made new for the training text.
-
-    Raises:
-      UserError: see common_flags.system, and the system's own function.
-    """
-    trained = FLAGS.init_checkpoint
-    if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
-        trained = trained or state.latest(FLAGS.output_dir)
-    begin = FLAGS.model_type and registry.find(FLAGS.model_type).load("begins")
-    if not begin or trained or "train" not in texts:
-        return task_runs.encoder("tags")
-    config = FLAGS.bert_config_file
-    system = begin(
-        config and checkpoints.read_config(config),
-        texts["train"].words,
-        do_lower_case=FLAGS.do_lower_case,
-        word_vectors=FLAGS.word_vectors,
-        lm_checkpoint=FLAGS.lm_checkpoint,
-    )
-    common_flags.check_read(system)
-    return task_runs.with_defaults(system)
-
-
 def make_task(
     system: System, texts: dict[str, TaggedText], trained: TaggingConfig | None
 ) -> TaggingTask:
@@ -202,7 +176,8 @@ def main(_):
     common_flags.check_output_dir(names, "train_file", "dev_file", "test_file")
     trained = task_runs.trained_config(TaggingConfig)
     texts = read_texts(task_runs.setting("tag_scheme", trained))
-    system = make_system(texts)
+    words = texts["train"].words if FLAGS.do_train else None
+    system = task_runs.encoder("tags", words)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)

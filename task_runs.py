@@ -5,18 +5,21 @@ task.json in its folder, and speaks wherever a flag is not given.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
+import checkpoints
 import common_flags
+import registry
 from data_pipeline.readers.examples import drawn_rows
 from systems.system import System
 from systems.task_config import Config
 from tasks.encoder import EncoderTask, find_task_file
+from training import state
 from training.progress import write_results
 from training.run import Data, Run
 from training.trainer import TrainingConfig
@@ -24,22 +27,38 @@ from training.trainer import TrainingConfig
 FLAGS = flags.FLAGS
 
 
-def encoder(ability: str) -> System:
+def encoder(ability: str, words: Iterable[str] | None = None) -> System:
     """Reads the model flags; by default a system is fine-tuned or not as its paper did.
 
     Args:
       ability: what it is wanted for; a key of registry.ABILITIES.
+      words: all words of the training text, for which some systems are made new; None:
+        there is no such text.
 
     Raises:
-      UserError: see common_flags.system.
+      UserError: see common_flags.system, and the `begins` of the system's entry.
     """
-    return with_defaults(common_flags.system(ability))
-
-
-def with_defaults(system: System) -> System:
-    """Sets --finetune_encoder as the system's paper did, unless it is given."""
+    system = words is not None and _begun(ability, words)
+    system = system or common_flags.system(ability)
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     return system
+
+
+def _begun(ability, words):
+    """Returns a new system of --model_type; None if it is trained, or begins as all."""
+    trained = FLAGS.init_checkpoint
+    if not FLAGS.bert_config_file:  # which is of a new model, or of one begun so
+        trained = trained or state.latest(FLAGS.output_dir)
+    entry = FLAGS.model_type and registry.find(FLAGS.model_type)
+    if trained or not (entry and entry.begins):
+        return None
+    registry.need(entry.model_type, ability)
+    path = FLAGS.bert_config_file
+    config = checkpoints.read_config(path) if path else None
+    found = registry.of_config(config) if config else entry
+    common_flags.check_system(found.model_type, path)
+    options = {flag: FLAGS[flag].value for flag in entry.reads if flag in FLAGS}
+    return entry.load("begins")(config, words, **options)
 
 
 def trained_path() -> str | None:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -204,14 +204,6 @@ class ElmoSystem(System):
     }
 
     finetunes_by_default = False
-
-    @property
-    def max_length(self) -> NoReturn:
-        """There is none: LSTMs have no table of positions."""
-        raise AttributeError("ELMo reads sentences of any length")
-
-    def check_length(self, max_seq_length: int) -> None:
-        """Every length will do."""
 
     @property
     def needs_vocabulary(self) -> bool:

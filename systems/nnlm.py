@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import vocabulary
 from errors import UserError
@@ -18,14 +18,6 @@ class NnlmSystem(System):
 
     model_type = "nnlm"
     heads: ClassVar[Mapping[str, str]] = {}
-
-    @property
-    def max_length(self) -> NoReturn:
-        """There is none: a word is predicted from the n - 1 before it."""
-        raise AttributeError("NNLM reads sentences of any length")
-
-    def check_length(self, max_seq_length: int) -> None:
-        """Every length will do."""
 
     @property
     def num_layers(self) -> int:

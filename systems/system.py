@@ -85,9 +85,12 @@ class System(abc.ABC):
         return registry.need(self.model_type, ability)(self)
 
     @property
-    @abc.abstractmethod
-    def max_length(self) -> tuple[str, int]:
-        """The longest sequence, after the name that the config has for it."""
+    def max_length(self) -> tuple[str, int] | None:
+        """The longest sequence, after the name that the config has for it.
+
+        None where no table of positions ends: every length will do.
+        """
+        return None
 
     @property
     def needs_vocabulary(self) -> bool:
@@ -243,7 +246,9 @@ class System(abc.ABC):
         )
 
     def check_length(self, max_seq_length: int) -> None:
-        """Raises ValueError where --max_seq_length is beyond the position table."""
+        """Raises UserError where --max_seq_length is beyond the position table."""
+        if self.max_length is None:
+            return
         name, longest = self.max_length
         if max_seq_length > longest:
             raise UserError(

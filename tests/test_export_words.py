@@ -22,7 +22,7 @@ from inference import export
 from lexicon import Lexicon
 from modeling import ElmoConfig, ElmoModel
 from systems.elmo import ElmoSystem
-from systems.taglm import new_system
+from systems.taglm import begin
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder, file_text
 
@@ -52,7 +52,7 @@ def taglm(folder):
     # Every word twice, so that it is in the vocabulary, but some in other letters.
     config = tiny_taglm.CONFIG.with_lm(tiny_elmo.CONFIG)
     config = dataclasses.replace(config, do_lower_case=False)
-    return new_system(config, [w for w in WORDS if w != "Zoë"] * 2)
+    return begin(config, [w for w in WORDS if w != "Zoë"] * 2)
 
 
 SYSTEMS = {

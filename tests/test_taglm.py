@@ -22,6 +22,7 @@ from modeling import TaglmConfig, TaglmModel
 from optimization.groups import assign_groups
 from optimization.optimizers import OptimizerConfig
 from systems import taglm
+from systems.words import choose_words
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
 
@@ -208,16 +209,18 @@ def test_the_language_model_draws_no_dropout():
     np.testing.assert_array_equal(trained, output(model, data))
 
 
-def test_a_vocabulary_has_frequent_words_and_those_with_vectors():
+def test_a_vocabulary_has_frequent_words_and_those_with_vectors(tmp_path):
     words = ["The", "the", "B-1", "b-2", "rare", "<S>"]
-    vectors = word_vectors.WordVectors(["new", "the", "x1", "New"], np.zeros([4, 2]))
+    path = tmp_path / "w.txt"
+    tiny_taglm.write_vectors(path, ["new", "the", "x1", "New"], width=2)
+    vectors = word_vectors.read(str(path))
     marks = ["<S>", "</S>", "<UNK>"]
-    assert taglm.choose_words(words, None, True) == [*marks, "b-0", "the"]
-    assert taglm.choose_words(words, vectors, True) == [*marks, "b-0", "the", "new"]
-    found = taglm.choose_words(words, vectors, False)
+    assert choose_words(words, None, True) == [*marks, "b-0", "the"]
+    assert choose_words(words, vectors, True) == [*marks, "b-0", "the", "new"]
+    found = choose_words(words, vectors, False)
     assert found == [*marks, "new", "the", "New"]
-    system = taglm.new_system(
-        dataclasses.replace(CONFIG, do_lower_case=False), words, word_vectors=vectors
+    system = taglm.begin(
+        dataclasses.replace(CONFIG, do_lower_case=False), words, word_vectors=str(path)
     )
     assert (system.config.vocab_size, system.config.word_dim) == (6, 2)
     # As it stands, else in lower case, else unknown.
@@ -230,10 +233,10 @@ def test_word_vectors_are_found_in_lower_case_and_others_stay_random(tmp_path):
     values = tiny_taglm.write_vectors(tmp_path / "w.txt", ["good", "bad", "Good"])
     vectors = word_vectors.read(str(tmp_path / "w.txt"))
     np.testing.assert_array_equal(vectors.vectors, values)
-    system = taglm.new_system(
+    system = taglm.begin(
         dataclasses.replace(CONFIG, do_lower_case=False),
         ["Bad", "Bad", "Good", "none", "none"],
-        word_vectors=vectors,
+        word_vectors=str(tmp_path / "w.txt"),
     )
     assert system.words[3:] == ("Bad", "none", "good", "bad", "Good")
     model = system.build_encoder(seed=3)
@@ -277,7 +280,7 @@ def test_records_spell_each_word_at_its_place(tmp_path):
         tiny_tagging.columns([(words, ["O"] * len(words)) for words in SENTENCES])
     )
     text = conll.read(str(path), "conll", scheme="BIO")
-    system = taglm.new_system(CONFIG, text.words)
+    system = taglm.begin(CONFIG, text.words)
     config = TaggingConfig(("O", "B-X"), "BIO", "BIO", True, 7, True)
     task = TaggingTask(config, system)
     records = task.records("eval", text, str(tmp_path))
@@ -381,3 +384,8 @@ def test_flags_of_taglm_are_for_taglm(tmp_path):
     google_bert.save(bert, {"bert/x": np.ones(1)})
     with pytest.raises(ValueError, match="--lm_checkpoint=.* is of Bert.*wanted ELMo"):
         run(*flags, "--do_train", f"--lm_checkpoint={bert}")
+    config = f"--config_file={tmp_path / 'bert/bert_config.json'}"
+    with pytest.raises(ValueError, match="--model_type=taglm, but .* is that of bert"):
+        run(*flags, "--do_train", config)
+    with pytest.raises(ValueError, match="--layer_decay=0.5 is not for taglm"):
+        run(*flags, "--do_train", "--layer_decay=0.5")

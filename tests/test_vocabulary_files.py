@@ -44,7 +44,7 @@ def test_the_characters_are_all_that_python_and_unicode_know():
 
 def write_taglm(folder, words):
     """Writes the files of a new TagLM; returns the system that wrote them."""
-    system = taglm.new_system(tiny_taglm.CONFIG, [*words, *words])
+    system = taglm.begin(tiny_taglm.CONFIG, [*words, *words])
     taglm_files.save_beside(str(folder), system.config, system.words)
     return system
 
