@@ -52,6 +52,8 @@ setuptools.setup(
         "vocab": ["tokenizers>=0.20"],
         # spaCy splits GPT's words itself; without it, our own copy of its rules does.
         "gpt": ["spacy>=3.7"],
+        # Word vectors: GloVe, and word2vec but for skip-gram, several times as fast.
+        "fast": ["numba>=0.61"],
         # create_pretraining_data.py --segmenter=jieba.
         "segment": ["jieba>=0.42"],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
@@ -63,6 +65,7 @@ setuptools.setup(
             "ruff>=0.9",
             "tokenizers>=0.20",
             "jieba>=0.42",
+            "numba>=0.61",
         ],
     },
 )

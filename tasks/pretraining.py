@@ -27,8 +27,7 @@ class PretrainingTask(Task):
 
     Attributes:
       system: of the model.
-      options: the flags of run_pretraining.py that are keywords of the constructor,
-        and shape the weights: a run that goes on must have the same.
+      options: the flags of run_pretraining.py that are keywords of the constructor.
       vocab_size_key: what its config calls the number of its words or pieces.
     """
 

@@ -107,10 +107,12 @@ class Block(NamedTuple):
       ids: int32 [N], of the words of its lines, one line after the other; -1: a word
         that is not kept.
       offsets: int64 [lines + 1]: line i is ids[offsets[i] : offsets[i + 1]].
+      goes_on: whether its first line is the rest of the last one of the block before.
     """
 
     ids: np.ndarray
     offsets: np.ndarray
+    goes_on: bool = False
 
 
 class _Extent(NamedTuple):
@@ -120,6 +122,7 @@ class _Extent(NamedTuple):
     num_words: int
     first_line: int
     num_lines: int
+    goes_on: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +174,7 @@ class WordCorpus:
                 known = ids >= 0
                 before = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])
                 ids, offsets = ids[known], before[offsets]
-            yield Block(ids, offsets)
+            yield Block(ids, offsets, extent.goes_on)
 
     def _read(self, name, first, number):
         path = os.path.join(self._folder, name)
@@ -320,7 +323,7 @@ class _Writer:
             it has already, if the last line of the call before was not ended.
           ends_line: whether the last line is ended.
         """
-        first, words, first_line, lines = self._block
+        first, words, first_line, lines, goes_on = self._block
         words += len(ids)
         lengths[0] += self._open
         self._open = 0
@@ -329,15 +332,16 @@ class _Writer:
             self._open, lengths = lengths[-1], lengths[:-1]
         self._words.write(ids)
         self._lines.write(lengths)
-        self._block = _Extent(first, words, first_line, lines + len(lengths))
+        lines += len(lengths)
+        self._block = _Extent(first, words, first_line, lines, goes_on)
         if is_full:
-            self._end_block()
+            self._end_block(not ends_line)
 
     def _open_file(self, name):
         return open(os.path.join(self._folder, name), "xb")
 
-    def _end_block(self):
-        first, words, first_line, lines = self._block
+    def _end_block(self, goes_on=False):
+        first, words, first_line, lines, _ = self._block
         if lines:
             self.extents.append(self._block)
-        self._block = _Extent(first + words, 0, first_line + lines, 0)
+        self._block = _Extent(first + words, 0, first_line + lines, 0, goes_on)
