@@ -114,9 +114,9 @@ def main(_):
     start = time.perf_counter()
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import paths
-    from data_pipeline.corpora import bert_pairs
+    from data_pipeline.corpora import shards
 
-    output_files = bert_pairs.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
+    output_files = shards.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
     files = paths.find_files(FLAGS.input_file.split(","), "input_file")
     maker = registry.need(FLAGS.model_type, "makes_records")(FLAGS.flag_values_dict())
     paths.check_outputs(

@@ -1,4 +1,4 @@
-"""Fine-tunes BERT or GPT to classify texts and pairs, to score them, or to choose."""
+"""Fine-tunes an encoder to classify texts and pairs, to score them, or to choose."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping

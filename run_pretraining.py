@@ -1,6 +1,7 @@
-"""Pre-trains BERT (masked words, sentence order), GPT or ELMo (what comes next)."""
+"""Pre-trains on text: masked words and the order of sentences, or what comes next."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import startup
 
@@ -19,8 +20,6 @@ from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 _SHOWN_FAULTS = 10
-# Flags that shape the weights, where a system reads them.
-SETTINGS = {"max_predictions_per_seq", "unroll_steps", "state_reset"}
 
 common_flags.define_model_flags()
 common_flags.define_training_flags()
@@ -62,6 +61,11 @@ flags.DEFINE_integer(
 )
 
 
+def task_options(kind: type[PretrainingTask]) -> dict[str, Any]:
+    """Reads the flags that shape the weights of such tasks alone."""
+    return {name: FLAGS[name].value for name in kind.options}
+
+
 def make_task() -> PretrainingTask:
     """Returns the task that the model's system is pre-trained on."""
     system = common_flags.system("pretrains", vocab_required=False)
@@ -74,7 +78,7 @@ def make_task() -> PretrainingTask:
     return kind(
         system,
         FLAGS.max_seq_length,
-        **{name: FLAGS[name].value for name in kind.options},
+        **task_options(kind),
         static_shapes=common_flags.static_shapes(),
         frozen_encoder=not FLAGS.finetune_encoder,
     )
@@ -88,6 +92,11 @@ def check_flags() -> Iterator[str]:
             f"--ngram_baseline={FLAGS.ngram_baseline} counts --input_file and predicts "
             "--eval_input_file: it needs both, and --do_eval"
         )
+
+
+def find_files(flag: str) -> list[str]:
+    """Returns the files that a flag's names and globs stand for, each once."""
+    return list(dict.fromkeys(paths.find_files(FLAGS[flag].value or [], flag)))
 
 
 def check_records(task: PretrainingTask, files: list[str]) -> None:
@@ -110,11 +119,8 @@ def check_records(task: PretrainingTask, files: list[str]) -> None:
 def main(_):
     """Reads the flags, looks at the files, then trains and evaluates."""
     strategy = make_strategy(common_flags.distribution_config())
-    files, eval_files = (
-        list(dict.fromkeys(paths.find_files(FLAGS[flag].value or [], flag)))
-        for flag in ("input_file", "eval_input_file")
-    )
-    eval_files = eval_files or files
+    files = find_files("input_file")
+    eval_files = find_files("eval_input_file") or files
     task = make_task()
     if FLAGS.check_input:
         check_records(task, list(dict.fromkeys(files + eval_files)))
@@ -136,10 +142,7 @@ def main(_):
         data=Data(train, dev, {}),
         settings={
             "max_seq_length": FLAGS.max_seq_length,
-            **{
-                name: FLAGS[name].value
-                for name in SETTINGS & registry.find(task.system.model_type).reads
-            },
+            **task_options(type(task)),
             "model": task.system.describe(),
             "input_files": [tfrecord.identity(file) for file in files],
         },

@@ -1,4 +1,4 @@
-"""Fine-tunes BERT or GPT to answer questions: SQuAD 1.1 and 2.0, CMRC 2018."""
+"""Fine-tunes an encoder to answer questions: SQuAD 1.1 and 2.0, CMRC 2018."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -61,13 +61,15 @@ flags.DEFINE_bool("crf", False, "Whether a CRF chooses a sentence's tags togethe
 flags.DEFINE_string(
     "word_vectors",
     None,
-    "--model_type=taglm: word vectors to start from, as text of word2vec or GloVe. "
+    f"--model_type={'|'.join(registry.readers('word_vectors'))}: word vectors to start "
+    "from, as text of word2vec or GloVe. "
     "Default: random ones for the words of --train_file.",
 )
 flags.DEFINE_string(
     "lm_checkpoint",
     None,
-    "--model_type=taglm: ELMo's language model, whose states the tagger reads.",
+    f"--model_type={'|'.join(registry.readers('lm_checkpoint'))}: ELMo's language "
+    "model, whose states the tagger reads.",
 )
 
 

@@ -15,7 +15,7 @@ from absl import logging
 
 from errors import MissingFile, UserError
 
-BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
+MARKS = BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
 _NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
 _ABSENT = -2  # what a table in a graph has for other words
 # Character ids after those of the 256 bytes; as in files, that is before the id of the
@@ -146,13 +146,12 @@ def most_frequent(
     Returns:
       The words; those of the same count in the order of their code points.
     """
-    marks = (BOS, EOS, UNK)
     found = [
         (-count, word)
         for word, count in counts.items()
-        if count >= min_count and word not in (*marks, _NO_WORD)
+        if count >= min_count and word not in (*MARKS, _NO_WORD)
     ]
-    return [*marks, *(word for _, word in sorted(found))][:size]
+    return [*MARKS, *(word for _, word in sorted(found))][:size]
 
 
 def check_sorted(vocabulary: Vocabulary, counts: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
-from data_pipeline.feature_spec import Feature
+from data_pipeline.corpora import bert_records
 from data_pipeline.record_rules import Parsed, Rule, as_many_as, at_most, in_range
 from modeling import BertPreTrainingModel
 from systems.bert import BertSystem
@@ -26,35 +26,6 @@ _HEADS = {
     "cls/predictions/": "the file has no masked language model head",
     "cls/seq_relationship/": "the file has no next sentence head",
 }
-
-
-def language_model_features(max_predictions_per_seq: int) -> list[Feature]:
-    """Declares what records of create_pretraining_data.py hold, the parent's and ours.
-
-    The parent pads every record to full length, ours have real lengths; both parse.
-    Its `input_mask`, where there is one, tells the real length.
-
-    Args:
-      max_predictions_per_seq: P, what the masked words of a row are padded to.
-
-    Returns:
-      input_ids, segment_ids int32 [S]; masked_lm_positions, masked_lm_ids int32 [P];
-      masked_lm_weights float32 [P], 1 = real; next_sentence_labels int32 [1].
-    """
-
-    def masked(name: str, dtype: tf.DType) -> Feature:
-        return Feature(
-            name, dtype, (None,), pad_to=max_predictions_per_seq, is_input=False
-        )
-
-    return [
-        Feature("input_ids", tf.int32, (None,)),
-        Feature("segment_ids", tf.int32, (None,)),
-        masked("masked_lm_positions", tf.int32),
-        masked("masked_lm_ids", tf.int32),
-        masked("masked_lm_weights", tf.float32),
-        Feature("next_sentence_labels", tf.int32, (1,), is_input=False),
-    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +84,7 @@ class MaskedLanguageModelTask(PretrainingTask):
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        features = language_model_features(max_predictions_per_seq)
+        features = bert_records.features(max_predictions_per_seq)
         super().__init__(system, features, max_seq_length, **kwargs)
         self._max_predictions_per_seq = max_predictions_per_seq
 

@@ -27,7 +27,8 @@ class PretrainingTask(Task):
 
     Attributes:
       system: of the model.
-      options: the flags of run_pretraining.py that are keywords of the constructor.
+      options: the flags of run_pretraining.py that are keywords of the constructor,
+        and shape the weights: a run that goes on must have the same.
       vocab_size_key: what its config calls the number of its words or pieces.
     """
 

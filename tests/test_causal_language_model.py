@@ -10,7 +10,7 @@ from test_language_model import batches_of, build, loss_of, trainer
 from test_training import WithoutDropout, assert_close, weights_of
 
 from data_pipeline import tfrecord
-from data_pipeline.corpora import pretraining_records
+from data_pipeline.corpora import token_streams
 from metrics.ngram import KneserNey
 from optimization.optimizers import OptimizerConfig
 from training.strategy import DistributionConfig, make_strategy
@@ -19,7 +19,7 @@ from training.strategy import DistributionConfig, make_strategy
 def write_rows(path, rows):
     """Writes records of these tokens; returns the file's path."""
     arrays = [np.array(row) for row in rows]
-    tfrecord.write(str(path), pretraining_records.encode_rows(arrays))
+    tfrecord.write(str(path), token_streams.encode_rows(arrays))
     return str(path)
 
 

@@ -35,7 +35,7 @@ def problems(*words, **kwargs):
         ("--vocab_size=99999999999", "--vocab_size=99999999999: wanted a number of"),
         (
             "--model_type=brt",
-            "--model_type=brt: value should be one of <bert|gpt|elmo>",
+            "--model_type=brt: value should be one of <bert|gpt|elmo",
         ),
         ("--vocab_sise=3", "--vocab_sise is no flag, --vocab_size is"),
         ("--colour", "--colour is no flag"),

@@ -11,6 +11,7 @@ from absl import flags
 import command_line
 import registry
 from errors import UserError
+from modeling.nnlm import NnlmConfig
 
 RUN = ("--data_dir=nowhere", "--task_name=cola", "--output_dir=nowhere")
 FILES = {"squad": "predict_file", "tagger": "test_file", "pretraining": "input_file"}
@@ -18,6 +19,10 @@ WRITE_MODEL = {
     "bert": tiny.write_model,
     "gpt": tiny_gpt.write_model,
     "elmo": tiny_elmo.write_model,
+}
+CONFIGS = {
+    "taglm": tiny_taglm.CONFIG,
+    "nnlm": NnlmConfig.from_json_file(str(tiny.ROOT / "configs/models/nnlm.json")),
 }
 
 
@@ -137,21 +142,23 @@ def test_a_step_without_its_file_is_told(script):
 
 def run_flags(folder, script, model_type):
     """Returns flags that go as far as to the model's config, which is read first."""
-    write = WRITE_MODEL.get(model_type)
-    if write:
-        config = write(folder)[1]
+    if model_type in WRITE_MODEL:
+        config = WRITE_MODEL[model_type](folder)[1]
     else:
-        config = folder / "taglm_config.json"
-        config.write_text(tiny_taglm.CONFIG.to_json_string())
+        config = folder / "config.json"
+        config.write_text(CONFIGS[model_type].to_json_string())
     (folder / "text.txt").write_text("text\n")
     words = {
         "run_classifier": [*RUN, "--do_eval"],
         "run_squad": ["--do_predict", "--output_dir=no", "--predict_file=missing"],
+        "run_tagger": ["--do_predict", "--output_dir=no", "--tag_scheme=BIO"],
         "run_pretraining": ["--do_eval", "--output_dir=no"],
         "extract_features": ["--output_file=no"],
     }.get(script, [])
     if script in ("run_pretraining", "extract_features"):
         words.append(f"--input_file={folder / 'text.txt'}")
+    if script == "run_tagger":  # reads the words first: some systems begin with them
+        words += [f"--test_file={folder / 'text.txt'}", "--tag_column=none"]
     if script == "generate":
         words.append("--prompt=a")
     return [*words, f"--config_file={config}"]

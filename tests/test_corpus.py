@@ -3,7 +3,7 @@
 import pytest
 from tiny_corpus import write_vocab
 
-from data_pipeline.corpora import corpus, segmentation
+from data_pipeline.corpora import bert_corpus, corpus, segmentation
 
 
 def lines(path):
@@ -48,7 +48,7 @@ def test_undecodable_bytes_are_named_by_file_line_and_place(
 
 def test_a_vocabulary_without_special_tokens_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"v\.txt has no line \[CLS\], \[MASK\]"):
-        corpus.instance_config("v.txt", {"[UNK]": 0, "[SEP]": 1})
+        bert_corpus.instance_config("v.txt", {"[UNK]": 0, "[SEP]": 1})
 
 
 def test_segmented_words_continue_and_pieces_stay_the_tokenizers(tmp_path):
@@ -56,7 +56,7 @@ def test_segmented_words_continue_and_pieces_stay_the_tokenizers(tmp_path):
     vocab = tmp_path / "vocab.txt"
     pieces = ["[UNK]", *"我们在北京大学的", "te", "##st", "."]
     vocab.write_text("\n".join(pieces) + "\n", encoding="utf-8")
-    tokenizer = corpus.LineTokenizer(str(vocab), True)
+    tokenizer = bert_corpus.LineTokenizer(str(vocab), True)
     text = ["我们在北京大学的test.中国", "", "北京 test"]
     plain = tokenizer(text)
     segmented = tokenizer(text, segmentation.parts(text))
@@ -80,6 +80,6 @@ def test_parts_make_up_the_line():
 
 
 def test_lines_of_white_space_end_documents_and_lines_without_pieces_do_not(tmp_path):
-    tokenizer = corpus.LineTokenizer(write_vocab(tmp_path), True)
+    tokenizer = bert_corpus.LineTokenizer(write_vocab(tmp_path), True)
     found = tokenizer(["wa wbea", "", "\u200b", "wc"])
     assert found.lengths.tolist() == [3, -1, 0, 1]

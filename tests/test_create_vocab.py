@@ -149,6 +149,8 @@ def test_a_vocabulary_of_marks_alone_is_refused():
     words = learners.WholeWords(1000, 2, do_lower_case=False, num_unused=0)
     with pytest.raises(ValueError, match="none of 3 words .*min_frequency=2"):
         words.learn(words.count(["each word once"]), "vocab.txt")
+    with pytest.raises(ValueError, match="none of 2 words .*min_frequency=2"):
+        words.learn(words.count(["<S> once <S>"]), "vocab.txt")
 
 
 def byte_pairs(size=200, min_frequency=2):

@@ -15,7 +15,7 @@ import tiny_streams
 from test_language_model import trainer
 
 from data_pipeline import record_faults, tfrecord
-from data_pipeline.corpora import pretraining_records, sentence_streams
+from data_pipeline.corpora import sentence_streams, token_streams
 from data_pipeline.record_faults import Search
 from errors import UserError
 from tasks.task import Records
@@ -169,7 +169,7 @@ def test_gpts_records_are_checked_too(tmp_path):
     rows = list(tiny_streams.rows(60))
     rows[BAD][0] = len(tiny_streams.VOCAB)
     bad = str(tmp_path / "bad")
-    tfrecord.write(bad, pretraining_records.encode_rows(rows))
+    tfrecord.write(bad, token_streams.encode_rows(rows))
     with pytest.raises(UserError, match=f"bad: record {BAD} has input_ids 21; wanted"):
         meet(tiny_streams.task(), [bad])
 

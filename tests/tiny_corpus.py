@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.corpora.instances import InstanceConfig
+from data_pipeline.corpora.bert_instances import InstanceConfig
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 STEMS = [f"w{chr(97 + i)}" for i in range(20)]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from data_pipeline import tfrecord
-from data_pipeline.corpora import pretraining_records
+from data_pipeline.corpora import token_streams
 from modeling import GptConfig
 from systems.gpt import GptSystem
 from tasks.causal_language_model import CausalLanguageModelTask
@@ -79,7 +79,7 @@ def rows(number, seed=0):
 def write(path, number, seed=0):
     """Writes a TFRecord file of `rows`; returns its path."""
     found = list(rows(number, seed))
-    tfrecord.write(str(path), pretraining_records.encode_rows(found))
+    tfrecord.write(str(path), token_streams.encode_rows(found))
     return str(path)
 
 

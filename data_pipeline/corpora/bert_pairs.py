@@ -8,22 +8,16 @@ numpy, so processes do. Both hand their results over in a fixed order and only a
 at a time: bytes do not depend on the number of workers, memory not on the corpus.
 """
 
-import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipeline.corpora import (
-    parallel,
-    pretraining_records,
-    progress_log,
-    token_store,
-)
+from data_pipeline.corpora import bert_records, parallel, progress_log, token_store
+from data_pipeline.corpora.bert_instances import InstanceConfig, block_instances
 from data_pipeline.corpora.blocks import Blocks
-from data_pipeline.corpora.instances import InstanceConfig, block_instances
-from data_pipeline.corpora.report import PairReport, Report
+from data_pipeline.corpora.report import PairReport
+from data_pipeline.corpora.shards import write_shards
 from data_pipeline.corpora.token_store import Documents, TokenStore
-from errors import UserError
 
 
 def make_block(
@@ -34,7 +28,7 @@ def make_block(
     if config.padded_records:
         full = config.max_seq_length, config.max_predictions_per_seq
     for batch in block_instances(documents, block, config):
-        records.extend(pretraining_records.encode(batch, full))
+        records.extend(bert_records.encode(batch, full))
         report.instances += len(batch.counts)
         report.instance_tokens += int(batch.lengths.sum())
         report.random_next += int(batch.is_random_next.sum())
@@ -72,11 +66,11 @@ def create(
     Raises:
       UserError: the corpus cannot be used; says why and where.
     """
-    from data_pipeline.corpora import corpus
+    from data_pipeline.corpora import bert_corpus
 
     with token_store.temporary_folder(output_files[0]) as folder:
-        tokenizer = corpus.LineTokenizer(vocab_file, do_lower_case)
-        report = corpus.tokenize(files, tokenizer, folder, num_workers, segment)
+        tokenizer = bert_corpus.LineTokenizer(vocab_file, do_lower_case)
+        report = bert_corpus.tokenize(files, tokenizer, folder, num_workers, segment)
         blocks = Blocks(
             report.documents, report.tokens, config.dupe_factor, config.random_seed
         )
@@ -87,49 +81,6 @@ def create(
             made = parallel.in_order(pool, _stored_block, jobs, num_workers)
             write_shards(output_files, made, report)
     return report
-
-
-def shard_files(names: str, num_shards: int) -> list[str]:
-    """The names that --output_file and --num_output_shards stand for.
-
-    Raises:
-      UserError: both ask for several files.
-    """
-    files = names.split(",")
-    if num_shards == 1:
-        return files
-    if len(files) > 1:
-        raise UserError(
-            f"--num_output_shards={num_shards} divides one --output_file, got "
-            f"{len(files)}"
-        )
-    return [f"{files[0]}-{i:05d}-of-{num_shards:05d}" for i in range(num_shards)]
-
-
-def write_shards(
-    output_files: Sequence[str],
-    made: Iterable[tuple[list[bytes], Report]],
-    report: Report,
-) -> None:
-    """Deals records out to TFRecord files; all appear at the end, complete.
-
-    Args:
-      output_files: the files.
-      made: portions of records, each with its counts.
-      report: these are added to it; it counts no instances yet.
-    """
-    import tensorflow as tf
-
-    from atomic_files import atomic_path
-
-    with contextlib.ExitStack() as stack:
-        paths = [stack.enter_context(atomic_path(p)) for p in output_files]
-        with contextlib.ExitStack() as opened:
-            writers = [opened.enter_context(tf.io.TFRecordWriter(p)) for p in paths]
-            for records, counts in made:
-                for place, record in enumerate(records, report.instances):
-                    writers[place % len(writers)].write(record)
-                report.add(counts)
 
 
 # What a worker process works on; set once, when it starts.

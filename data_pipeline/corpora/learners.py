@@ -138,7 +138,7 @@ class WholeWords(Learner):
 
     def learn(self, words: collections.Counter[str], output: str) -> Learnt:
         kept = vocabulary.most_frequent(words, self.vocab_size, self.min_frequency)
-        if not words.keys() & set(kept):
+        if len(kept) <= len(vocabulary.MARKS):
             raise UserError(
                 f"none of {len(words)} words stands "
                 f"--min_frequency={self.min_frequency} times and fits into "

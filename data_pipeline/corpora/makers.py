@@ -49,24 +49,24 @@ class Pairs(RecordMaker):
 
     def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
         import tokenization
-        from data_pipeline.corpora import corpus
+        from data_pipeline.corpora import bert_corpus
 
         options, vocab_file = self.options, self.options["vocab_file"]
-        config = corpus.instance_config(
+        config = bert_corpus.instance_config(
             vocab_file,
             tokenization.load_vocab(vocab_file),
             **self.settings("max_seq_length", "random_seed", *_PAIR_SETTINGS),
         )
         shared = files, vocab_file, options["do_lower_case"], config, output_files
         if options["compatible"]:
-            from data_pipeline.corpora import compatible_instances
+            from data_pipeline.corpora import bert_compatible
 
-            return compatible_instances.create(*shared)
+            return bert_compatible.create(*shared)
         segmented = bool(options["segmenter"])
         if options["pipeline"] == "beam":
-            from data_pipeline.corpora import beam_pipeline
+            from data_pipeline.corpora import bert_beam
 
-            return beam_pipeline.create(*shared, options["beam_args"], segmented)
+            return bert_beam.create(*shared, options["beam_args"], segmented)
         from data_pipeline.corpora import bert_pairs
 
         return bert_pairs.create(*shared, options["num_workers"], segmented)

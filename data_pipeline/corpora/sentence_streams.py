@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from data_pipeline import batching
 from data_pipeline.corpora import corpus, parallel
-from data_pipeline.corpora.bert_pairs import write_shards
 from data_pipeline.corpora.report import Report
+from data_pipeline.corpora.shards import write_shards
 from data_pipeline.feature_spec import INDEX, REAL, Feature, FeatureSpec
 from errors import UserError
 from vocabulary import BOS, EOS, Vocabulary

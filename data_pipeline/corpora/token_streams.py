@@ -12,19 +12,15 @@ of workers, memory not on the corpus.
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 import tokenization_bpe
-from data_pipeline.corpora import (
-    parallel,
-    pretraining_records,
-    progress_log,
-    token_store,
-)
-from data_pipeline.corpora.bert_pairs import write_shards
+from data_pipeline.corpora import example_bytes, parallel, progress_log, token_store
 from data_pipeline.corpora.blocks import Permutation
 from data_pipeline.corpora.report import Report
+from data_pipeline.corpora.shards import write_shards
 from errors import UserError
 
 _BLOCK_RECORDS = 1024
@@ -198,7 +194,24 @@ def _blocks(
                 for start in (block * length).tolist()
             ]
             counts = Report(instances=len(rows), instance_tokens=sum(map(len, rows)))
-            yield list(pretraining_records.encode_rows(rows)), counts
+            yield list(encode_rows(rows)), counts
+
+
+def features() -> list[Any]:
+    """Declares what records hold: the one Feature input_ids, int32 [S]."""
+    import tensorflow as tf
+
+    from data_pipeline.feature_spec import Feature
+
+    return [Feature("input_ids", tf.int32, (None,))]
+
+
+def encode_rows(rows: Sequence[np.ndarray]) -> Iterator[bytes]:
+    """Yields rows of token ids, int [length] each, as records; see `features`."""
+    lengths = np.array([len(row) for row in rows])
+    kind = example_bytes.INT64_LIST
+    for ids in example_bytes.varints(np.concatenate(rows).astype(np.int32), lengths):
+        yield example_bytes.example(example_bytes.entry("input_ids", kind, ids))
 
 
 # What a worker process works with; set once, when it starts.

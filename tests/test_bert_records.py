@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 from tiny_corpus import config
 
-from data_pipeline.corpora import pretraining_records
-from data_pipeline.corpora.compatible_instances import Instance, to_example
-from data_pipeline.corpora.instances import Instances
+from data_pipeline.corpora import bert_records
+from data_pipeline.corpora.bert_compatible import Instance, to_example
+from data_pipeline.corpora.bert_instances import Instances
 
 
 def test_every_value_is_read_back_whatever_its_size():
@@ -31,7 +31,7 @@ def test_every_value_is_read_back_whatever_its_size():
         positions=positions,
         labels=labels,
     )
-    records = list(pretraining_records.encode(instances))
+    records = list(bert_records.encode(instances))
     ends = np.cumsum(counts)
     for row, record in enumerate(records):
         features = tf.train.Example.FromString(record).features.feature
@@ -67,7 +67,7 @@ def test_padded_records_are_those_of_the_compatible_way():
         Instance([2, 300, 3, 5, 3], 3, False, [3], [6]),
         Instance([2, 7, 8, 3, 9, 3], 4, True, [1, 4], [7, 20_000]),
     ]
-    found = pretraining_records.encode(instances, (8, 3))
+    found = bert_records.encode(instances, (8, 3))
     for record, instance in zip(found, wanted, strict=True):
         example = to_example(instance, settings)
         assert tf.train.Example.FromString(record) == tf.train.Example.FromString(

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from data_pipeline.corpora import corpus
-from data_pipeline.corpora.bert_pairs import write_shards
-from data_pipeline.corpora.instances import InstanceConfig
+from data_pipeline.corpora import bert_corpus, corpus
+from data_pipeline.corpora.bert_instances import InstanceConfig
 from data_pipeline.corpora.report import PairReport
+from data_pipeline.corpora.shards import write_shards
 from tokenization import UNK_TOKEN, FullTokenizer
 
 # A document: for each sentence the ids of its pieces.
@@ -51,7 +51,7 @@ def create(
     tokenizer = FullTokenizer(vocab_file, do_lower_case)
     documents = read_documents(files, tokenizer)
     longest = max(map(len, documents), default=0)
-    corpus.check_next_sentences(files, len(documents), longest)
+    bert_corpus.check_next_sentences(files, len(documents), longest)
     unknown = tokenizer.vocab[UNK_TOKEN]
     report = PairReport(
         documents=len(documents),

@@ -25,10 +25,10 @@ except ImportError as error:
         'pip install "word2bert[beam]", in an environment of its own'
     ) from error
 
-from data_pipeline.corpora import corpus, segmentation, token_store
+from data_pipeline.corpora import bert_corpus, corpus, segmentation, token_store
+from data_pipeline.corpora.bert_instances import InstanceConfig
 from data_pipeline.corpora.bert_pairs import make_block
 from data_pipeline.corpora.blocks import Blocks
-from data_pipeline.corpora.instances import InstanceConfig
 from data_pipeline.corpora.report import PairReport
 
 _NAMESPACE = "pretraining_data"
@@ -157,7 +157,7 @@ class ReadDocuments(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the vocabulary."""
-        self._tokenizer = corpus.LineTokenizer(*self._arguments)
+        self._tokenizer = bert_corpus.LineTokenizer(*self._arguments)
 
     def process(self, element: tuple[int, str]) -> Iterator[Document]:
         """Yields one document after the other; one at a time is in memory."""
@@ -217,7 +217,7 @@ def number_documents(
       UserError: the corpus cannot be used.
     """
     documents, tokens, longest = _total(sizes.values())
-    corpus.check_next_sentences(files, documents, longest)
+    bert_corpus.check_next_sentences(files, documents, longest)
     starts, before = {}, 0
     for file in sorted(sizes):
         starts[file] = before

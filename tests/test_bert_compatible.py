@@ -7,7 +7,7 @@ import pytest
 from tiny_corpus import config, read, write_corpus, write_vocab
 
 import tokenization
-from data_pipeline.corpora import compatible_instances, corpus
+from data_pipeline.corpora import bert_compatible, bert_corpus
 
 SETTINGS = (
     "max_seq_length",
@@ -27,13 +27,13 @@ def test_every_example_is_the_originals(name, golden_dir, shared_dir, tmp_path):
     cases = json.loads((folder / "pretraining_data.json").read_text())
     golden = next(case for case in cases if case["name"] == name)
     vocab_file = str(shared_dir / "vocab" / golden["vocab"])
-    settings = corpus.instance_config(
+    settings = bert_corpus.instance_config(
         vocab_file,
         tokenization.load_vocab(vocab_file),
         **{key: golden[key] for key in SETTINGS},
     )
     output = tmp_path / "examples.tfrecord"
-    report = compatible_instances.create(
+    report = bert_compatible.create(
         [str(folder / golden["input"])],
         vocab_file,
         golden["do_lower_case"],
@@ -54,7 +54,7 @@ def test_examples_are_dealt_out_to_the_output_files_in_turn(tmp_path):
 
     def create(*names):
         paths = [str(tmp_path / name) for name in names]
-        compatible_instances.create([text], vocab, True, config(), paths)
+        bert_compatible.create([text], vocab, True, config(), paths)
         return paths
 
     [whole] = map(read, create("one"))
@@ -67,7 +67,7 @@ def test_a_document_runs_on_into_the_next_file(tmp_path):
     tokenizer = tokenization.FullTokenizer(write_vocab(tmp_path))
     for name, text in (("a", "wa\n\nwb\n"), ("b", "wc wd\n\n\nwe")):
         (tmp_path / name).write_text(text)
-    found = compatible_instances.read_documents(
+    found = bert_compatible.read_documents(
         [str(tmp_path / "a"), str(tmp_path / "b")], tokenizer
     )
     tokens = [[tokenizer.convert_ids_to_tokens(s) for s in d] for d in found]

@@ -8,8 +8,8 @@ import scipy.stats
 from tiny_corpus import STEMS, VOCAB, config, documents
 
 from data_pipeline.corpora import token_store
-from data_pipeline.corpora.compatible_instances import InstanceMaker
-from data_pipeline.corpora.instances import _truncated, block_instances
+from data_pipeline.corpora.bert_compatible import InstanceMaker
+from data_pipeline.corpora.bert_instances import _truncated, block_instances
 
 IDS = {piece: index for index, piece in enumerate(VOCAB)}
 DTYPE = token_store.storage_dtype(len(VOCAB))
