@@ -16,6 +16,7 @@ from data_pipeline.features import bert as features
 from data_pipeline.features import tagging_graph
 from data_pipeline.features.lines import Layout, bert_layout
 from data_pipeline.features.tagging import SpecialIds
+from data_pipeline.features.tokens import special_id
 from data_pipeline.readers.examples import InputExample
 from data_pipeline.squad.answers import AnswerConfig
 from data_pipeline.squad.features import WindowConfig
@@ -80,7 +81,7 @@ class BertTagging(TagsPieces):
 
     def special_ids(self, tokenizer) -> SpecialIds:
         pieces = ("[CLS]", "[SEP]", "[UNK]")
-        return SpecialIds(*(features.special_id(tokenizer, piece) for piece in pieces))
+        return SpecialIds(*(special_id(tokenizer, piece) for piece in pieces))
 
 
 class BertAnswers(Answers):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tokenization
 from data_pipeline.features import bert as features
+from data_pipeline.features import tokens
 from data_pipeline.readers.examples import InputExample
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "data_pipeline_mrpc.json"
@@ -65,7 +66,7 @@ def test_truncation_equals_taking_tokens_one_by_one():
     generator = np.random.default_rng(3)
     for length in (3, 4, 5, 8, 31, 64):
         pairs = generator.integers(0, 2 * length, (400, 2))
-        kept = features.truncated_lengths(pairs[:, 0], pairs[:, 1], length)
+        kept = tokens.truncated_lengths(pairs[:, 0], pairs[:, 1], length)
         for (a, b), got in zip(pairs, zip(*kept, strict=True), strict=True):
             want = pop_one_by_one(a, b, length - 3) if b else (min(a, length - 2), 0)
             assert got == want, (length, a, b)

@@ -22,7 +22,7 @@ class Letters(tf.Module):
         return (codes - ord("a")).with_row_splits_dtype(tf.int64)
 
     def ids(self, words):
-        """See data_pipeline.features.bert.Tokenizer."""
+        """See data_pipeline.features.tokens.Tokenizer."""
         found = self(tf.constant(words))
         return found.flat_values.numpy(), found.row_splits.numpy()
 

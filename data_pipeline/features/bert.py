@@ -8,25 +8,21 @@ nothing loops over tokens.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from data_pipeline.feature_spec import Feature, FeatureSpec
+from data_pipeline.features.labels import label_feature, label_ids
+from data_pipeline.features.tokens import (
+    Tokenizer,
+    ranges,
+    special_id,
+    truncated_lengths,
+)
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
-
-
-class Tokenizer(Protocol):
-    """What is needed of a tokenizer."""
-
-    vocab: Mapping[str, int]
-
-    def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids of all texts, int32 [tokens], and row offsets, int64 [N + 1]."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +74,6 @@ def classification_spec(output_kind: str, num_labels: int = 0) -> FeatureSpec:
             label_feature(output_kind, num_labels),
         ]
     )
-
-
-def label_feature(output_kind: str, num_labels: int = 0) -> Feature:
-    """Returns what holds an example's label, `label_ids`; see classification_spec."""
-    dtype = tf.float32 if output_kind == "regression" else tf.int32
-    shape = (num_labels,) if output_kind == "multi_label" else ()
-    return Feature("label_ids", dtype, shape, is_input=False)
 
 
 def classification_columns(
@@ -140,86 +129,3 @@ def classification_columns(
         truncated_examples=int(np.count_nonzero(dropped)),
         dropped_tokens=int(dropped.sum()),
     )
-
-
-def truncated_lengths(
-    tokens_a: np.ndarray,
-    tokens_b: np.ndarray,
-    max_seq_length: int,
-    num_special: tuple[int, int] = (2, 3),
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many tokens of each text stay, by the parent's rule in closed form.
-
-    The parent takes one token at a time from the end of the longer text, of the
-    second if they are equally long, until both fit beside [CLS] and two [SEP]. A
-    text alone fits beside [CLS] and one [SEP]; a pair whose second text has no
-    tokens counts as one.
-
-    Args:
-      tokens_a: int [N], tokens of the first texts.
-      tokens_b: int [N], tokens of the second texts, 0 where there is none.
-      max_seq_length: most tokens of an example.
-      num_special: special tokens beside a text, and beside two.
-
-    Returns:
-      (kept_a, kept_b): int64 [N] each.
-    """
-    tokens_a, tokens_b = tokens_a.astype(np.int64), tokens_b.astype(np.int64)
-    alone = np.minimum(tokens_a, max_seq_length - num_special[0])
-    room = max_seq_length - num_special[1]
-    half = (room + 1) // 2  # the first text keeps the odd token
-    shared_a = np.minimum(tokens_a, np.maximum(room - tokens_b, half))
-    fits = tokens_a + tokens_b <= room
-    kept_a = np.where(tokens_b == 0, alone, np.where(fits, tokens_a, shared_a))
-    kept_b = np.where((tokens_b == 0) | fits, tokens_b, room - shared_a)
-    return kept_a, kept_b
-
-
-def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Returns starts[0], starts[0] + 1, ... counts[0] of them, then the next row's."""
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(counts.sum())
-
-
-def special_id(tokenizer: Tokenizer, token: str) -> int:
-    """Returns a special piece's id; raises ValueError if the vocabulary has none."""
-    if token not in tokenizer.vocab:
-        raise UserError(f"the vocabulary has no {token}")
-    return tokenizer.vocab[token]
-
-
-def label_ids(
-    examples: Sequence[InputExample], labels: Sequence[str], output_kind: str
-) -> np.ndarray:
-    """Returns labels as the loss wants them; 0 where an example has none.
-
-    Args:
-      examples: the examples.
-      labels: the labels in the order of their ids; unused for regression.
-      output_kind: see `classification_spec`.
-
-    Returns:
-      int32 [N], int32 [N, L] of 0 and 1 (multi-label) or float32 [N].
-
-    Raises:
-      UserError: an unknown label.
-    """
-    if output_kind == "regression":
-        return np.array([e.label or 0.0 for e in examples], np.float32)
-    ids = {label: i for i, label in enumerate(labels)}
-    shape = (len(examples),) + ((len(labels),) if output_kind == "multi_label" else ())
-    result = np.zeros(shape, np.int32)
-    for row, example in enumerate(examples):
-        if example.label is None:
-            continue
-        names = (example.label,) if isinstance(example.label, str) else example.label
-        for name in names:
-            if name not in ids:
-                raise UserError(
-                    f"{example.guid}: unknown label {name!r}; known: {list(labels)}"
-                )
-            if output_kind == "multi_label":
-                result[row, ids[name]] = 1
-            else:
-                result[row] = ids[name]
-    return result

@@ -74,7 +74,7 @@ class TextEncoder(tf.Module):
 def kept_lengths(
     tokens_a: tf.Tensor, tokens_b: tf.Tensor, max_seq_length: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`data_pipeline.features.bert.truncated_lengths` in a graph.
+    """`data_pipeline.features.tokens.truncated_lengths` in a graph.
 
     Args:
       tokens_a: int64 [B], tokens of the first texts.

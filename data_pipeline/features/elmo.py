@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.features import tagging as tagging_features
-from data_pipeline.features.bert import label_feature, label_ids, truncated_lengths
+from data_pipeline.features.labels import label_feature, label_ids
 from data_pipeline.features.tagging import TAGGING_SPEC, TaggingColumns
+from data_pipeline.features.tokens import truncated_lengths
 from data_pipeline.readers.conll import TaggedText
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
@@ -79,7 +80,7 @@ class ElmoColumns:
 
     Attributes:
       sentences: the words of each example, marks included.
-      label_ids: see features.label_ids.
+      label_ids: see labels.label_ids.
       speller: of the model.
       truncated_examples: how many examples were too long.
       dropped_tokens: how many words they lost together.

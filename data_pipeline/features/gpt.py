@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline.feature_spec import Feature, FeatureSpec
-from data_pipeline.features.bert import Tokenizer, label_feature, label_ids, ranges
+from data_pipeline.features.labels import label_feature, label_ids
+from data_pipeline.features.tokens import Tokenizer, ranges
 from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
 from errors import UserError
 

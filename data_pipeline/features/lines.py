@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import streams
-from data_pipeline.features.bert import Tokenizer, special_id, truncated_lengths
+from data_pipeline.features.tokens import Tokenizer, special_id, truncated_lengths
 from errors import MissingFile, UserError
 
 _SEPARATOR = " ||| "

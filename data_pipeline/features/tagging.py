@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline.feature_spec import Feature, FeatureSpec
-from data_pipeline.features.bert import Tokenizer
+from data_pipeline.features.tokens import Tokenizer
 from data_pipeline.readers.conll import TaggedText
 from errors import UserError
 
@@ -174,7 +174,7 @@ class _Places:
     """A tokenizer that gives every word its place in the text as its only piece."""
 
     def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See data_pipeline.features.bert.Tokenizer."""
+        """See data_pipeline.features.tokens.Tokenizer."""
         return np.arange(len(texts)), np.arange(len(texts) + 1)
 
 
