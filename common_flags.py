@@ -365,7 +365,7 @@ def prepare_output_dir(strategy: tf.distribute.Strategy) -> None:
         folder_lock.check_free(folder)
 
 
-def _flags_text():
+def flags_text():
     """The flags of this run as a flagfile."""
     ours = FLAGS.flags_by_module_dict()
     values = (
@@ -413,7 +413,7 @@ def training_config(num_train_steps: int, num_warmup_steps: float) -> TrainingCo
         optimizer=optimizer,
         eval_steps=eval_steps,
         profile_steps=tuple(map(int, FLAGS.profile_steps)) or None,
-        flags=_flags_text(),
+        flags=flags_text(),
     )
 
 

@@ -25,6 +25,12 @@ ABILITIES = {
     "formats": ("have another format", "convert_checkpoint.py"),
 }
 
+# What run_word_vectors.py trains -> its training.word_vectors.learner.Learner. They are
+# no systems: what comes of them is a file, which a system may read.
+VECTOR_LEARNERS = {
+    "word2vec": "training.word_vectors.word2vec:Word2vec",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -139,6 +145,11 @@ def need(model_type: str, ability: str) -> Any:
             + ", ".join(sorted(model_types(ability)))
         )
     return entry.load(ability)
+
+
+def vector_learners() -> dict[str, type]:
+    """Imports what learns word vectors: name -> class."""
+    return {name: _load(reference) for name, reference in VECTOR_LEARNERS.items()}
 
 
 def readers(flag: str) -> list[str]:

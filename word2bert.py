@@ -17,6 +17,7 @@ SCRIPTS = {
     "run_classifier": "fine-tunes a classifier of texts and pairs",
     "run_squad": "fine-tunes a model that answers questions",
     "run_tagger": "fine-tunes a tagger of words",
+    "run_word_vectors": "learns word vectors from text",
     "extract_features": "writes the vectors of texts",
     "generate": "continues prompts",
     "convert_checkpoint": "writes a model in another format",

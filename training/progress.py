@@ -66,14 +66,15 @@ class Progress:
 
         Args:
           step: updates made so far.
-          scalars: what is known of the last ones; "loss", if there is one, and
-            "examples_per_second" are shown, all are written as events.
+          scalars: what is known of the last ones, with a speed, "..._per_second"; that,
+            "loss" and "alpha", if there are any, are shown, all are written as events.
         """
         self._step = step
         self.events(step, scalars)
-        shown = f"{scalars['examples_per_second']:.1f} examples/s"
-        if "loss" in scalars:
-            shown = f"loss {scalars['loss']:.4f}, {shown}"
+        shown = [f"{x} {scalars[x]:.4f}" for x in ("loss", "alpha") if x in scalars]
+        speed = next(name for name in scalars if name.endswith("_per_second"))
+        what = speed.removesuffix("_per_second")
+        shown = ", ".join([*shown, f"{scalars[speed]:,.1f} {what}/s"])
         if self._bar:
             self._bar.update(self._bar_task, completed=step, shown=shown)
         now, done = time.monotonic(), step - self._first

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -22,11 +21,11 @@ from training import state
 from training.best import Best
 from training.evaluation import Evaluator, distribute
 from training.progress import Progress, write_results
+from training.signals import TERMINATED, StopSignal
 from training.step import StepConfig, TrainStep
 from training.strategy import is_chief, num_workers
 
 BEST = state.BEST
-_TERMINATED = 128 + signal.SIGTERM  # the shell's exit status of a terminated process
 _SECONDS_PER_CALL = 1.0
 _POLICIES = {
     "off": "float32",
@@ -194,7 +193,7 @@ class Trainer:
                 if stopping:
                     self._save(variables)
                     logging.info("terminated at step %d; the state is saved", step)
-                    sys.exit(_TERMINATED)
+                    sys.exit(TERMINATED)
                 if best.exhausted:
                     logging.info("step %d: no better score since; stopped", step)
                     break
@@ -317,7 +316,7 @@ class Trainer:
     def _run(self, updates, batches, step, train, progress):
         """Makes updates; yields (step, whether to stop) after every device call."""
         num_steps = 1
-        with _StopSignal() as signals, _Profiler(self._config) as profiler:
+        with StopSignal() as signals, _Profiler(self._config) as profiler:
             while step < self._config.num_train_steps:
                 num_steps = min(num_steps, self._steps_to_event(step))
                 profiler.before(step)
@@ -405,22 +404,6 @@ class Trainer:
             f"{norms[step - first_step]}; the last checkpoint is kept. The batch was:\n"
             + "\n".join(f"  {example}" for example in examples)
         )
-
-
-class _StopSignal:
-    """Remembers SIGTERM instead of dying of it, while the context lasts."""
-
-    received = False
-
-    def __enter__(self):
-        self._previous = signal.signal(signal.SIGTERM, self._receive)
-        return self
-
-    def __exit__(self, *_):
-        signal.signal(signal.SIGTERM, self._previous)
-
-    def _receive(self, *_):
-        self.received = True
 
 
 class _Profiler:

@@ -146,6 +146,11 @@ class WordCorpus:
         """How many blocks the text is read in."""
         return len(self._extents)
 
+    @property
+    def block_ends(self) -> np.ndarray:
+        """How many words of the text there are to the end of each block, int64."""
+        return np.cumsum([extent.num_words for extent in self._extents])
+
     def blocks(
         self, words: Sequence[str], *, keep_unknown: bool = False, first: int = 0
     ) -> Iterator[Block]:

@@ -1,0 +1,175 @@
+r"""Learns word vectors from text: word2vec.
+
+python run_word_vectors.py --model_type=word2vec --train_file='text/*.txt.gz' \
+    --output_dir=vectors --cbow=0 --size=100 --window=5 --negative=5 --sample=1e-3
+
+The flags are those of the original programs, and may be written as there: -size 100.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+
+import startup
+
+from absl import flags
+
+import registry
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_enum(
+    "model_type", "word2vec", list(registry.VECTOR_LEARNERS), "What is learnt."
+)
+flags.DEFINE_list(
+    "train_file",
+    None,
+    "The text: names and globs, by commas; .gz is unpacked. Lines are sentences.",
+)
+flags.DEFINE_alias("input_file", "train_file")
+flags.DEFINE_alias("train", "train_file")
+flags.DEFINE_string("output_dir", None, "Where vectors, vocabulary and state go.")
+flags.DEFINE_enum(
+    "tokenizer",
+    "whitespace",
+    ("whitespace", "english"),
+    "What finds words: white space, as in the originals, or spaCy's rules for English.",
+)
+flags.DEFINE_enum("segmenter", None, ("jieba",), "Finds the words of Chinese first.")
+flags.DEFINE_bool("do_lower_case", False, "Whether to lower-case the text.")
+flags.DEFINE_string(
+    "read_vocab",
+    None,
+    "A file of `word count` lines: the vocabulary, not counted anew.",
+)
+flags.DEFINE_string("save_vocab", None, "Where the vocabulary is written, too.")
+flags.DEFINE_integer("binary", 0, "1 for word2vec's binary file of vectors.", 0, 1)
+flags.DEFINE_integer("seed", 0, "Of initial vectors and of all that is drawn.", 0)
+flags.DEFINE_integer(
+    "threads", None, "Default: all cores. The vectors are the same for any number.", 1
+)
+flags.DEFINE_integer("num_workers", None, "Processes for slow tokenizers.", 1)
+flags.DEFINE_float(
+    "save_checkpoints_secs", 600.0, "Seconds between two checkpoints.", 0.0
+)
+
+# Of the models; one that is not given has the model's own default.
+flags.DEFINE_integer("vector_size", None, "Values of a vector.", 1)
+flags.DEFINE_alias("size", "vector_size")
+flags.DEFINE_integer("min_count", None, "Occurrences that a word needs.", 1)
+flags.DEFINE_integer("max_vocab", None, "The most words; default: no limit.", 2)
+flags.DEFINE_integer("window", None, "The most words on each side.", 1)
+flags.DEFINE_integer("iter", None, "How often the text is gone through.", 1)
+flags.DEFINE_float("alpha", None, "word2vec: the first learning rate.", 0.0)
+flags.DEFINE_integer("negative", None, "Words of the noise a true word; 0: none.", 0)
+flags.DEFINE_integer("hs", None, "1 for hierarchical softmax.", 0, 1)
+flags.DEFINE_integer("cbow", None, "1, or 0 for skip-gram.", 0, 1)
+flags.DEFINE_float("sample", None, "The share above which words are left out.", 0.0)
+flags.DEFINE_enum(
+    "vectors",
+    None,
+    ("input", "output", "sum", "both"),
+    "Which of word2vec's tables is written.",
+)
+flags.DEFINE_bool("exact", None, "Replays the original program, of one thread.")
+
+
+def _kinds():
+    return registry.vector_learners()
+
+
+def make_learner():
+    """Returns what learns the vectors of --model_type."""
+    kind = _kinds()[FLAGS.model_type]
+    values = {name: FLAGS[name].value for name in kind.flags()}
+    return kind(**{name: value for name, value in values.items() if value is not None})
+
+
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags: together, and with the model's."""
+    kinds = _kinds()
+    own = set(kinds[FLAGS.model_type].flags())
+    for flag in sorted(
+        {flag for kind in kinds.values() for flag in kind.flags()} - own
+    ):
+        if FLAGS[flag].present:
+            others = [name for name, kind in kinds.items() if flag in kind.flags()]
+            yield (
+                f"--{flag}={FLAGS[flag].value} is not for {FLAGS.model_type}, only for "
+                + ", ".join(others)
+            )
+    yield from make_learner().problems()
+
+
+def run_config():
+    """Reads the flags that are not the model's."""
+    import common_flags
+    from training.word_vectors.learner import RunConfig
+
+    return RunConfig(
+        output_dir=FLAGS.output_dir,
+        seed=FLAGS.seed,
+        threads=FLAGS.threads or len(os.sched_getaffinity(0)),
+        save_checkpoints_secs=FLAGS.save_checkpoints_secs,
+        flags=common_flags.flags_text(),
+    )
+
+
+def main(_):
+    """Reads the text, learns, and writes what was learnt."""
+    start = time.perf_counter()
+    # Here, so that worker processes, which import this file, start without TensorFlow.
+    import atomic_files
+    import folder_lock
+    import paths
+    from checkpoints.files import write_text
+    from data_pipeline.corpora import word_corpus, word_counts
+
+    learner, run = make_learner(), run_config()
+    files = paths.find_files(FLAGS.train_file, "train_file")
+    inputs = {"train_file": files, "read_vocab": [FLAGS.read_vocab]}
+    vocab_file = os.path.join(FLAGS.output_dir, "vocab.txt")
+    paths.check_outputs(
+        {"output_dir": [vocab_file], "save_vocab": [FLAGS.save_vocab]}, inputs
+    )
+    splitter = word_corpus.WordSplitter(
+        FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case
+    )
+    with folder_lock.hold(FLAGS.output_dir):
+        atomic_files.remove_left_behind(FLAGS.output_dir)
+        text = os.path.join(FLAGS.output_dir, "text")
+        with atomic_files.temporary_folder(text) as folder:
+            workers = FLAGS.num_workers or run.threads
+            corpus = word_corpus.read(files, splitter, folder, workers)
+            found = corpus.counts
+            if FLAGS.read_vocab:
+                found = word_counts.read(FLAGS.read_vocab)
+            counts = learner.vocabulary(found, corpus.num_lines)
+            for path in filter(None, (vocab_file, FLAGS.save_vocab)):
+                write_text(path, counts.text())
+            tables = learner.learn(corpus, counts, run)
+        for name, vectors in tables.items():
+            write_vectors(name, vectors)
+    print(f"words = {corpus.num_words}")
+    print(f"lines = {corpus.num_lines}")
+    print(f"vocabulary = {len(counts)}")
+    print(f"seconds = {time.perf_counter() - start:.1f}")
+
+
+def write_vectors(name, vectors):
+    """Writes vectors into --output_dir as word2vec.c does."""
+    import atomic_files
+
+    path = os.path.join(FLAGS.output_dir, f"{name}.{'bin' if FLAGS.binary else 'txt'}")
+    with atomic_files.atomic_path(path) as aside, open(aside, "wb") as file:
+        file.write(b"%d %d\n" % vectors.vectors.shape)
+        for word, row in zip(*vectors, strict=True):
+            numbers = row.tobytes()
+            if not FLAGS.binary:
+                numbers = "".join(f"{value:.6f} " for value in row).encode()
+            file.write(word.encode() + b" " + numbers + b"\n")
+
+
+if __name__ == "__main__":
+    required = ["train_file", "output_dir"]
+    startup.run(main, check_flags, required=required, pipes=["train_file"])

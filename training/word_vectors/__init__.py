@@ -1,0 +1,1 @@
+"""Learns word vectors: a learner a model, engines that compute, and one loop."""

@@ -1,0 +1,125 @@
+"""What run_word_vectors.py can train: a class for each model, made of its flags."""
+
+import abc
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from checkpoints.word_vectors import WordVectors
+from data_pipeline.corpora.word_corpus import WordCorpus
+from data_pipeline.corpora.word_counts import WordCounts
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What does not depend on the model.
+
+    Attributes:
+      output_dir: where everything is written.
+      seed: of initial vectors and of all that is drawn.
+      threads: on which is computed; how many changes no byte of what comes out.
+      save_checkpoints_secs: seconds between two checkpoints.
+      initial: vectors to go on from, or None.
+      flags: the command's flags, one a line, kept in the folder as flags.txt.
+    """
+
+    output_dir: str
+    seed: int = 0
+    threads: int = 1
+    save_checkpoints_secs: float = 600.0
+    initial: WordVectors | None = None
+    flags: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner(abc.ABC):
+    """How vectors are learnt; each field is a flag of run_word_vectors.py.
+
+    A subclass has further fields, and defaults as its original program; a flag that is
+    none of its fields is refused.
+
+    Attributes:
+      model_type: its name in registry.VECTOR_LEARNERS.
+      output_fields: the fields that shape what is written, not what is learnt.
+      vector_size: D, values of a vector.
+      min_count: occurrences that a word needs.
+      max_vocab: the most words; None = no limit.
+    """
+
+    model_type: ClassVar[str]
+    output_fields: ClassVar[frozenset[str]] = frozenset()
+
+    vector_size: int
+    min_count: int
+    max_vocab: int | None
+
+    @classmethod
+    def flags(cls) -> list[str]:
+        """Returns the names of the flags that it reads."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    @abc.abstractmethod
+    def problems(self) -> Iterator[str]:
+        """Yields what is wrong with the flags together."""
+
+    @abc.abstractmethod
+    def vocabulary(self, found: WordCounts, num_lines: int) -> WordCounts:
+        """Chooses and orders the words; their places are their ids.
+
+        Args:
+          found: the words of a text in the order of their first appearance, or those
+            of --read_vocab as they stand there.
+          num_lines: of the text.
+
+        Raises:
+          UserError: none is left.
+        """
+
+    @abc.abstractmethod
+    def learn(
+        self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
+    ) -> Mapping[str, WordVectors]:
+        """Learns, from where an earlier run with the same output folder has ended.
+
+        Args:
+          corpus: the text.
+          counts: what `vocabulary` chose.
+          run: where and how.
+
+        Returns:
+          Name of a file, without its ending -> what it is to hold.
+
+        Raises:
+          UserError: the folder holds another training.
+          FloatingPointError: the loss is not finite.
+          SystemExit: the process was terminated; what was reached is saved.
+        """
+
+    def settings(
+        self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
+    ) -> dict[str, object]:
+        """Returns all that shapes the vectors, as JSON values; see `learn`."""
+        shaping = dataclasses.asdict(self)
+        for name in self.output_fields:
+            del shaping[name]
+        initial = None
+        if run.initial is not None:
+            words = "\n".join(run.initial.words)
+            initial = _hash(words.encode(), run.initial.vectors.tobytes())
+        return {
+            "model_type": self.model_type,
+            **shaping,
+            "seed": run.seed,
+            "text": f"{corpus.num_words} words, {corpus.num_lines} lines, "
+            + _hash(corpus.counts.text().encode()),
+            "vocabulary": f"{len(counts)} words, {_hash(counts.text().encode())}",
+            "init_vectors": initial,
+        }
+
+
+def _hash(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
