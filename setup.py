@@ -56,8 +56,6 @@ setuptools.setup(
         "fast": ["numba>=0.61"],
         # create_pretraining_data.py --segmenter=jieba.
         "segment": ["jieba>=0.42"],
-        # run_word_vectors.py: CBOW and hierarchical softmax at gensim's speed, GloVe's.
-        "fast": ["numba>=0.61"],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
         # environment of its own, without requirements.txt.
         "beam": ["apache-beam[tfrecord]>=2.60"],
