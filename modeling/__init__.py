@@ -1,5 +1,6 @@
 """The models, in the order in which the field found them, one file a system.
 
+`nnlm` (Bengio et al. 2003) learns a vector a word by predicting the next one;
 `taglm` (Peters et al. 2017) tags with the states of a language model a direction;
 `elmo` (Peters et al. 2018) makes that model from characters and uses all its layers, as
 do `elmo_reader`, which is under a tagger, and `elmo_classifier`; `gpt` (Radford et al.
