@@ -1,6 +1,8 @@
 """Writes on from prompts, one token after the other, at a cost linear in their number.
 
-prompts -> batches -> the prompt's keys and values -> token -> its keys and values ...
+prompts -> batches -> what the model keeps of a prompt -> token -> what it keeps ...
+
+What is kept is for the model to say: keys and values, or the state of an LSTM.
 """
 
 import dataclasses
@@ -15,6 +17,7 @@ from errors import UserError
 from modeling.layers import sampling
 
 _ENDED = -1  # stands for the tokens behind the end of a text
+_ANY_LENGTH = ("positions", 2**31 - 1)  # as far as int32 goes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +60,12 @@ class LanguageModel(Protocol):
     """What predicts the next token and keeps what later ones need of those before.
 
     Attributes:
-      max_length: the longest sequence, after the name that the config has for it.
+      max_length: the longest sequence, after the name that the config has for it;
+        None: any length can be read.
       num_tokens: rows of the softmax that are text; those after them are not.
     """
 
-    max_length: tuple[str, int]
+    max_length: tuple[str, int] | None
     num_tokens: int
 
     def initial_cache(self, batch_size: int, length: int) -> Any:
@@ -71,9 +75,20 @@ class LanguageModel(Protocol):
         """Returns the tf.TensorSpecs of the cache of any batch and length."""
 
     def step(
-        self, input_ids: tf.Tensor, cache: Any, position: tf.Tensor
+        self, input_ids: tf.Tensor, cache: Any, position: tf.Tensor, lengths: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:
-        """Reads int [B, T] from int [B] on; returns hidden [B, T, E] and the cache."""
+        """Reads on.
+
+        Args:
+          input_ids: int [B, T], tokens, filled up behind the end of a row.
+          cache: as the step before left it.
+          position: int [B], of the first of these tokens in its sequence.
+          lengths: int [B], how many of the T tokens are a row's own. What is behind
+            them must change nothing of what later steps return.
+
+        Returns:
+          Hidden [B, T, E], of which only a row's own places are looked at; the cache.
+        """
 
     def lm_logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """Returns the scores, float32 [M, V], of what comes after hidden [M, E]."""
@@ -95,7 +110,7 @@ class Generator:
         Raises:
           UserError: `max_new_tokens` leaves no room for a prompt.
         """
-        name, longest = model.max_length
+        self._max_length = name, longest = model.max_length or _ANY_LENGTH
         if config.max_new_tokens >= longest:
             raise UserError(
                 f"--max_new_tokens={config.max_new_tokens}; wanted less than {name}="
@@ -149,7 +164,7 @@ class Generator:
                 yield int(chunk[0, 0])
 
     def _cut(self, prompts):
-        name, longest = self._model.max_length
+        name, longest = self._max_length
         room = longest - self.config.max_new_tokens
         for number, prompt in enumerate(prompts):
             if not len(prompt):
@@ -190,7 +205,7 @@ class Generator:
         batch, longest = tf.unstack(tf.shape(ids))
         room = longest + self.config.max_new_tokens - 1  # the last token is not read
         cache = self._model.initial_cache(batch, room)
-        hidden, cache = self._model.step(ids, cache, tf.zeros_like(lengths))
+        hidden, cache = self._model.step(ids, cache, tf.zeros_like(lengths), lengths)
         last = tf.gather(hidden, lengths - 1, batch_dims=1)
         return self._choose(last, lengths, rows), cache
 
@@ -202,11 +217,12 @@ class Generator:
 
         def advance(step, token, cache, chosen):
             read = tf.maximum(token, 0)[:, None]
-            hidden, cache = self._model.step(read, cache, position + step)
+            hidden, cache = self._model.step(read, cache, position + step, one)
             new = self._choose(hidden[:, 0], position + step + 1, rows)
             new = tf.where(token == _ENDED, _ENDED, new)
             return step + 1, new, cache, chosen.write(step, new)
 
+        one = tf.ones_like(position)
         chosen = tf.TensorArray(tf.int32, count, element_shape=[None])
         start = (tf.constant(0), token, cache, chosen)
         steps, token, cache, chosen = tf.while_loop(unfinished, advance, start)
@@ -217,7 +233,7 @@ class Generator:
         logits = self._model.lm_logits(hidden)[:, : self._model.num_tokens]
         config = self.config
         # Of its own for every text and position, whatever the batch.
-        numbers = tf.cast(rows, tf.int64) * self._model.max_length[1]
+        numbers = tf.cast(rows, tf.int64) * self._max_length[1]
         numbers += tf.cast(position, tf.int64)
         seeds = tf.stack(
             [tf.fill(tf.shape(numbers), np.int64(config.seed)), numbers], 1

@@ -152,7 +152,8 @@ def _example(row: Vectors) -> bytes:
             bytes_list=tf.train.BytesList(value=tokens)
         )
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString()
+    # A map's order is another in every process, if it is not told to be the keys'.
+    return example.SerializeToString(deterministic=True)
 
 
 def _int64_list(values: Sequence[int]) -> tf.train.Feature:

@@ -186,6 +186,7 @@ class GptModel(base.Model):
         input_ids: tf.Tensor,
         cache: tuple[decoder.Cache, ...],
         position: tf.Tensor,
+        lengths: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tuple[decoder.Cache, ...]]:
         """Reads on: T more tokens of each sequence, at a cost that T decides.
 
@@ -197,10 +198,12 @@ class GptModel(base.Model):
           input_ids: int [B, T]: a prompt, or the token that was chosen last.
           cache: from `initial_cache`, or from the step before.
           position: int [B], of the first of these tokens in its sequence.
+          lengths: int [B], a row's own tokens; nothing here needs to know them.
 
         Returns:
           compute dtype [B, T, E], the last block's output; and the cache.
         """
+        del lengths
         batch, new = base.shape_list(input_ids)
         length = base.shape_list(cache[0][0])[2]
         positions = position[:, None] + tf.range(new)  # [B, T]

@@ -278,13 +278,23 @@ def test_every_format_holds_the_same(model, text, tmp_path):
     assert len(records) == 13
 
 
+def _names(record):
+    """The names of a record's features, as bytes."""
+    found = tf.train.Example.FromString(record).features.feature
+    return [name.encode() for name in found]
+
+
 def test_pieces_in_arrays_are_padded_and_in_records_named(model, text, tmp_path):
     run(model, text, tmp_path / "a", "--layers=-1,-2", "--output_format=npy")
     run(model, text, tmp_path / "b.tfrecords", "--layers=-1,-2")
     array = np.load(tmp_path / "a")
     assert array.shape == (13, 24, 2, 15)
     for i, record in enumerate(tf.data.TFRecordDataset(str(tmp_path / "b.tfrecords"))):
-        feature = tf.train.Example.FromString(record.numpy()).features.feature
+        written = record.numpy()
+        # Whatever order a process's maps have: the same vectors are the same bytes.
+        places = [written.index(name) for name in sorted(_names(written))]
+        assert places == sorted(places)
+        feature = tf.train.Example.FromString(written).features.feature
         shape = feature["shape"].int64_list.value
         stored = np.reshape(feature["values"].float_list.value, shape)
         np.testing.assert_array_equal(array[i, : len(stored)], stored.astype("f4"))

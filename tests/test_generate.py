@@ -13,6 +13,7 @@ import modeling
 import tokenization_bpe
 from inference.generation import GenerationConfig, Generator
 from modeling.layers import sampling
+from modeling.layers.recurrent import LstmStack
 from systems.gpt import GptSystem
 
 CONFIG = modeling.GptConfig(
@@ -51,6 +52,53 @@ def test_texts_do_not_depend_on_the_batch_size_but_on_the_seed():
     one, two, five = (_texts(model, batch_size=b, seed=3, **shape) for b in (1, 2, 5))
     assert one == two == five
     assert _texts(model, batch_size=5, seed=4, **shape) != five
+
+
+class LstmModel:
+    """A language model whose past is a state, and that reads any length."""
+
+    max_length = None
+    num_tokens = 29
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        self._embeddings = tf.constant(random.normal(size=(29, 7)), tf.float32)
+        self._softmax = tf.constant(3 * random.normal(size=(5, 29)), tf.float32)
+        self._stack = LstmStack(2, 6, 5, seed=1, name="stack")
+        self._stack.build([None, None, 7])
+        for variable in self._stack.variables:
+            variable.assign(4 * variable)
+
+    def initial_cache(self, batch_size, length):
+        del length
+        return tuple(cell.zero_state(batch_size) for cell in self._stack.cells)
+
+    def cache_spec(self):
+        return tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, x.shape[1]]), self.initial_cache(1, 1)
+        )
+
+    def step(self, input_ids, cache, position, lengths):
+        del position
+        x = tf.gather(self._embeddings, input_ids)
+        outputs, states = self._stack(x, lengths, cache)
+        return outputs[-1], tuple(states)
+
+    def lm_logits(self, hidden):
+        return hidden @ self._softmax
+
+
+def test_a_recurrent_model_writes_the_best_tokens_of_whole_passes():
+    model = LstmModel()
+    texts = _texts(model, max_new_tokens=6, temperature=0, batch_size=5)
+    for prompt, text in zip(PROMPTS, texts, strict=True):
+        whole = tf.constant([[*prompt, *text]])
+        start, end = tf.constant([0]), tf.constant([whole.shape[1]])
+        hidden, _ = model.step(whole, model.initial_cache(1, 0), start, end)
+        best = tf.argmax(model.lm_logits(hidden[0, len(prompt) - 1 : -1]), axis=-1)
+        np.testing.assert_array_equal(text, best)
+    long = [*range(1, 25)] * 2  # a GPT of this test reads 23
+    assert len(_texts(model, [long], max_new_tokens=30, seed=2)[0]) == 30
 
 
 def test_two_texts_of_one_prompt_differ():
