@@ -20,6 +20,7 @@ import tensorflow as tf
 import vocabulary
 from data_pipeline import batching
 from data_pipeline.corpora import sentence_streams
+from data_pipeline.corpora.makers import Sentences
 from data_pipeline.corpora.sentence_streams import BACKWARD, DIRECTIONS, STARTS
 from data_pipeline.record_rules import Parsed, Rule, as_many_as
 from modeling import ElmoLanguageModel
@@ -61,8 +62,7 @@ class BidirectionalLanguageModelTask(NextTokenTask):
             sentence begins with zeros, or goes on, as in bilm-tf.
           **kwargs: see PretrainingTask; static shapes are evaluation's.
         """
-        features = sentence_streams.SPEC.features
-        super().__init__(system, features, max_seq_length, **kwargs)
+        super().__init__(system, Sentences.features({}), max_seq_length, **kwargs)
         self._unroll_steps = unroll_steps
         self._resets = state_reset == "sentence"
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline.corpora import token_streams
+from data_pipeline.corpora.makers import TokenStreams
 from modeling import GptLanguageModel
 from systems.system import System
 from tasks.pretraining import NextTokenTask
@@ -29,7 +29,7 @@ class CausalLanguageModelTask(NextTokenTask):
 
     def __init__(self, system: System, max_seq_length: int, **kwargs: bool):
         """Declares the one feature; the arguments are PretrainingTask's."""
-        super().__init__(system, token_streams.features(), max_seq_length, **kwargs)
+        super().__init__(system, TokenStreams.features({}), max_seq_length, **kwargs)
 
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:
         """Makes the decoder, whose embeddings are its softmax."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
-from data_pipeline.corpora import bert_records
+from data_pipeline.corpora.makers import Pairs
 from data_pipeline.record_rules import Parsed, Rule, as_many_as, at_most, in_range
 from modeling import BertPreTrainingModel
 from systems.bert import BertSystem
@@ -84,7 +84,8 @@ class MaskedLanguageModelTask(PretrainingTask):
         Raises:
           ValueError: `max_seq_length` is beyond the position table.
         """
-        features = bert_records.features(max_predictions_per_seq)
+        options = {"max_predictions_per_seq": max_predictions_per_seq}
+        features = Pairs.features(options)
         super().__init__(system, features, max_seq_length, **kwargs)
         self._max_predictions_per_seq = max_predictions_per_seq
 

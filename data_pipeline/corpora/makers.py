@@ -26,6 +26,15 @@ class RecordMaker(abc.ABC):
         """Keeps the flags' values."""
         self.options = options
 
+    @staticmethod
+    @abc.abstractmethod
+    def features(options: Mapping[str, Any]) -> Sequence[Any]:
+        """Declares what a record has: its data_pipeline.feature_spec.Feature.
+
+        Args:
+          options: those that decide shapes; none, but for BERT's pairs.
+        """
+
     @abc.abstractmethod
     def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
         """Writes the records of text files; returns the report, whose lines() it is."""
@@ -46,6 +55,12 @@ class Pairs(RecordMaker):
         (*_PAIR_SETTINGS, "random_seed", "do_lower_case", "compatible", "segmenter")
         + ("pipeline", "beam_args")
     )
+
+    @staticmethod
+    def features(options: Mapping[str, Any]) -> Sequence[Any]:
+        from data_pipeline.corpora import bert_records
+
+        return bert_records.features(options["max_predictions_per_seq"])
 
     def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
         import tokenization
@@ -77,6 +92,13 @@ class TokenStreams(RecordMaker):
 
     reads = frozenset({"random_seed"})
 
+    @staticmethod
+    def features(options: Mapping[str, Any]) -> Sequence[Any]:
+        del options
+        from data_pipeline.corpora import token_streams
+
+        return token_streams.features()
+
     def vocab_files(self) -> list[str]:
         """Returns the pieces' file, and that of the merges beside it."""
         import tokenization_bpe
@@ -95,7 +117,14 @@ class TokenStreams(RecordMaker):
 
 
 class Sentences(RecordMaker):
-    """ELMo's: sentences of words."""
+    """ELMo's and NNLM's: sentences of words."""
+
+    @staticmethod
+    def features(options: Mapping[str, Any]) -> Sequence[Any]:
+        del options
+        from data_pipeline.corpora import sentence_streams
+
+        return sentence_streams.SPEC.features
 
     def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
         from data_pipeline.corpora import sentence_streams
