@@ -10,7 +10,6 @@ from modeling.nnlm import NnlmModel
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
 from systems.system import System
-from systems.words import WordTokenizer
 
 
 class NnlmSystem(System):
@@ -28,13 +27,9 @@ class NnlmSystem(System):
         """Of a word's vector."""
         return self.config.embedding_size
 
-    def vocabulary(self) -> vocabulary.Vocabulary:
-        """Returns the words that have a vector."""
-        return vocabulary.Vocabulary.from_file(self.vocab_file)
-
     def match_vocabulary(self) -> "NnlmSystem":
         """A config without vocab_size gets the vocabulary's."""
-        rows, known = len(self.vocabulary()), self.config.vocab_size
+        rows, known = len(self.tokenizer()), self.config.vocab_size
         if known not in (None, rows):
             raise UserError(
                 f"{self.vocab_file} has {rows} words, but the model's configuration "
@@ -43,8 +38,9 @@ class NnlmSystem(System):
         config = dataclasses.replace(self.config, vocab_size=rows)
         return dataclasses.replace(self, config=config)
 
-    def tokenizer(self) -> WordTokenizer:
-        return WordTokenizer(self.vocabulary(), do_lower_case=False)
+    def tokenizer(self) -> vocabulary.Vocabulary:
+        """Words are what white space separates, as they are."""
+        return vocabulary.Vocabulary.from_file(self.vocab_file)
 
     def build_encoder(self, **kwargs) -> NnlmModel:
         return NnlmModel(self.config, **kwargs)
