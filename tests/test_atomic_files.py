@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 
+import forks
 import pytest
 import tiny
 
@@ -75,7 +76,7 @@ def left_by_a_killed_process(path):
         "        open(aside + suffix, 'w').close()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=tiny.ROOT)
+    done = forks.run([sys.executable, "-c", code, path], cwd=tiny.ROOT)
     assert done.returncode == -signal.SIGKILL
     left = sorted(path.parent.iterdir())
     assert len(left) == 3
@@ -112,7 +113,7 @@ def test_what_a_running_process_or_another_machine_writes_stays(tmp_path, monkey
         "    sys.stdin.read()\n"
     )
     names = [str(tmp_path / "b"), str(tmp_path / "c")]
-    with subprocess.Popen(
+    with forks.start(
         [sys.executable, "-c", code, *names],
         cwd=tiny.ROOT,
         stdin=subprocess.PIPE,

@@ -3,9 +3,9 @@
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import safetensors
@@ -265,17 +265,14 @@ def test_a_folder_with_anything_in_it_is_not_touched(source, tmp_path):
 
 def test_the_script_runs_from_its_flags(source, tmp_path):
     out = tmp_path / "out"
-    done = subprocess.run(
+    done = forks.run(
         [
             sys.executable,
             ROOT / "convert_checkpoint.py",
             f"--input_checkpoint={source}",
             f"--output_path={out}",
             "--output_format=google_bert",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+        ]
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "46 tensors, 0 left out" in done.stderr

@@ -3,9 +3,10 @@
 import collections
 import sys
 
+import forks
 import pytest
 import scripts
-from tiny import ROOT, run
+from tiny import ROOT
 
 import tokenization
 import tokenization_bpe
@@ -115,7 +116,7 @@ def test_one_occurrence_of_twenty_thousand_is_left_out():
 
 
 def create(*arguments):
-    return run([sys.executable, str(ROOT / "create_vocab.py"), *map(str, arguments)])
+    return forks.run([sys.executable, ROOT / "create_vocab.py", *arguments])
 
 
 @pytest.mark.shared_data

@@ -171,6 +171,7 @@ def test_the_same_sentence_has_the_same_vectors_unless_states_are_carried():
     assert not np.allclose(first["lm_embeddings"], carried["lm_embeddings"])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("fused", [False, True])
 def test_dumped_weights_give_the_originals_vectors_with_states_carried(fused):
     checkpoint = bilm.open_checkpoint(str(GOLDEN / "elmo_char_clip_weights.hdf5"))
@@ -304,6 +305,7 @@ def _check_training(golden, record, fused):
         np.testing.assert_allclose(variable, expected, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", ["char_clip", "word_shared"])
 def test_five_training_steps_equal_the_originals(name, fused):

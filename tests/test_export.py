@@ -4,9 +4,9 @@ import dataclasses
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -169,12 +169,9 @@ def client_answers(exported, tmp_path_factory):
         kind: (folder, columns(texts_of(task.config)))
         for kind, (task, _, folder) in exported.items()
     }
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, "-c", CLIENT],
         input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
         cwd=tmp_path_factory.mktemp("elsewhere"),
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )

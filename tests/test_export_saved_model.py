@@ -2,6 +2,7 @@
 
 import sys
 
+import forks
 import numpy as np
 import tiny
 
@@ -15,13 +16,13 @@ def export_command(*flags):
 def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
     output, moved = tmp_path / "output", tmp_path / "moved"
     flags = ["--do_train", "--do_predict", "--num_train_epochs=1"]
-    done = tiny.run(tiny.classifier_command(tmp_path, output, *flags))
+    done = forks.run(tiny.classifier_command(tmp_path, output, *flags))
     assert done.returncode == 0, done.stderr[-3000:]
     output.rename(moved)
     for path in (tmp_path / "vocab.txt", tmp_path / "bert_config.json"):
         path.unlink()
     folder = tmp_path / "served/1"
-    done = tiny.run(export_command(f"--model_dir={moved}", f"--export_dir={folder}"))
+    done = forks.run(export_command(f"--model_dir={moved}", f"--export_dir={folder}"))
     assert done.returncode == 0, done.stderr[-3000:]
     rows = (tmp_path / "data/test.tsv").read_text().splitlines()[1:]
     answers = export.load(str(folder)).predict([row.split("\t")[0] for row in rows])
@@ -34,7 +35,7 @@ def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
 def test_an_error_names_the_flag_and_leaves_no_folder(tmp_path):
     target, model = tmp_path / "export", tmp_path / "model"
     model.mkdir()
-    done = tiny.run(export_command(f"--model_dir={model}", f"--export_dir={target}"))
+    done = forks.run(export_command(f"--model_dir={model}", f"--export_dir={target}"))
     assert done.returncode != 0
     assert f"--model_dir={model}: there is no trained checkpoint" in done.stderr
     assert not target.exists()

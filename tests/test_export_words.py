@@ -3,9 +3,9 @@
 import dataclasses
 import json
 import pathlib
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import scripts
@@ -162,12 +162,9 @@ def test_a_trained_tagger_is_served_without_this_project(tmp_path):
         f"--export_dir={target}",
     )
     words = [["bad", "word1", "good", "word26"], ["word2", "", "", ""]]
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, "-c", CLIENT],
         input=json.dumps([str(target), words]),
-        capture_output=True,
-        text=True,
-        check=False,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -7,6 +7,7 @@ import pathlib
 import sys
 import threading
 
+import forks
 import numpy as np
 import pytest
 import scripts
@@ -425,7 +426,7 @@ def test_an_interrupted_run_leaves_the_old_output(model, text, tmp_path, monkeyp
 
 def test_the_parents_command_runs(model, text, tmp_path):
     output = tmp_path / "output.jsonl"
-    done = tiny.run(
+    done = forks.run(
         [
             sys.executable,
             str(tiny.ROOT / "extract_features.py"),

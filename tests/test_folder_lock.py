@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 
+import forks
 import pytest
 import tiny
 
@@ -30,8 +31,8 @@ with folder_lock.hold(sys.argv[1]):
 @contextlib.contextmanager
 def holder(folder):
     """Another process that holds a folder until its input ends."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
+    with forks.start(
+        [sys.executable, "-c", HOLDER, folder],
         cwd=tiny.ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -4,10 +4,9 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 
+import forks
 import pytest
 import scripts
 import tiny
@@ -17,16 +16,14 @@ LAST = 12
 FLAGS = ("--do_train", "--do_eval", "--num_train_epochs=1", "--seed=3")
 FLAGS += ("--save_checkpoints_steps=4", "--use_checkpoint=best")
 
-# Runs a script that dies when it calls that function for the n-th time, or when it
-# renames to a path with that ending.
+# Makes a process die when it evaluates, or renames to a path with that ending, for the
+# n-th time.
 KILLED = """
-import os, runpy, signal, sys
+import os, signal
 import tensorflow as tf
-sys.path.insert(0, os.path.dirname(sys.argv[3]))
 from training.trainer import Trainer
 
-place, calls = sys.argv[1], int(sys.argv[2])
-del sys.argv[:3]
+place, calls = {!r}, {}
 
 def count(is_place):
     global calls
@@ -43,7 +40,6 @@ def rename(source, target, overwrite=False, old=tf.io.gfile.rename):
     return old(source, target, overwrite)
 
 Trainer.evaluate, tf.io.gfile.rename = evaluate, rename
-runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
@@ -61,12 +57,7 @@ def kill_and_go_on(tmp_path, whole, place, calls, damage=None):
     """Returns the folder of a run as `whole`, but killed, and then given again."""
     output = tmp_path / "lr[1e-4] {a}*?"
     command = tiny.classifier_command(whole.parent, output, *FLAGS)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, place, str(calls), *command[1:]],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forks.run(command, before=KILLED.format(place, calls))
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     if damage:
         damage(output)

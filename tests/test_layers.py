@@ -18,6 +18,8 @@ from modeling.layers import (
     transformer,
 )
 
+pytestmark = pytest.mark.compiled
+
 # B batch, S length, N heads, D head size, F intermediate, V vocabulary; H = N * D.
 B, S, N, D, F, V = 2, 7, 3, 5, 11, 23
 H = N * D

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from modeling.layers import dropout
 
+pytestmark = pytest.mark.compiled
+
 SHAPE = (400, 500)
 
 

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from modeling.layers import char_cnn, lstm, recurrent, scalar_mix, softmax
 
+pytestmark = pytest.mark.compiled
+
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 T, B, X, D, P = 5, 3, 4, 7, 2  # steps, rows, input width, cells, output width
 CLIPS = {"cell_clip": 0.3, "proj_clip": 0.2}

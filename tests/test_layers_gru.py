@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from modeling.layers import dropout, gru, recurrent
 
+pytestmark = pytest.mark.compiled
+
 T, B, X, D = 6, 3, 4, 7  # steps, rows, input width, units
 LENGTHS = tf.constant([5, 2, 0])
 

@@ -12,6 +12,8 @@ import tiny_pretraining
 import modeling
 from modeling.layers import dropout
 
+pytestmark = pytest.mark.compiled
+
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
 CONFIG = modeling.BertConfig(
     vocab_size=29,

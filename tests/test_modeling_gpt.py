@@ -11,6 +11,8 @@ import tensorflow as tf
 import modeling
 from modeling.layers import decoder, dropout
 
+pytestmark = pytest.mark.compiled
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Weights and outputs of Hugging Face's OpenAIGPTLMHeadModel.
 REDUCED = ROOT / "tests/golden/gpt_reduced.npz"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import forks
 import numpy as np
 import pytest
 import scripts
@@ -34,11 +35,12 @@ def wait_for(path, process, seconds=120):
     """Waits until a file is there."""
     end = time.monotonic() + seconds
     while not path.exists():
-        assert process.poll() is None, process.communicate()[1][-2000:]
+        assert process.poll() is None
         assert time.monotonic() < end, f"no {path} after {seconds} s"
         time.sleep(0.02)
 
 
+@pytest.mark.compiled
 def test_train_evaluate_predict_leave_a_folder_that_stands_alone(tmp_path):
     output = tmp_path / "out"
     command = tiny.classifier_command(tmp_path, output, "--do_train", "--do_eval")
@@ -74,13 +76,13 @@ def test_train_evaluate_predict_leave_a_folder_that_stands_alone(tmp_path):
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, kill):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     command = tiny.classifier_command(tmp_path, parts, *LONG)
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    with open(tmp_path / "errors", "w") as errors:
+        process = forks.start(command, stderr=errors)
     wait_for(parts / "model.ckpt-3.index", process)
     time.sleep(random.uniform(0, 0.2))
     process.send_signal(kill)
-    errors = process.communicate()[1]
+    process.wait()
+    errors = (tmp_path / "errors").read_text()
     before = tf.train.latest_checkpoint(str(parts))
     steps = int(before.rpartition("-")[2])
     assert steps < 250, "the run ended before it was killed"
@@ -88,7 +90,7 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, kill):
         assert process.returncode == 128 + signal.SIGTERM
         assert f"terminated at step {steps}; the state is saved" in errors
         assert "Traceback" not in errors
-    resumed = tiny.run(command)
+    resumed = forks.run(command)
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert f"resumed from {before}" in resumed.stderr
     run_here(tiny.classifier_command(tmp_path, whole, *LONG))
@@ -281,7 +283,7 @@ def test_progress_bar_is_shown_on_a_terminal_only(tmp_path):
     flags = ("--do_train", "--num_train_epochs=1")
     command = tiny.classifier_command(tmp_path, tmp_path / "out", *flags)
     main, terminal = pty.openpty()
-    process = subprocess.Popen(command, stdout=terminal, stderr=terminal)
+    process = forks.start(command, stdout=terminal, stderr=terminal)
     os.close(terminal)
     shown = b""
     while True:

@@ -8,6 +8,7 @@ import threading
 
 import startup
 
+import forks
 import pytest
 import scripts
 import tiny
@@ -47,10 +48,10 @@ def test_a_vocabulary_is_learnt_from_stdin(tmp_path):
     text = write_corpus(tmp_path / "text.txt", 30)
     made = []
     for name, source in (("file", text), ("pipe", "/dev/stdin")):
-        command = [sys.executable, str(tiny.ROOT / "create_vocab.py")]
+        command = [sys.executable, tiny.ROOT / "create_vocab.py"]
         command += [f"--input_file={source}", f"--output_file={tmp_path / name}"]
         with subprocess.Popen(["cat", text], stdout=subprocess.PIPE) as cat:
-            done = tiny.run([*command, "--vocab_size=60"], stdin=cat.stdout)
+            done = forks.run([*command, "--vocab_size=60"], stdin=cat.stdout)
         assert done.returncode == 0, done.stderr
         made.append((tmp_path / name).read_text())
     assert made[0] == made[1]

@@ -104,6 +104,7 @@ def run(tmp_path):
     return Tiny(tmp_path)
 
 
+@pytest.mark.compiled
 def test_two_mirrored_devices_equal_one(run):
     task = WithoutDropout(run.task)
     mirrored = make_strategy(DistributionConfig("mirrored"))
@@ -167,6 +168,7 @@ def test_accumulated_pieces_draw_different_masks(run):
     assert any(not np.allclose(whole[n], split[n], atol=1e-4) for n in whole)
 
 
+@pytest.mark.compiled
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(run):
     whole = run.trainer("whole", save_checkpoints_steps=1000)
     whole.train(run.train, None, {})
@@ -190,6 +192,7 @@ def test_same_seed_same_bytes_other_seed_other_weights(run):
     assert any((first[name] != other[name]).any() for name in first)
 
 
+@pytest.mark.compiled
 def test_step_compiles_under_xla_with_static_shapes(run):
     static = tiny.task(run.folder, static_shapes=True)
     train = static.records("train", tiny.examples(50), str(run.folder))
@@ -201,6 +204,7 @@ def test_step_compiles_under_xla_with_static_shapes(run):
     assert_close(weights_of(xla), weights_of(plain), atol=2e-4)
 
 
+@pytest.mark.compiled
 def test_mixed_precision_keeps_float32_variables_and_learns(run):
     precise = run.weights("float32", task=WithoutDropout(run.task))
     for precision in ("bfloat16", "float16"):

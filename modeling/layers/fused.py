@@ -14,20 +14,24 @@ import tensorflow as tf
 
 from modeling.layers import activations, base, dropout
 
+# Whether clusters are compiled. A test that is not about that may do without: the
+# compiler takes seconds for each new shape, and what is computed stays what it is.
+COMPILED = True
+
 
 def cluster(function: Callable) -> Callable:
     """Compiles a function of tensors; its keyword arguments are constants."""
 
     @functools.cache
-    def compiled(**constants):
+    def graph(jit_compile, **constants):
         bound = functools.partial(function, **constants)
-        return tf.function(bound, jit_compile=True, autograph=False)
+        return tf.function(bound, jit_compile=jit_compile, autograph=False)
 
     @functools.wraps(function)
     def call(*tensors, **constants):
         # A tape must not look into the cluster: it would compile one with more outputs.
         tensors = [None if x is None else tf.stop_gradient(x) for x in tensors]
-        return compiled(**constants)(*tensors)
+        return graph(COMPILED, **constants)(*tensors)
 
     return call
 
