@@ -224,11 +224,10 @@ def export_model(
             _export_vectors(checkpoint, _POLICIES[dtype], temporary)
         else:
             task = _read_task(model_dir, folder, checkpoint)
-            if not task.can.exports:
+            if task.can.no_export:
                 raise UserError(
-                    f"--model_dir={model_dir} holds a {task.config.task_name} model on "
-                    f"{task.system.model_type}, which has no export: "
-                    f"{task.config.script} --do_predict predicts with it"
+                    f"--model_dir={model_dir} holds {task.can.no_export}, which has no "
+                    f"export: {task.config.script} --do_predict predicts with it"
                 )
             _export_task(task, checkpoint, _POLICIES[dtype], temporary)
     logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)

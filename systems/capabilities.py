@@ -38,10 +38,11 @@ class Capability:
 
     Attributes:
       system: whose capability it is.
-      exports: whether what it trains can become a SavedModel.
+      no_export: what to call a trained model that cannot become a SavedModel; None: it
+        can.
     """
 
-    exports: ClassVar[bool] = True
+    no_export: ClassVar[str | None] = None
 
     def __init__(self, system: Any):
         """Binds the capability to a system."""

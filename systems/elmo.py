@@ -33,7 +33,7 @@ from systems.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
 class ElmoClassification(Classifies):
     """A mix of the layers under a network of the task's own."""
 
-    exports = False
+    no_export = "a classifier on ELMo"
 
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         """Of the kinds of task BERT has here."""
