@@ -29,6 +29,8 @@ ABILITIES = {
 # no systems: what comes of them is a file, which a system may read.
 VECTOR_LEARNERS = {
     "word2vec": "training.word_vectors.word2vec:Word2vec",
+    "glove": "training.word_vectors.glove:Glove",
+    "svd": "training.word_vectors.svd:Svd",
 }
 
 

@@ -1,4 +1,4 @@
-r"""Learns word vectors from text: word2vec.
+r"""Learns word vectors from text: word2vec, GloVe, or a factorised matrix of counts.
 
 python run_word_vectors.py --model_type=word2vec --train_file='text/*.txt.gz' \
     --output_dir=vectors --cbow=0 --size=100 --window=5 --negative=5 --sample=1e-3
@@ -40,7 +40,8 @@ flags.DEFINE_bool("do_lower_case", False, "Whether to lower-case the text.")
 flags.DEFINE_string(
     "read_vocab",
     None,
-    "A file of `word count` lines: the vocabulary, not counted anew.",
+    "A file of `word count` lines: the vocabulary, not counted anew; by GloVe and SVD "
+    "taken as it is.",
 )
 flags.DEFINE_string("save_vocab", None, "Where the vocabulary is written, too.")
 flags.DEFINE_integer("binary", 0, "1 for word2vec's binary file of vectors.", 0, 1)
@@ -60,7 +61,12 @@ flags.DEFINE_integer("min_count", None, "Occurrences that a word needs.", 1)
 flags.DEFINE_integer("max_vocab", None, "The most words; default: no limit.", 2)
 flags.DEFINE_integer("window", None, "The most words on each side.", 1)
 flags.DEFINE_integer("iter", None, "How often the text is gone through.", 1)
-flags.DEFINE_float("alpha", None, "word2vec: the first learning rate.", 0.0)
+flags.DEFINE_float(
+    "alpha",
+    None,
+    "word2vec: the first learning rate. GloVe: the exponent of small counts' weights.",
+    0.0,
+)
 flags.DEFINE_integer("negative", None, "Words of the noise a true word; 0: none.", 0)
 flags.DEFINE_integer("hs", None, "1 for hierarchical softmax.", 0, 1)
 flags.DEFINE_integer("cbow", None, "1, or 0 for skip-gram.", 0, 1)
@@ -72,6 +78,39 @@ flags.DEFINE_enum(
     "Which of word2vec's tables is written.",
 )
 flags.DEFINE_bool("exact", None, "Replays the original program, of one thread.")
+flags.DEFINE_string(
+    "cooccurrence_file",
+    None,
+    "Counts of the original's `cooccur`, or ours, with their --read_vocab: no text.",
+)
+flags.DEFINE_integer("symmetric", None, "0: only words on the left count.", 0, 1)
+flags.DEFINE_integer("distance_weighting", None, "0: far words count 1, too.", 0, 1)
+flags.DEFINE_float("memory", None, "Gigabytes to count pairs in, about.", 1e-3)
+flags.DEFINE_float("x_max", None, "The count from which on pairs weigh the same.", 0.0)
+flags.DEFINE_float("eta", None, "GloVe: the learning rate.", 0.0)
+flags.DEFINE_integer(
+    "model",
+    None,
+    "GloVe's vectors: 0: both tables with their biases, 1: the words', 2: the sum of "
+    "both, 3: both.",
+    0,
+    3,
+)
+flags.DEFINE_enum(
+    "engine",
+    None,
+    ("auto", "tensorflow", "numba"),
+    "What computes; by default numba, where it is installed.",
+)
+flags.DEFINE_enum(
+    "weighting",
+    None,
+    ("ppmi", "raw", "sqrt", "log"),
+    "SVD, of: positive mutual information, counts, their square roots, log(1 + count).",
+)
+flags.DEFINE_float("shift", None, "SVD: k, of mutual information less log k.", 0.0)
+flags.DEFINE_float("smoothing", None, "SVD: the power of contexts' counts.", 0.0)
+flags.DEFINE_float("p", None, "SVD: the power of singular values.", 0.0)
 
 
 def _kinds():
@@ -98,7 +137,18 @@ def check_flags() -> Iterator[str]:
                 f"--{flag}={FLAGS[flag].value} is not for {FLAGS.model_type}, only for "
                 + ", ".join(others)
             )
-    yield from make_learner().problems()
+    learner = make_learner()
+    yield from learner.problems()
+    if learner.reads_text and not FLAGS.train_file:
+        yield "--train_file is missing"
+    if not learner.reads_text:
+        if FLAGS.train_file:
+            yield "--train_file and --cooccurrence_file: wanted one of them"
+        if not FLAGS.read_vocab:
+            yield (
+                "--cooccurrence_file without --read_vocab: the vocabulary that it was "
+                "counted with says which words its numbers are"
+            )
 
 
 def run_config():
@@ -126,8 +176,12 @@ def main(_):
     from data_pipeline.corpora import word_corpus, word_counts
 
     learner, run = make_learner(), run_config()
-    files = paths.find_files(FLAGS.train_file, "train_file")
-    inputs = {"train_file": files, "read_vocab": [FLAGS.read_vocab]}
+    files = paths.find_files(FLAGS.train_file or [], "train_file")
+    inputs = {
+        "train_file": files,
+        "read_vocab": [FLAGS.read_vocab],
+        "cooccurrence_file": [FLAGS.cooccurrence_file],
+    }
     vocab_file = os.path.join(FLAGS.output_dir, "vocab.txt")
     paths.check_outputs(
         {"output_dir": [vocab_file], "save_vocab": [FLAGS.save_vocab]}, inputs
@@ -140,18 +194,22 @@ def main(_):
         text = os.path.join(FLAGS.output_dir, "text")
         with atomic_files.temporary_folder(text) as folder:
             workers = FLAGS.num_workers or run.threads
-            corpus = word_corpus.read(files, splitter, folder, workers)
-            found = corpus.counts
+            corpus = None
+            if learner.reads_text:
+                corpus = word_corpus.read(files, splitter, folder, workers)
             if FLAGS.read_vocab:
                 found = word_counts.read(FLAGS.read_vocab)
-            counts = learner.vocabulary(found, corpus.num_lines)
+                counts = learner.read_vocabulary(found, corpus)
+            else:
+                counts = learner.vocabulary(corpus.counts, corpus.num_lines)
             for path in filter(None, (vocab_file, FLAGS.save_vocab)):
                 write_text(path, counts.text())
             tables = learner.learn(corpus, counts, run)
         for name, vectors in tables.items():
             write_vectors(name, vectors)
-    print(f"words = {corpus.num_words}")
-    print(f"lines = {corpus.num_lines}")
+    if corpus:
+        print(f"words = {corpus.num_words}")
+        print(f"lines = {corpus.num_lines}")
     print(f"vocabulary = {len(counts)}")
     print(f"seconds = {time.perf_counter() - start:.1f}")
 
@@ -171,5 +229,4 @@ def write_vectors(name, vectors):
 
 
 if __name__ == "__main__":
-    required = ["train_file", "output_dir"]
-    startup.run(main, check_flags, required=required, pipes=["train_file"])
+    startup.run(main, check_flags, required=["output_dir"], pipes=["train_file"])

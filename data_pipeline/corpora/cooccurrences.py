@@ -207,16 +207,19 @@ def check(path: str, vocab_size: int) -> int:
     return before
 
 
-def read(path: str, start: int = 0) -> Iterator[np.ndarray]:
-    """Yields a file's records, RECORD [at most 2^20], from record `start` on.
+def read(path: str) -> Iterator[np.ndarray]:
+    """Yields a file's records, RECORD [at most 2^20].
 
     Raises:
       UserError: see `check_size`.
     """
-    for first in range(start, size := check_size(path), _READ):
-        yield np.fromfile(
-            path, RECORD, min(_READ, size - first), offset=first * RECORD.itemsize
-        )
+    for start in range(0, check_size(path), _READ):
+        yield read_part(path, start, _READ)
+
+
+def read_part(path: str, start: int, number: int) -> np.ndarray:
+    """Returns at most `number` records from record `start` on, RECORD [...]."""
+    return np.fromfile(path, RECORD, number, offset=start * RECORD.itemsize)
 
 
 def _placed(blocks, window):

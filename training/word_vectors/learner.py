@@ -54,6 +54,11 @@ class Learner(abc.ABC):
     min_count: int
     max_vocab: int | None
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether there is a text to learn from."""
+        return True
+
     @classmethod
     def flags(cls) -> list[str]:
         """Returns the names of the flags that it reads."""
@@ -68,22 +73,35 @@ class Learner(abc.ABC):
         """Chooses and orders the words; their places are their ids.
 
         Args:
-          found: the words of a text in the order of their first appearance, or those
-            of --read_vocab as they stand there.
+          found: the words of a text in the order of their first appearance.
           num_lines: of the text.
 
         Raises:
           UserError: none is left.
         """
 
+    def read_vocabulary(
+        self, found: WordCounts, corpus: WordCorpus | None
+    ) -> WordCounts:
+        """Returns the vocabulary where --read_vocab gives one.
+
+        Args:
+          found: the file's words as they stand there.
+          corpus: the text, if one is read.
+
+        Raises:
+          UserError: none is left.
+        """
+        return self.vocabulary(found, corpus.num_lines)
+
     @abc.abstractmethod
     def learn(
-        self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
+        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
     ) -> Mapping[str, WordVectors]:
         """Learns, from where an earlier run with the same output folder has ended.
 
         Args:
-          corpus: the text.
+          corpus: the text; None where `reads_text` is not set.
           counts: what `vocabulary` chose.
           run: where and how.
 
@@ -97,7 +115,7 @@ class Learner(abc.ABC):
         """
 
     def settings(
-        self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
+        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
     ) -> dict[str, object]:
         """Returns all that shapes the vectors, as JSON values; see `learn`."""
         shaping = dataclasses.asdict(self)
@@ -107,12 +125,15 @@ class Learner(abc.ABC):
         if run.initial is not None:
             words = "\n".join(run.initial.words)
             initial = _hash(words.encode(), run.initial.vectors.tobytes())
+        text = None
+        if corpus is not None:
+            text = f"{corpus.num_words} words, {corpus.num_lines} lines, "
+            text += _hash(corpus.counts.text().encode())
         return {
             "model_type": self.model_type,
             **shaping,
             "seed": run.seed,
-            "text": f"{corpus.num_words} words, {corpus.num_lines} lines, "
-            + _hash(corpus.counts.text().encode()),
+            "text": text,
             "vocabulary": f"{len(counts)} words, {_hash(counts.text().encode())}",
             "init_vectors": initial,
         }

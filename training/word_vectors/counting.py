@@ -1,0 +1,112 @@
+"""What GloVe and SVD share: they learn from co-occurrences, which are counted first."""
+
+import dataclasses
+import os
+from typing import ClassVar
+
+from absl import logging
+
+import json_files
+from checkpoints.files import write_json
+from data_pipeline import tfrecord
+from data_pipeline.corpora import cooccurrences, word_counts
+from data_pipeline.corpora.cooccurrences import CooccurrenceConfig
+from data_pipeline.corpora.word_corpus import WordCorpus
+from data_pipeline.corpora.word_counts import WordCounts
+from training import state
+from training.word_vectors.learner import Learner, RunConfig
+
+COUNTS = "cooccurrences.bin"
+_COUNTED = "cooccurrences.json"  # what the file was counted from
+_SHAPING = ("text", "vocabulary", "window", "symmetric", "distance_weighting")
+
+
+@dataclasses.dataclass(frozen=True)
+class CountingLearner(Learner):
+    """How pairs of words are counted; names and defaults are the original GloVe's.
+
+    Attributes:
+      window: the largest distance of two words.
+      symmetric: 1, or 0: only words on the left are contexts.
+      distance_weighting: 1: words at distance d count 1 / d; 0: all count 1.
+      memory: gigabytes to count in, about.
+      cooccurrence_file: counts that are there already, and used instead of a text.
+    """
+
+    output_fields: ClassVar[frozenset[str]] = frozenset({"memory"})
+
+    vector_size: int = 50
+    min_count: int = 1
+    max_vocab: int | None = None
+    window: int = 15
+    symmetric: int = 1
+    distance_weighting: int = 1
+    memory: float = 4.0
+    cooccurrence_file: str | None = None
+
+    @property
+    def reads_text(self) -> bool:
+        return self.cooccurrence_file is None
+
+    def vocabulary(self, found: WordCounts, num_lines: int) -> WordCounts:
+        return word_counts.glove_order(found, self.min_count, self.max_vocab)
+
+    def read_vocabulary(
+        self, found: WordCounts, corpus: WordCorpus | None
+    ) -> WordCounts:
+        return found  # as it is, for it may say what the numbers in a file are
+
+    def settings(
+        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+    ) -> dict[str, object]:
+        found = super().settings(corpus, counts, run)
+        if self.cooccurrence_file:
+            found["cooccurrence_file"] = tfrecord.fingerprint(self.cooccurrence_file)
+        return found
+
+    def count(
+        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+    ) -> str:
+        """Counts pairs, unless it was done by an earlier run with the same folder.
+
+        Args:
+          corpus: the text, or None.
+          counts: the vocabulary.
+          run: where.
+
+        Returns:
+          The file of co-occurrences.
+
+        Raises:
+          UserError: see cooccurrences.count, or `check` of the file that is there; or
+            the folder holds another training.
+        """
+        settings = self.settings(corpus, counts, run)
+        state.check_settings(run.output_dir, settings)
+        if corpus is None:
+            cooccurrences.check(self.cooccurrence_file, len(counts))
+            return self.cooccurrence_file
+        path = os.path.join(run.output_dir, COUNTS)
+        counted = os.path.join(run.output_dir, _COUNTED)
+        wanted = {name: settings[name] for name in _SHAPING}
+        if os.path.exists(counted):
+            if json_files.read(counted) == wanted:
+                logging.info("%s was counted before", path)
+                cooccurrences.check(path, len(counts))
+                return path
+            os.remove(counted)
+        config = CooccurrenceConfig(
+            self.window,
+            bool(self.symmetric),
+            bool(self.distance_weighting),
+            self.memory,
+        )
+        found = cooccurrences.count(
+            corpus.blocks(counts.words), len(counts), path, config
+        )
+        logging.info(
+            "%d words of the vocabulary, %d pairs of them, counted in %d runs",
+            *dataclasses.astuple(found),
+        )
+        write_json(counted, wanted)
+        return path
