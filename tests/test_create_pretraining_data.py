@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 
-import forks
 import numpy as np
 import pytest
 import scripts
 import tensorflow as tf
 import tiny
 import tiny_streams
-from tiny import ROOT
+from tiny import ROOT, run
 from tiny_corpus import config, read, write_corpus, write_vocab
 
 from atomic_files import is_aside
@@ -69,7 +68,7 @@ def test_records_hold_real_lengths_and_both_files_words(tmp_path):
     a = write_corpus(tmp_path / "a.txt", 21)
     b = tmp_path / "b.txt"
     b.write_text("wt wt wt wt\nwt wt wt\n\n" * 9)
-    done = forks.run(command(tmp_path, f"--input_file={a},{b}"))
+    done = run(command(tmp_path, f"--input_file={a},{b}"))
     report = report_of(done)
     records = read(tmp_path / "out" / "examples.tfrecord")
     assert len(records) == int(report["instances"]) > 50
@@ -101,9 +100,9 @@ def test_records_hold_real_lengths_and_both_files_words(tmp_path):
 
 def test_shards_of_one_output_are_named_and_hold_everything(tmp_path):
     text = write_corpus(tmp_path / "a.txt", 21)
-    report_of(forks.run(command(tmp_path, f"--input_file={text}")))
+    report_of(run(command(tmp_path, f"--input_file={text}")))
     whole = read(tmp_path / "out" / "examples.tfrecord")
-    forks.run(command(tmp_path, f"--input_file={text}", "--num_output_shards=2"))
+    run(command(tmp_path, f"--input_file={text}", "--num_output_shards=2"))
     shards = [
         read(tmp_path / "out" / f"examples.tfrecord-0000{i}-of-00002") for i in range(2)
     ]
@@ -114,7 +113,7 @@ def test_padded_records_are_read_by_the_original_and_are_the_same_to_us(tmp_path
     text = write_corpus(tmp_path / "a.txt", 21)
     made = []
     for name, more in (("real", ()), ("padded", ("--padded_records",))):
-        report_of(forks.run(command(tmp_path, f"--input_file={text}", *more)))
+        report_of(run(command(tmp_path, f"--input_file={text}", *more)))
         path = tmp_path / "out" / "examples.tfrecord"
         made.append(str(path.rename(tmp_path / name)))
     real, padded = (read(path) for path in made)
@@ -182,7 +181,7 @@ def test_a_bad_corpus_is_named_and_leaves_nothing(tmp_path, fault):
 )
 def test_flags_that_do_not_fit_are_refused(tmp_path, flags, message):
     text = write_corpus(tmp_path / "a.txt", 5)
-    done = forks.run(command(tmp_path, f"--input_file={text}", *flags))
+    done = run(command(tmp_path, f"--input_file={text}", *flags))
     assert done.returncode
     assert message in done.stderr
 
@@ -235,7 +234,7 @@ def test_berts_flags_are_refused_for_gpt_by_name(tmp_path, flag):
 
 def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):
     text = write_corpus(tmp_path / "a.txt", 900)
-    process = forks.start(
+    process = subprocess.Popen(
         command(tmp_path, f"--input_file={text}", "--dupe_factor=100000"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -260,7 +259,7 @@ def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):
     left = os.listdir(unfinished)
     assert len(left) == 2
     assert all(map(is_aside, left))
-    report_of(forks.run(command(tmp_path, f"--input_file={text}")))
+    report_of(run(command(tmp_path, f"--input_file={text}")))
     assert os.listdir(unfinished) == ["examples.tfrecord"]
 
 
@@ -276,10 +275,10 @@ def test_beam_makes_the_records_of_the_local_pipeline(tmp_path):
     pytest.importorskip("apache_beam")
     names = [write_corpus(tmp_path / f"{i}.txt", 40, seed=i) for i in range(3)]
     text = f"--input_file={','.join(names)}"
-    local = report_of(forks.run(command(tmp_path, text)))
+    local = report_of(run(command(tmp_path, text)))
     wanted = read(tmp_path / "out" / "examples.tfrecord")
     beam = report_of(
-        forks.run(
+        run(
             command(
                 tmp_path,
                 text,
