@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 import vocabulary
-from checkpoints.word_vectors import WordVectors
+from checkpoints.word_vectors import WordVectors, is_text
 from errors import UserError
 from systems.system import System, Tokenizer
 from vocabulary import WordIds
@@ -49,7 +49,9 @@ def choose_words(
         chosen += [
             word
             for word in vectors.words
-            if word == normalize(word, do_lower_case) and word not in known
+            if word == normalize(word, do_lower_case)
+            and word not in known
+            and is_text(word)
         ]
     return chosen
 
