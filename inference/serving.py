@@ -286,6 +286,8 @@ def _joined(batches: Sequence[Mapping[str, object]]) -> dict[str, np.ndarray]:
 
 def load(export_dir: str) -> Predictor | PythonPredictor | WordPredictor:
     """Loads what `export_model` wrote, ready to predict."""
+    import tensorflow_text  # noqa: F401  (the operations of the graph)
+
     model = tf.saved_model.load(export_dir)
     beside = os.path.join(export_dir, BESIDE)
     if tf.io.gfile.exists(os.path.join(beside, TASK_FILE)):
