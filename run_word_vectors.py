@@ -172,6 +172,7 @@ def main(_):
     import atomic_files
     import folder_lock
     import paths
+    from checkpoints import word_vectors
     from checkpoints.files import write_text
     from data_pipeline.corpora import word_corpus, word_counts
 
@@ -205,27 +206,17 @@ def main(_):
             for path in filter(None, (vocab_file, FLAGS.save_vocab)):
                 write_text(path, counts.text())
             tables = learner.learn(corpus, counts, run)
+        ending, form = (
+            ("bin", "word2vec_binary") if FLAGS.binary else ("txt", "word2vec")
+        )
         for name, vectors in tables.items():
-            write_vectors(name, vectors)
+            path = os.path.join(FLAGS.output_dir, f"{name}.{ending}")
+            word_vectors.write(path, vectors, form)
     if corpus:
         print(f"words = {corpus.num_words}")
         print(f"lines = {corpus.num_lines}")
     print(f"vocabulary = {len(counts)}")
     print(f"seconds = {time.perf_counter() - start:.1f}")
-
-
-def write_vectors(name, vectors):
-    """Writes vectors into --output_dir as word2vec.c does."""
-    import atomic_files
-
-    path = os.path.join(FLAGS.output_dir, f"{name}.{'bin' if FLAGS.binary else 'txt'}")
-    with atomic_files.atomic_path(path) as aside, open(aside, "wb") as file:
-        file.write(b"%d %d\n" % vectors.vectors.shape)
-        for word, row in zip(*vectors, strict=True):
-            numbers = row.tobytes()
-            if not FLAGS.binary:
-                numbers = "".join(f"{value:.6f} " for value in row).encode()
-            file.write(word.encode() + b" " + numbers + b"\n")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def write_projector(prefix: str, words: Sequence[bytes], vectors: np.ndarray) ->
     line = "\t".join(["%.9g"] * vectors.shape[1]) + "\n"
     with tf.io.gfile.GFile(prefix + TENSORS, "wb") as file:
         for start in range(0, len(words), 1000):
-            rows = vectors[start : start + 1000].tolist()
+            rows = vectors[start : start + 1000].astype(np.float32).tolist()
             file.write("".join(line % tuple(row) for row in rows))
     with tf.io.gfile.GFile(prefix + PROJECTOR, "w") as file:
         file.write(_PROJECTOR)

@@ -248,7 +248,8 @@ def write(path: str, vectors: WordVectors, format: str = "word2vec") -> None:
     Args:
       path: a file, which gzip packs if it ends in `.gz`; or a folder, of a format that
         is several files. Other files in it stay.
-      vectors: V > 0 words, all different, and their vectors.
+      vectors: V > 0 words, all different, and their vectors; of float64, decimals are
+        rounded once.
       format: a key of `FORMATS`. "word2vec" and "glove" keep six decimals, "fasttext"
         five digits, as those programs write them; the others all of 32 bits.
 
@@ -257,7 +258,7 @@ def write(path: str, vectors: WordVectors, format: str = "word2vec") -> None:
     """
     form = FORMATS[format]
     words = [word.encode("utf-8", "surrogateescape") for word in vectors.words]
-    table = np.asarray(vectors.vectors, np.float32)
+    table = np.asarray(vectors.vectors)
     if not words:
         raise CheckpointError(f"{path}: no words to write vectors of")
     if format == "glove" and table.shape[1] < 2:

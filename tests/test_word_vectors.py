@@ -190,6 +190,23 @@ def test_words_of_a_parquet_need_pyarrow(tmp_path, monkeypatch):
         word_vectors.read(str(tmp_path))
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_numbers_of_float64_are_rounded_once_and_binary_files_hold_float32(
+    tmp_path, format
+):
+    # As float32 the first is 0.1234565005, whose sixth decimal is another.
+    table = np.array([[0.12345649999, -3.0], [1e-3, 7.0]])
+    path = write(tmp_path, WordVectors(["a", "b"], table), format)
+    found = word_vectors.read(path)
+    assert found.words == ["a", "b"]
+    if format in ("word2vec", "glove"):
+        assert found.vectors[0, 0] == np.float32("0.123456")
+    elif format == "fasttext":
+        assert found.vectors[0, 0] == np.float32("0.12346")
+    else:
+        np.testing.assert_array_equal(found.vectors, table.astype(np.float32))
+
+
 def binary(*rows, head=b"2 2\n"):
     return head + b"".join(word + b" " + struct.pack("<2f", *v) for word, v in rows)
 
