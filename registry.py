@@ -42,7 +42,7 @@ class Entry:
       model_type: the system's name, as --model_type takes it.
       config: the class of its architecture.
       system: the subclass of systems.system.System.
-      files: the module of `checkpoints` for its training folders.
+      files: the module of `checkpoints` for its training folders, or an OwnFolders.
       reads: the flags that it reads, of those that not every system does.
       classifies: its systems.capabilities.Classifies.
       answers: its systems.capabilities.Answers.
@@ -227,7 +227,7 @@ register(
         "taglm",
         config="modeling.taglm:TaglmConfig",
         system="systems.taglm:TaglmSystem",
-        files="checkpoints.taglm",
+        files="checkpoints.taglm:FILES",
         reads=frozenset({"do_lower_case", "word_vectors", "lm_checkpoint"}),
         tags="systems.taglm:TaglmTagging",
         begins="systems.taglm:begin",
@@ -238,7 +238,7 @@ register(
         "nnlm",
         config="modeling.nnlm:NnlmConfig",
         system="systems.nnlm:NnlmSystem",
-        files="checkpoints.nnlm",
+        files="checkpoints.nnlm:FILES",
         reads=frozenset({"ngram_baseline"}),
         learns="data_pipeline.corpora.learners:WholeWords",
         makes_records="data_pipeline.corpora.makers:Sentences",
