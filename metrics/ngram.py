@@ -128,7 +128,12 @@ class KneserNey:
 
     def perplexity(self, ids: np.ndarray, lengths: np.ndarray) -> float:
         """The exponential of the mean -log of `probabilities`; arguments as there."""
-        return float(np.exp(-np.log(self.probabilities(ids, lengths)).mean()))
+        return perplexity(self.probabilities(ids, lengths))
+
+
+def perplexity(probabilities: np.ndarray) -> float:
+    """Returns the exponential of the mean -log of the tokens' probabilities."""
+    return float(np.exp(-np.log(probabilities).mean()))
 
 
 def _places(lengths: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from systems.system import System
 from tasks.pretraining import NextTokenTask
 from tasks.task import Batch
 
-LOSS = "lm_loss"
+LOSS, TOKENS = "lm_loss", "lm_tokens"
 
 
 class CausalLanguageModelTask(NextTokenTask):
@@ -67,12 +67,10 @@ class CausalLanguageModelTask(NextTokenTask):
 
     def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
         """Adds up, row by row, what the metrics are made of; float32 [B] each."""
-        outputs = model(batch["input_ids"], batch["input_mask"])
         targets, real = batch["input_ids"][:, 1:], batch["input_mask"][:, 1:]
         wanted = tf.ones_like(real) if self._static_shapes else real
         places = tf.where(wanted > 0)  # [M, 2]
-        # The same logits as those of the loss, which the graph then leaves out.
-        logits = model.lm_logits(tf.gather_nd(outputs["sequence_output"], places))
+        logits = self._logits(model, batch, places)
         targets = tf.gather_nd(targets, places)
         weights = tf.cast(tf.gather_nd(real, places), tf.float32)
         found = tf.argmax(logits, axis=-1, output_type=tf.int32)
@@ -80,13 +78,25 @@ class CausalLanguageModelTask(NextTokenTask):
         values = {
             LOSS: losses * weights,
             "lm_right": tf.cast(found == targets, tf.float32) * weights,
-            "lm_tokens": weights,
+            TOKENS: weights,
         }
         rows = tf.shape(real, tf.int64)[0]
-        return {
+        sums = {
             name: tf.math.unsorted_segment_sum(value, places[:, 0], rows)
             for name, value in values.items()
         }
+        return sums | self._by_token(losses, weights, places, rows)
+
+    def _logits(self, model, batch, places):
+        """Scores the tokens behind places [M, 2] of the batch: float32 [M, V]."""
+        outputs = model(batch["input_ids"], batch["input_mask"])
+        # The same logits as those of the loss, which the graph then leaves out.
+        return model.lm_logits(tf.gather_nd(outputs["sequence_output"], places))
+
+    def _by_token(self, losses, weights, places, rows):
+        """Returns what is predicted of single tokens, a row of the batch each."""
+        del losses, weights, places, rows
+        return {}
 
     def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
         """`loss` (nats a predicted token), its exponential `perplexity`, and accuracy.
@@ -94,7 +104,7 @@ class CausalLanguageModelTask(NextTokenTask):
         With them what `compare_with_ngrams` found.
         """
         sums = {k: float(v.sum(dtype=np.float64)) for k, v in predictions.items()}
-        tokens = max(sums["lm_tokens"], 1)
+        tokens = max(sums[TOKENS], 1)
         loss = sums[LOSS] / tokens
         return {
             "loss": loss,

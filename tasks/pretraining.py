@@ -11,7 +11,7 @@ from data_pipeline.feature_spec import Feature, FeatureSpec
 from data_pipeline.record_faults import Search, named
 from data_pipeline.record_rules import Parsed, Rule, at_most, in_range
 from errors import UserError
-from metrics.ngram import KneserNey
+from metrics.ngram import KneserNey, perplexity
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
 from systems.system import System
@@ -138,6 +138,8 @@ class NextTokenTask(PretrainingTask):
 
     Attributes:
       baselines: name -> what `compare_with_ngrams` found, for `metrics` to show.
+      ngram_probabilities: float64 [tokens], what n-grams give the tokens that are
+        predicted, in the order of the records; None before `compare_with_ngrams`.
     """
 
     main_metric = "log_likelihood"
@@ -146,6 +148,7 @@ class NextTokenTask(PretrainingTask):
         """Begins without a baseline; the arguments are PretrainingTask's."""
         super().__init__(*args, **kwargs)
         self.baselines: dict[str, float] = {}
+        self.ngram_probabilities: np.ndarray | None = None
 
     def compare_with_ngrams(
         self, order: int, train_files: Sequence[str], dev: Records
@@ -161,8 +164,9 @@ class NextTokenTask(PretrainingTask):
           dev: the records that are evaluated.
         """
         ngrams = KneserNey(*self.tokens(train_files), self.vocab_size, order)
-        found = ngrams.perplexity(*self.tokens(dev.files, dev.num_examples))
-        self.baselines = {"ngram_perplexity": found}
+        found = ngrams.probabilities(*self.tokens(dev.files, dev.num_examples))
+        self.ngram_probabilities = found
+        self.baselines = {"ngram_perplexity": perplexity(found)}
 
     def tokens(
         self, files: Sequence[str], num_records: int | None = None
