@@ -20,7 +20,6 @@ class RunConfig:
       seed: of initial vectors and of all that is drawn.
       threads: on which is computed; how many changes no byte of what comes out.
       save_checkpoints_secs: seconds between two checkpoints.
-      initial: vectors to go on from, or None.
       flags: the command's flags, one a line, kept in the folder as flags.txt.
     """
 
@@ -28,7 +27,6 @@ class RunConfig:
     seed: int = 0
     threads: int = 1
     save_checkpoints_secs: float = 600.0
-    initial: WordVectors | None = None
     flags: str = ""
 
 
@@ -121,10 +119,6 @@ class Learner(abc.ABC):
         shaping = dataclasses.asdict(self)
         for name in self.output_fields:
             del shaping[name]
-        initial = None
-        if run.initial is not None:
-            words = "\n".join(run.initial.words)
-            initial = _hash(words.encode(), run.initial.vectors.tobytes())
         text = None
         if corpus is not None:
             text = f"{corpus.num_words} words, {corpus.num_lines} lines, "
@@ -135,12 +129,8 @@ class Learner(abc.ABC):
             "seed": run.seed,
             "text": text,
             "vocabulary": f"{len(counts)} words, {_hash(counts.text().encode())}",
-            "init_vectors": initial,
         }
 
 
-def _hash(*parts):
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]
+def _hash(data):
+    return hashlib.sha256(data).hexdigest()[:16]
