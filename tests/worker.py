@@ -15,7 +15,7 @@ def main(folder, output, strategy_name):
     strategy = make_strategy(DistributionConfig(strategy_name))
     import test_training
 
-    run = test_training.Run(pathlib.Path(folder))
+    run = test_training.Tiny(pathlib.Path(folder))
     trainer = run.trainer(
         output,
         strategy=strategy,
