@@ -14,6 +14,7 @@ from atomic_files import atomic_path
 from data_pipeline.readers import custom, glue, task_modules
 from data_pipeline.readers import rocstories as multiple_choice
 from data_pipeline.readers.examples import DataProcessor
+from data_pipeline.readers.examples import words as example_words
 from errors import UserError
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
@@ -186,13 +187,14 @@ def task_config(
 def main(_):
     """Reads flags and data, then trains, evaluates and predicts."""
     strategy = make_strategy(common_flags.distribution_config())
-    system = task_runs.encoder("classifies")
-    lm_losses = system.need("classifies").has_lm_losses
-    weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
     trained = task_runs.trained_config(ClassificationConfig)
     processor = make_processor(trained)
     check_task(trained, processor)
     examples = read_examples(processor)
+    words = example_words(examples["train"][""]) if FLAGS.do_train else None
+    system = task_runs.encoder("classifies", words)
+    lm_losses = system.need("classifies").has_lm_losses
+    weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
     config = task_config(processor, examples, trained, system.do_lower_case)
     options = task_runs.task_options()
     task = ClassificationTask(config, system, **weights, **options)

@@ -1,7 +1,9 @@
 """The script as its user runs it: files, resuming after a kill, workers, errors."""
 
+import dataclasses
 import json
 import os
+import pathlib
 import pty
 import random
 import signal
@@ -19,8 +21,11 @@ import tiny
 from test_training import assert_close, assert_equal, tensors
 
 import modeling
+import registry
 from checkpoints import google_bert
 from data_pipeline.readers import glue
+from modeling import BertConfig
+from systems.bert import BertSystem
 from systems.classification_config import ClassificationConfig
 
 LONG = ("--do_train", "--num_train_epochs=20", "--save_checkpoints_steps=3")
@@ -349,3 +354,33 @@ def test_vocabulary_of_another_model_is_refused(tmp_path):
         file.write("more\n")
     with pytest.raises(ValueError, match=r"vocab.txt has 38 rows.*vocab_size=37"):
         run_here(command)
+
+
+READ = []
+
+
+def begin(config, words, **options):
+    """Makes a new system of its text, as an entry's `begins` does."""
+    READ.extend(words)
+    pieces = [*tiny.VOCAB[:5], *sorted(set(READ))]
+    path = options["vocab_file"]
+    pathlib.Path(path).write_text("\n".join(pieces) + "\n")
+    return BertSystem(dataclasses.replace(config, vocab_size=len(pieces)), path)
+
+
+def test_a_system_that_begins_with_a_text_gets_the_words_of_training(
+    tmp_path, monkeypatch
+):
+    entry = dataclasses.replace(
+        registry.find("bert"),
+        begins=f"{__name__}:begin",
+        reads=registry.find("bert").reads | {"vocab_file"},
+    )
+    monkeypatch.setitem(registry._ENTRIES, "bert", entry)
+    flags = ("--do_train", "--do_predict", "--model_type=bert", "--num_train_epochs=1")
+    command = tiny.classifier_command(tmp_path, tmp_path / "out", *flags)
+    run_here(command)
+    texts = (example.text_a for example in tiny.examples(100))
+    assert [word for text in texts for word in text.split()] == READ
+    config = BertConfig.from_json_file(str(tmp_path / "out" / "bert_config.json"))
+    assert config.vocab_size == 5 + len(set(READ))

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -96,6 +97,14 @@ class DataProcessor:
         """Further sets to predict, by name."""
         del data_dir
         return {}
+
+
+def words(examples: Iterable[InputExample]) -> Iterator[str]:
+    """Yields what white space separates in all texts of examples, endings too."""
+    for example in examples:
+        endings = getattr(example, "endings", ())
+        for text in (example.text_a, example.text_b or "", *endings):
+            yield from text.split()
 
 
 def check_label(label: str, labels: list[str], path: str, line: int) -> str:
