@@ -8,7 +8,8 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import flags, logging
@@ -19,6 +20,7 @@ import paths
 import registry
 import tokenization
 from errors import UserError
+from modeling.vectors import TOKENIZERS
 from optimization.optimizers import OPTIMIZERS, OptimizerConfig
 from optimization.schedules import DECAYS, warmup_steps
 from systems.system import System, make_system
@@ -57,13 +59,35 @@ def define_model_flags() -> None:
         "of Hugging Face's, of OpenAI's (GPT's params_shapes.json), of "
         "ELMoForManyLangs or of an earlier run; a .safetensors file or one of "
         "torch.save (.bin, .pt, .pth), config.json beside it; bilm-tf's HDF5 file, "
-        "options.json beside it.",
+        "options.json beside it; word vectors in any format, or a folder of them.",
     )
     flags.DEFINE_bool(
         "do_lower_case",
         True,
         "Whether to lower-case the text: True for uncased models. Not given: what "
         "the checkpoint's tokenizer_config.json says, else True.",
+    )
+
+
+def define_word_flags() -> None:
+    """Which words there are, where --init_checkpoint is word vectors."""
+    flags.DEFINE_integer(
+        "max_vocab",
+        None,
+        "Word vectors: so many of the first, beside those of the training text. "
+        "Default: all.",
+        1,
+    )
+
+
+def define_tokenizer_flag() -> None:
+    """What finds words in texts, where a system reads words."""
+    flags.DEFINE_enum(
+        "tokenizer",
+        None,
+        TOKENIZERS,
+        "Word vectors: what finds a text's words: white space (the default), or "
+        "spaCy's rules for English.",
     )
 
 
@@ -131,13 +155,18 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         0.0,
     )
     flags.DEFINE_float(
-        "layer_decay", 1.0, "Factor on the learning rate from layer to layer.", 0.0, 1.0
+        "layer_decay",
+        1.0,
+        "Factor on the learning rate from layer to layer; of word vectors, on theirs.",
+        0.0,
+        1.0,
     )
     flags.DEFINE_bool(
         "finetune_encoder",
         True,
         "False: the encoder is frozen, the head is trained; so it is by default in "
-        "run_classifier.py and run_tagger.py where the encoder is ELMo.",
+        "run_classifier.py and run_tagger.py where the encoder is ELMo. Word vectors: "
+        "whether those of the training text's words stay as they are.",
     )
     flags.DEFINE_bool(
         "resize_vocab",
@@ -417,13 +446,29 @@ def training_config(num_train_steps: int, num_warmup_steps: float) -> TrainingCo
     )
 
 
-def system(ability: str, *, vocab_required: bool = True) -> System:
+def begin(entry: registry.Entry, config: Any, words: Iterable[str], **more) -> System:
+    """Makes a new system by its entry's `begins`.
+
+    Args:
+      entry: the system's.
+      config: its architecture; None: the default one.
+      words: see `begins`.
+      **more: what it is told besides flags.
+    """
+    options = {flag: FLAGS[flag].value for flag in entry.reads if flag in FLAGS}
+    return entry.load("begins")(config, words, **options, **more)
+
+
+def system(
+    ability: str, *, vocab_required: bool = True, words: Iterable[str] = ()
+) -> System:
     """Reads the model flags, and what the checkpoint's folder says where they do not.
 
     Args:
       ability: what it is wanted for; a key of registry.ABILITIES.
       vocab_required: False for a run that reads no text: the vocabulary is then only
         kept beside the model, if it is known.
+      words: all words of a training text, for a system that begins with word vectors.
 
     Raises:
       UserError: the architecture or the vocabulary is not given and not found, or
@@ -445,11 +490,20 @@ def system(ability: str, *, vocab_required: bool = True) -> System:
     vocab_file = FLAGS.vocab_file or (source and source.vocab_file)
     if config is None:
         raise _not_given("bert_config_file", output_dir)
-    model_type = registry.of_config(config).model_type
+    entry = registry.of_config(config)
+    model_type = entry.model_type
     registry.need(model_type, ability)
     check_system(model_type, FLAGS.bert_config_file or source.path)
-    do_lower_case = _do_lower_case(source) if vocab_file else None
     trains = "do_train" not in FLAGS or FLAGS.do_train
+    if entry.begins and source and not source.shapes:
+        if not trains:
+            raise UserError(
+                f"--init_checkpoint={init} holds word vectors, and no trained model: "
+                "use --do_train, or give the folder of its training"
+            )
+        return begin(entry, config, words, word_vectors=init)
+    _check_unchanged(entry, config, source)
+    do_lower_case = _do_lower_case(source) if vocab_file else None
     found = make_system(
         config,
         vocab_file,
@@ -488,6 +542,18 @@ def check_system(model_type: str, source: str) -> None:
     ]
     if problems:
         raise UserError("; ".join(problems))
+
+
+def _check_unchanged(entry, config, source):
+    """Refuses a flag that says otherwise than the architecture of what is trained."""
+    for flag in sorted(entry.reads):
+        found = getattr(config, flag, None)
+        if _given(flag) and found is not None and FLAGS[flag].value != found:
+            raise UserError(
+                f"--{flag}={FLAGS[flag].value}, but the model in "
+                f"{source.path if source else FLAGS.bert_config_file} has {flag} "
+                f"{found!r}"
+            )
 
 
 def _not_given(flag, output_dir):

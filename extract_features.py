@@ -1,6 +1,6 @@
 """Writes the feature vectors of a text file's lines, or of all their pieces.
 
-ELMo reads words, which white space separates, and writes vectors of words.
+ELMo and word vectors read words, and write vectors of words.
 
 python extract_features.py --input_file=input.txt --output_file=vectors.npy \
     --init_checkpoint=all-MiniLM-L6-v2 --pooling=mean --normalize
@@ -26,6 +26,8 @@ FLAGS = flags.FLAGS
 common_flags.define_model_flags()
 common_flags.define_distribution_flags()
 common_flags.define_precision_flag()
+common_flags.define_word_flags()
+common_flags.define_tokenizer_flag()
 flags.DEFINE_string("input_file", None, "One text a line, or a pair as `a ||| b`.")
 flags.DEFINE_string("output_file", None, "File to write; replaced when complete.")
 flags.DEFINE_list(
@@ -50,6 +52,13 @@ flags.DEFINE_string(
     "none",
     f"One vector a line: {', '.join(pooling.STRATEGIES[1:])}, or bert-as-service's "
     "names (REDUCE_MEAN ...). none: a vector for every piece.",
+)
+flags.DEFINE_enum(
+    "word_weighting",
+    None,
+    extraction.WEIGHTINGS,
+    "Word vectors with --pooling=mean, of a whole file: weights by inverse document "
+    "frequency; or by SIF, which also takes the first principal component away.",
 )
 flags.DEFINE_enum(
     "layer_combination",
@@ -89,6 +98,7 @@ def extraction_config() -> ExtractionConfig:
     """Reads which vectors are wanted."""
     return ExtractionConfig(
         pooling=FLAGS.pooling,
+        word_weighting=FLAGS.word_weighting,
         layers=FLAGS.layers and tuple(map(int, FLAGS.layers)),
         layer_combination=FLAGS.layer_combination,
         mask_cls_sep=FLAGS.mask_cls_sep,

@@ -49,8 +49,9 @@ class Entry:
       tags: its systems.capabilities.Tags.
       begins: the function that makes a new system for a training text, as
         systems.taglm.begin: of its config or None, the text's words, and by their
-        names those flags of `reads` that the script has. None: the system begins with
-        a checkpoint, or a config and a vocabulary.
+        names those flags of `reads` that the script has; `word_vectors` is also an
+        --init_checkpoint that holds such. None: the system begins with a checkpoint, or
+        a config and a vocabulary.
       extracts: its systems.capabilities.Extracts.
       generates: its systems.capabilities.Generates.
       learns: the subclass of data_pipeline.corpora.learners.Learner.
@@ -243,5 +244,22 @@ register(
         learns="data_pipeline.corpora.learners:WholeWords",
         makes_records="data_pipeline.corpora.makers:Sentences",
         pretrains="tasks.nnlm:NnlmTask",
+    )
+)
+register(
+    Entry(
+        "vectors",
+        config="modeling.vectors:VectorsConfig",
+        system="systems.vectors:VectorsSystem",
+        files="checkpoints.vectors:FILES",
+        reads=frozenset(
+            {"reader", "channels", "tokenizer", "max_vocab", "layer_decay"}
+            | {"pooling", "word_weighting"}
+        ),
+        classifies="systems.vectors:VectorsClassification",
+        tags="systems.vectors:VectorsTagging",
+        begins="systems.vectors:begin",
+        extracts="systems.vectors:VectorsLines",
+        formats=("checkpoints.vectors:FORMAT",),
     )
 )

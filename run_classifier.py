@@ -16,6 +16,7 @@ from data_pipeline.readers import rocstories as multiple_choice
 from data_pipeline.readers.examples import DataProcessor
 from data_pipeline.readers.examples import words as example_words
 from errors import UserError
+from modeling.vectors import READERS
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
 from training.run import Data
@@ -29,6 +30,8 @@ common_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
+common_flags.define_word_flags()
+common_flags.define_tokenizer_flag()
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",
@@ -63,11 +66,30 @@ flags.DEFINE_bool(
 flags.DEFINE_float(
     "lm_coef", 0.5, "GPT: weight of the language model's loss in training.", 0.0
 )
+flags.DEFINE_enum(
+    "reader",
+    None,
+    READERS,
+    "Word vectors: what reads a text's: their mean (the default), Kim's convolutions, "
+    "or a bidirectional LSTM.",
+)
+flags.DEFINE_integer(
+    "channels",
+    None,
+    "--reader=cnn: 2 for two copies of the vectors, one of them not trained.",
+    1,
+    2,
+)
 
 
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     yield from common_flags.check_run()
+    if FLAGS.channels == 2 and not FLAGS.finetune_encoder:
+        yield (
+            "--channels=2 and --finetune_encoder=false exclude: without training, both "
+            "are the same"
+        )
     name = (FLAGS.task_name or CUSTOM).lower()
     if name not in (CUSTOM, *PROCESSORS) and not FLAGS.task_module:
         yield unknown_task(PROCESSORS)

@@ -39,7 +39,8 @@ def encoder(ability: str, words: Iterable[str] | None = None) -> System:
       UserError: see common_flags.system, and the `begins` of the system's entry.
     """
     system = words is not None and _begun(ability, words)
-    system = system or common_flags.system(ability)
+    words = () if words is None else words
+    system = system or common_flags.system(ability, words=words)
     FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
     return system
 
@@ -57,8 +58,7 @@ def _begun(ability, words):
     config = checkpoints.read_config(path) if path else None
     found = registry.of_config(config) if config else entry
     common_flags.check_system(found.model_type, path)
-    options = {flag: FLAGS[flag].value for flag in entry.reads if flag in FLAGS}
-    return entry.load("begins")(config, words, **options)
+    return common_flags.begin(entry, config, words)
 
 
 def trained_path() -> str | None:

@@ -15,6 +15,8 @@ from checkpoints import (
     state_dicts,
     tensorflow_files,
     torch_files,
+    vectors,
+    word_vectors,
 )
 from checkpoints.foreign import Format
 from checkpoints.mapping import Checkpoint, CheckpointError, raise_problems
@@ -34,7 +36,8 @@ def open_checkpoint(path: str) -> Checkpoint:
         archive, or a training folder: its newest), a Hugging Face folder, a
         .safetensors file or one of torch.save, or the index file of sharded ones,
         OpenAI's folder of GPT, or its params_shapes.json, bilm-tf's HDF5 file, or the
-        folder with it, a folder of ELMoForManyLangs.
+        folder with it, a folder of ELMoForManyLangs; word vectors in a file or a
+        folder, which have no tensors of a model.
 
     Returns:
       The checkpoint; no tensor has been read.
@@ -88,6 +91,10 @@ def find_weights(folder: str) -> list[str]:
 
 def _open_folder(folder: str) -> Checkpoint:
     found = find_weights(folder)
+    # Beside word vectors may be the state of the training that learnt them.
+    is_state = all(path.endswith(".index") for path in found)
+    if is_state and vectors.are_in(folder):
+        return vectors.open_vectors(folder)
     if len(found) > 1:
         raise CheckpointError(f"{folder}: holds {' and '.join(found)}; name one")
     if not found:
@@ -113,6 +120,8 @@ def _open_file(path: str) -> Checkpoint:
             return form.open(path)
     # JSON; its length, then JSON; torch's archive or pickle
     if head[:1] != b"{" and head[8:] != b"{" and not torch_files.is_torch(head):
+        if word_vectors.is_file(path):
+            return vectors.open_vectors(path)
         _refuse(path, f"a file that starts with {head!r}")
     tensors, _ = state_dicts.list_tensors(path)
     return next(form for form in _foreign() if form.is_tensors(tensors)).open(path)

@@ -14,6 +14,7 @@ from absl import logging
 
 from atomic_files import atomic_path
 from checkpoints import (
+    decimals,
     word_vector_binary,
     word_vector_folders,
     word_vector_streams,
@@ -132,16 +133,44 @@ def read(path: str, vocab_file: str | None = None) -> WordVectors:
         return _assemble(_blocks(reader, vocab_file), path)
 
 
-def _find(folder):
-    """Returns the file of vectors in a folder; a projector's only without others."""
+def names(folder: str) -> list[str]:
+    """Returns which files of a folder are vectors; a projector's only without others.
+
+    They are told by their names.
+    """
     names = sorted(tf.io.gfile.listdir(folder))
     found = [name for name in names if name.endswith(_ENDINGS)]
-    found = found or [name for name in names if name == word_vector_folders.TENSORS]
+    return found or [name for name in names if name == word_vector_folders.TENSORS]
+
+
+def is_file(path: str) -> bool:
+    """Tells by its first bytes whether a file may be word vectors."""
+    with word_vector_streams.open_reader(path) as reader:
+        head = reader.peek(_HEAD)
+    if head.startswith(np.lib.format.MAGIC_PREFIX) or word_vector_text.header(head):
+        return True
+    if word_vector_folders.is_projector(head):
+        return True
+    if word_vector_binary.is_binary(head):
+        return tf.io.gfile.exists(_beside(path, word_vector_binary.VOCAB))
+    line, end, _ = head.partition(b"\n")
+    numbers = line.rstrip(b"\r ").split(b" ")[1:][-2:]
+    return bool(end and len(numbers) == 2) and all(map(decimals.is_number, numbers))
+
+
+def _find(folder):
+    """Returns the file of vectors in a folder."""
+    found = names(folder)
     if len(found) == 1:
         return os.path.join(folder, found[0])
     if found:
         raise CheckpointError(f"{folder}: holds {' and '.join(found)}; name one")
-    raise _unknown(folder, f"a folder with {', '.join(names[:10]) or 'nothing in it'}")
+    raise _unknown(folder, _listed(folder))
+
+
+def _listed(folder):
+    listed = ", ".join(sorted(tf.io.gfile.listdir(folder))[:10])
+    return f"a folder with {listed or 'nothing in it'}"
 
 
 def _unknown(path, got):

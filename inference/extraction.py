@@ -31,6 +31,7 @@ from training.strategy import num_workers
 
 COMBINATIONS = ("separate", "mean", "concat")
 LONG = ("truncate", "window")
+WEIGHTINGS = ("idf", "sif")
 
 # What is held at once: lines read, batches grouped by length, vectors not yet written.
 _CHUNK_LINES, _CHUNK_CHARACTERS = 4096, 1 << 20
@@ -44,6 +45,9 @@ class ExtractionConfig:
     Attributes:
       pooling: one of pooling.STRATEGIES, also by bert-as-service's name; "none" gives
         a vector for every unit, piece or word.
+      word_weighting: None; or "idf" or "sif", weights of words by their counts in the
+        whole text, with pooling "mean"; "sif" then removes the first principal
+        component of all lines' vectors.
       layers: of the encoder, as Python indexes a list: 0 is the first, -1 the last.
         None: the system's default, BERT's being -1 to -4; with pooling the last.
       layer_combination: "separate", or one vector of all layers, their "mean" or the
@@ -66,6 +70,7 @@ class ExtractionConfig:
     """
 
     pooling: str = "none"
+    word_weighting: str | None = None
     layers: tuple[int, ...] | None = None
     layer_combination: str | None = None
     mask_cls_sep: bool = False
@@ -82,6 +87,11 @@ class ExtractionConfig:
         how = self.layer_combination or ("separate" if pooled == "none" else "concat")
         object.__setattr__(self, "pooling", pooled)
         object.__setattr__(self, "layer_combination", how)
+        if self.word_weighting and pooled != "mean":
+            raise UserError(
+                f"--word_weighting={self.word_weighting} needs --pooling=mean, not "
+                f"{pooled}"
+            )
         for name, known in (("layer_combination", COMBINATIONS), ("long", LONG)):
             if getattr(self, name) not in known:
                 raise UserError(
@@ -141,6 +151,7 @@ class FeatureExtractor:
                 fused=not config.static_shapes,
             )
             system.initialize(modeling.named_variables(self._model), None)
+        self._component = None
         self._states = None
         if config.stateful:
             self._states = CarriedStates(source.zero_states(self._model))
@@ -175,6 +186,22 @@ class FeatureExtractor:
         layers = (len(self.layers),) if self.layer_axis else ()
         tokens = (self.config.max_seq_length,) if self.config.pooling == "none" else ()
         return (*tokens, *layers, width)
+
+    def weigh(self, read: Callable[[], Iterable[str]]) -> None:
+        """Finds the weights of words, and of "sif" the direction all lines share.
+
+        Args:
+          read: returns all lines, each time anew; none are kept.
+        """
+        self._source.weigh(read(), self.config.word_weighting)
+        if self.config.word_weighting != "sif":
+            return
+        squares = np.zeros([self.row_shape[-1]] * 2)
+        for pool in self._pools(read()):
+            values = np.stack(self._compute(pool, None)).astype(np.float64)
+            squares += values.T @ values
+        # Arora et al. 2017: of the vectors as they are, no mean is taken away.
+        self._component = np.linalg.eigh(squares)[1][:, -1].astype(np.float32)
 
     def extract(
         self, lines: Iterable[str], report: Callable[[float], None] | None = None
@@ -325,6 +352,8 @@ class FeatureExtractor:
             if self.config.mask_cls_sep:
                 values = values[line.content]
                 tokens = tuple(itertools.compress(tokens, line.content))
+        if self._component is not None:
+            values = values - (values @ self._component) * self._component
         if self.config.normalize:
             length = np.linalg.norm(values, axis=-1, keepdims=True)
             values = values / np.where(length > 0, length, 1)
@@ -374,6 +403,8 @@ def extract_file(
         )
     with streams.kept(input_file) as path:
         number = sentences.count_lines(path, input_file)
+        if config.word_weighting:
+            extractor.weigh(lambda: sentences.read_lines(path, input_file))
         lines = sentences.read_lines(path, input_file)
         _extract_lines(extractor, lines, number, output_file, output_format)
 

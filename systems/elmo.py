@@ -25,9 +25,10 @@ from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
 from modeling.tagger import Tagger
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Classifies, Extracts, Tags
+from systems.capabilities import Classifies, Tags
 from systems.classification_config import ClassificationConfig
 from systems.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
+from systems.words import ReadsWords
 
 
 class ElmoClassification(Classifies):
@@ -109,41 +110,14 @@ class ElmoTagging(Tags):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Words:
-    """A line in words; see capabilities.Line.
-
-    Attributes:
-      words: T of them.
-      dropped_tokens: how many were cut off.
-    """
-
-    words: Sequence[str]
-    dropped_tokens: int
-
-    @property
-    def content(self) -> np.ndarray:
-        """All are of the text."""
-        return np.ones(len(self.words), bool)
-
-    @property
-    def windows(self) -> tuple[np.ndarray, ...]:
-        """One over all words."""
-        return (np.arange(len(self.words)),)
-
-
-class ElmoWords(Extracts):
+class ElmoWords(ReadsWords):
     """Lines of words that white space separates.
 
     Layer 0 is the words without context, 1 and on the LSTMs; the default is all.
     """
 
-    units = "words"
-    many_devices = False
-    words_in_graph = True
-
     @functools.cached_property
-    def _speller(self):
+    def speller(self) -> elmo_features.Speller:
         return self.system.speller(vocabulary_has_marks=True)
 
     @property
@@ -155,28 +129,6 @@ class ElmoWords(Extracts):
     def default_layers(self) -> tuple[int, ...]:
         return tuple(range(self.depth))
 
-    def buckets(self, max_seq_length: int) -> Sequence[int]:
-        """Every length, for nothing is compiled for one; lines without words, too."""
-        return range(max_seq_length + 1)
-
-    def lines(
-        self, texts: Sequence[str], max_seq_length: int, in_windows: bool
-    ) -> Sequence[Words]:
-        del in_windows  # words are cut
-        found = map(self.system.split, texts)
-        return [
-            Words(words[:max_seq_length], max(len(words) - max_seq_length, 0))
-            for words in found
-        ]
-
-    def tokens(self, line: Words) -> Sequence[str]:
-        return line.words
-
-    def batch(
-        self, rows: Sequence[tuple[Words, np.ndarray]], length: int
-    ) -> dict[str, np.ndarray]:
-        return {"input_ids": self._speller.batch([line.words for line, _ in rows])}
-
     def zero_states(self, model: keras.layers.Layer) -> Any:
         return model.zero_states(1)
 
@@ -185,9 +137,6 @@ class ElmoWords(Extracts):
     ) -> tuple[Sequence[tf.Tensor], Any]:
         found = model(batch["input_ids"], states)
         return tf.unstack(found["lm_embeddings"], axis=1), found["states"]
-
-    def report(self) -> None:
-        self._speller.report_cuts()
 
 
 class ElmoSystem(System):

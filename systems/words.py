@@ -2,9 +2,10 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import keras
@@ -15,6 +16,7 @@ from absl import logging
 import vocabulary
 from checkpoints.word_vectors import WordVectors, is_text
 from errors import UserError
+from systems.capabilities import Extracts
 from systems.system import System, Tokenizer
 from vocabulary import WordIds
 
@@ -54,6 +56,44 @@ def choose_words(
             and is_text(word)
         ]
     return chosen
+
+
+def spellings(word: str) -> Iterator[str]:
+    """Yields what a word is looked for as, in this order, until it is found.
+
+    As it is, in lower case, with 0 for its digits, with both.
+    """
+    zeros = _DIGIT.sub("0", word)
+    yield from (word, word.lower(), zeros, zeros.lower())
+
+
+def _zeros(words: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_replace(words, _DIGIT.pattern, "0")
+
+
+class SpelledVocabulary(vocabulary.Vocabulary):
+    """A vocabulary where words are looked for in all their `spellings`."""
+
+    def ids(self, tokens: Iterable[str]) -> np.ndarray:
+        """See Vocabulary."""
+        tokens = list(tokens)
+        words = dict.fromkeys(tokens)
+        found = super().ids(self.find(word) or word for word in words)
+        known = dict(zip(words, found.tolist(), strict=True))
+        return np.fromiter(map(known.get, tokens), np.int32, len(tokens))
+
+    def find(self, word: str) -> str | None:
+        """Returns the entry that a word is looked up as, if there is one."""
+        return next((found for found in spellings(word) if found in self), None)
+
+    def in_graph(self, first: int = 0, **kwargs) -> WordIds:
+        """See Vocabulary."""
+
+        def lower_zeros(words):
+            return vocabulary.lower(_zeros(words))
+
+        ways = (tf.identity, vocabulary.lower, _zeros, lower_zeros)
+        return super().in_graph(first, spellings=ways, **kwargs)
 
 
 class WordTokenizer(Tokenizer):
@@ -114,7 +154,7 @@ class WordSystem(System):
         """Returns what looks words up in a graph as `tokenizer` does."""
 
         def normalized(words):
-            words = tf.strings.regex_replace(words, _DIGIT.pattern, "0")
+            words = _zeros(words)
             return vocabulary.lower(words) if self.config.do_lower_case else words
 
         def lowered(words):
@@ -136,3 +176,64 @@ class WordSystem(System):
         )
         found = self.word_vectors.vectors[rows]
         table.assign(np.where(rows[:, None] >= 0, found, table.numpy()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """A line in words; see capabilities.Line.
+
+    Attributes:
+      words: T of them.
+      dropped_tokens: how many were cut off.
+    """
+
+    words: Sequence[str]
+    dropped_tokens: int
+
+    @property
+    def content(self) -> np.ndarray:
+        """All are of the text."""
+        return np.ones(len(self.words), bool)
+
+    @property
+    def windows(self) -> tuple[np.ndarray, ...]:
+        """One over all words."""
+        return (np.arange(len(self.words)),)
+
+
+class ReadsWords(Extracts):
+    """Lines in words, of a system that splits and spells them."""
+
+    units = "words"
+    many_devices = False
+    words_in_graph = True
+
+    @functools.cached_property
+    def speller(self) -> Any:
+        """The system's; see features.elmo.Speller."""
+        return self.system.speller()
+
+    def buckets(self, max_seq_length: int) -> Sequence[int]:
+        """Every length, for nothing is compiled for one; lines without words, too."""
+        return range(max_seq_length + 1)
+
+    def lines(
+        self, texts: Sequence[str], max_seq_length: int, in_windows: bool
+    ) -> Sequence[Words]:
+        del in_windows  # words are cut
+        found = map(self.system.split, texts)
+        return [
+            Words(words[:max_seq_length], max(len(words) - max_seq_length, 0))
+            for words in found
+        ]
+
+    def tokens(self, line: Words) -> Sequence[str]:
+        return line.words
+
+    def batch(
+        self, rows: Sequence[tuple[Words, np.ndarray]], length: int
+    ) -> dict[str, np.ndarray]:
+        return {"input_ids": self.speller.batch([line.words for line, _ in rows])}
+
+    def report(self) -> None:
+        self.speller.report_cuts()

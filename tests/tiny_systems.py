@@ -9,6 +9,7 @@ import tiny_taglm
 
 import checkpoints
 from modeling.nnlm import NnlmConfig
+from modeling.vectors import VectorsConfig
 from systems.system import make_system
 
 
@@ -33,6 +34,7 @@ WRITE_MODEL = {
     "elmo": tiny_elmo.write_model,
     "taglm": _writes_words(tiny_taglm.CONFIG),
     "nnlm": _writes_words(NnlmConfig(vocab_size=9, order=3, hidden_size=4)),
+    "vectors": _writes_words(VectorsConfig(None, text_words=7, vector_size=5)),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from data_pipeline.features.tokens_graph import head, kept_lengths
 from tokenization_tf import InGraphTokenizer
 
 
@@ -49,9 +50,9 @@ class TextEncoder(tf.Module):
             a.row_lengths(), b.row_lengths(), self._max_seq_length
         )
         has_b = tf.cast(kept_b > 0, tf.int64)
-        first = [self._once(self._cls, tf.ones_like(has_b)), _head(a, kept_a)]
+        first = [self._once(self._cls, tf.ones_like(has_b)), head(a, kept_a)]
         first = tf.concat([*first, self._once(self._sep, tf.ones_like(has_b))], axis=1)
-        second = tf.concat([_head(b, kept_b), self._once(self._sep, has_b)], axis=1)
+        second = tf.concat([head(b, kept_b), self._once(self._sep, has_b)], axis=1)
         input_ids = tf.concat([first, second], axis=1)
         segment_ids = tf.concat([tf.zeros_like(first), tf.ones_like(second)], axis=1)
         lengths = input_ids.row_lengths()
@@ -69,32 +70,3 @@ class TextEncoder(tf.Module):
         """Returns `token`, 0 or 1 `times` [B], in each row."""
         tokens = tf.fill([tf.reduce_sum(times)], token)
         return tf.RaggedTensor.from_row_lengths(tokens, times, validate=False)
-
-
-def kept_lengths(
-    tokens_a: tf.Tensor, tokens_b: tf.Tensor, max_seq_length: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`data_pipeline.features.tokens.truncated_lengths` in a graph.
-
-    Args:
-      tokens_a: int64 [B], tokens of the first texts.
-      tokens_b: int64 [B], tokens of the second texts, 0 where there is none.
-      max_seq_length: most tokens of an input.
-
-    Returns:
-      (kept_a, kept_b): int64 [B] each.
-    """
-    alone = tf.minimum(tokens_a, max_seq_length - 2)
-    room = max_seq_length - 3
-    half = tf.constant((room + 1) // 2, tf.int64)  # the first keeps the odd token
-    shared_a = tf.minimum(tokens_a, tf.maximum(room - tokens_b, half))
-    fits = tokens_a + tokens_b <= room
-    kept_a = tf.where(tokens_b == 0, alone, tf.where(fits, tokens_a, shared_a))
-    kept_b = tf.where((tokens_b == 0) | fits, tokens_b, room - shared_a)
-    return kept_a, kept_b
-
-
-def _head(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Returns the first `lengths` [B] items of each row."""
-    position = tf.ragged.range(rows.row_lengths())
-    return tf.ragged.boolean_mask(rows, position < lengths[:, None])

@@ -21,7 +21,7 @@ from data_pipeline.readers.examples import InputExample
 from errors import UserError
 
 # Marks around a text, and around two.
-_NUM_MARKS = (2, 4)
+NUM_MARKS = (2, 4)
 _SHORTEST = 6  # a word of each text, and their marks
 
 
@@ -130,7 +130,7 @@ def classification_columns(
         )
     first, second = ([t.split() for t in texts] for texts in _texts(examples))
     sizes = [np.array([len(words) for words in side], int) for side in (first, second)]
-    kept = truncated_lengths(*sizes, max_seq_length, _NUM_MARKS)
+    kept = truncated_lengths(*sizes, max_seq_length, NUM_MARKS)
     dropped = sum(sizes) - sum(kept)
     sentences, bos, eos = [], speller.bos, speller.eos
     for a, b, size_a, size_b in zip(first, second, *kept, strict=True):

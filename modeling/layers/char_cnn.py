@@ -45,7 +45,10 @@ class Filters(base.Layer):
         for weight, bias in self.weights_and_biases:
             weight = tf.cast(weight, self.compute_dtype)
             y = tf.nn.conv2d(x, weight, strides=1, padding="VALID")
-            y = tf.nn.max_pool2d(y, [1, y.shape[2]], strides=1, padding="VALID")
+            if y.shape[2] is None:  # texts of words, where C is their number
+                y = tf.reduce_max(y, axis=2, keepdims=True)
+            else:
+                y = tf.nn.max_pool2d(y, [1, y.shape[2]], strides=1, padding="VALID")
             # After the maximum a bias costs one word's addition, and is the same.
             y = tf.cast(y[:, 0, 0], tf.float32) + bias
             features.append(activation(y))
