@@ -12,6 +12,7 @@ import command_line
 import registry
 from errors import UserError
 from modeling.nnlm import NnlmConfig
+from modeling.vectors import VectorsConfig
 
 RUN = ("--data_dir=nowhere", "--task_name=cola", "--output_dir=nowhere")
 FILES = {"squad": "predict_file", "tagger": "test_file", "pretraining": "input_file"}
@@ -23,6 +24,7 @@ WRITE_MODEL = {
 CONFIGS = {
     "taglm": tiny_taglm.CONFIG,
     "nnlm": NnlmConfig.from_json_file(str(tiny.ROOT / "configs/models/nnlm.json")),
+    "vectors": VectorsConfig(),
 }
 
 
@@ -193,7 +195,7 @@ def test_flags_that_a_system_does_not_read_are_refused_together(tmp_path):
     with pytest.raises(UserError) as error:
         scripts.run("run_classifier", *words)
     assert str(error.value) == (
-        "--layer_decay=0.9 is not for elmo, only for bert, gpt; "
+        "--layer_decay=0.9 is not for elmo, only for bert, gpt, vectors; "
         "--symmetric=True is not for elmo, only for gpt"
     )
 
