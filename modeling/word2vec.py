@@ -12,19 +12,24 @@ be read. Skip-gram is written here as its program has it: the roles of the two w
 a pair are exchanged against the paper, which is the same over a whole text.
 """
 
-# V words, T rows of the output table, D values of a vector, L nodes on the longest way.
+# V words, T rows of the output table, D values of a vector, L nodes on the longest way,
+# B examples, N words around one, P rows that a word is predicted by.
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from errors import UserError
 from modeling import config_files
+from modeling.layers import base, initial
 
 NOISE_POWER = 0.75  # Mikolov et al. 2013b, section 2.2
 NOISE_TABLE = 10**8  # slots of the original's table
-INPUTS, OUTPUTS = "word2vec/input_embeddings", "word2vec/output_embeddings"
+SCOPE = "word2vec"
+INPUTS, OUTPUTS = f"{SCOPE}/input_embeddings", f"{SCOPE}/output_embeddings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +57,9 @@ class Word2vecConfig(config_files.ModelConfig):
 
     def __post_init__(self):
         """Checks the values."""
+        for key in ("cbow", "hs"):
+            if not isinstance(getattr(self, key), bool):
+                raise UserError(f"{key} is {getattr(self, key)!r}, wanted a bool")
         for key in ("vocab_size", "vector_size"):
             config_files.check_value(key, getattr(self, key), config_files.COUNT)
         config_files.check_value("negative", self.negative, config_files.COUNT_OR_NONE)
@@ -71,8 +79,101 @@ class Word2vecConfig(config_files.ModelConfig):
         With negative sampling its first V rows are of the words as what is predicted;
         with the tree its last V - 1 are of the inner nodes.
         """
-        rows = self.vocab_size * (self.negative > 0) + (self.vocab_size - 1) * self.hs
-        return rows, self.vector_size
+        return self.first_node + (self.vocab_size - 1) * self.hs, self.vector_size
+
+    @property
+    def first_node(self) -> int:
+        """The output table's row of the tree's node 0."""
+        return self.vocab_size * (self.negative > 0)
+
+    @classmethod
+    def from_dict(
+        cls, json_object: Mapping[str, Any], source: str = "Word2vecConfig.from_dict"
+    ) -> "Word2vecConfig":
+        """Builds a config from its keys; those that have a default may be left out.
+
+        Args:
+          json_object: the keys.
+          source: where the keys come from, for error messages.
+
+        Raises:
+          UserError: an unknown key or an impossible value; names `source` and the key.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        config_files.check_keys(json_object, {"vocab_size"}, names, source)
+        return cls._make(dict(json_object), source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all keys."""
+        return dataclasses.asdict(self)
+
+
+class Word2vecModel(base.Model):
+    """The two tables and the objective, one example at a time.
+
+    How they are trained is an engine's affair: it may make the steps of many examples
+    at once.
+
+    Args:
+      config: Word2vecConfig.
+      name: of the layer, which decides the initial values, too.
+      **kwargs: see `base.Layer`.
+    """
+
+    config_class: ClassVar[type] = Word2vecConfig
+
+    def __init__(self, config: Word2vecConfig, name: str = SCOPE, **kwargs):
+        super().__init__(config, name=name, **kwargs)
+
+    def build(self, input_shape=None):
+        """Makes the tables as the program: values in [-0.5 / D, 0.5 / D), and zeros."""
+        config = self.config
+        draw = initial.uniform(0.5 / config.vector_size)
+        self.input_embeddings = self.add_normal(
+            "input_embeddings", config.input_shape, draw
+        )
+        self.output_embeddings = self.add_constant(
+            "output_embeddings", config.output_shape, 0.0
+        )
+
+    def call(self, contexts: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Computes logits.
+
+        Args:
+          contexts: int [B, N], the words whose vectors' mean predicts; -1: none. For
+            skip-gram N is 1.
+          rows: int [B, R], of the output table; -1: none.
+
+        Returns:
+          float [B, R].
+        """
+        real = tf.cast(contexts >= 0, self.compute_dtype)[..., None]
+        found = tf.gather(self.input_embeddings.value, tf.maximum(contexts, 0)) * real
+        total = tf.reduce_sum(found, 1)
+        mean = total / tf.maximum(tf.reduce_sum(real, 1), 1.0)
+        # As in the program, every word gets the mean's whole gradient.
+        hidden = total + tf.stop_gradient(mean - total)
+        outputs = tf.gather(self.output_embeddings.value, tf.maximum(rows, 0))
+        return tf.linalg.matvec(outputs, hidden)
+
+    def losses(
+        self, contexts: tf.Tensor, rows: tf.Tensor, labels: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the objective: - log p of every label, summed up.
+
+        Args:
+          contexts: see `call`.
+          rows: see `call`.
+          labels: int [B, R], 1 for the true word, 0 for the noise; see `targets` for a
+            node's; -1: none.
+
+        Returns:
+          float [B].
+        """
+        logits = self(contexts, rows)
+        signs = tf.cast(1 - 2 * labels, logits.dtype)
+        losses = tf.math.softplus(signs * logits)
+        return tf.reduce_sum(tf.where(labels >= 0, losses, 0.0), -1)
 
 
 def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
@@ -142,6 +243,37 @@ class HuffmanCode(NamedTuple):
 
 
 NO_CODE = HuffmanCode(*(np.zeros(0, kind) for kind in (np.int64, np.int32, np.int8)))
+
+
+class Targets(NamedTuple):
+    """What each word is predicted by, but for the noise.
+
+    Attributes:
+      rows: int32 [V, P], of the output table; -1: none.
+      labels: int8 [V, P]: 1 for the word itself, 1 - its code for a node; -1: none.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def targets(config: Word2vecConfig, counts: np.ndarray) -> Targets:
+    """Returns the rows of every word, and what they should say.
+
+    Args:
+      config: the model.
+      counts: int64 [V]; see `huffman_code`.
+    """
+    words = np.arange(config.vocab_size, dtype=np.int32)[:, None]
+    rows, labels = [words], [np.ones_like(words, np.int8)]
+    if not config.negative:
+        rows, labels = [], []
+    if config.hs:
+        code = huffman_code(counts)
+        nodes, codes = code.padded(code.nodes), code.padded(code.codes)
+        rows.append(np.where(nodes >= 0, nodes + np.int32(config.first_node), -1))
+        labels.append(np.where(nodes >= 0, 1 - codes, -1))
+    return Targets(*(np.concatenate(parts, 1) for parts in (rows, labels)))
 
 
 def huffman_code(counts: np.ndarray) -> HuffmanCode:

@@ -1,7 +1,7 @@
 """What word2vec's engines draw from a text: the words that are read, and their windows.
 
-Everything drawn is a function of the seed and of a block's number, so that a run that is
-killed goes on to the same end, on whichever engine.
+Everything drawn is a function of the seed and of a block's number, so that a run that
+is killed goes on to the same end, on whichever engine.
 """
 
 from typing import NamedTuple
