@@ -54,6 +54,8 @@ setuptools.setup(
         "gpt": ["spacy>=3.7"],
         # Word vectors: GloVe, and word2vec but for skip-gram, several times as fast.
         "fast": ["numba>=0.61"],
+        # evaluate_word_vectors.py --plot.
+        "plot": ["matplotlib>=3.8"],
         # create_pretraining_data.py --segmenter=jieba.
         "segment": ["jieba>=0.42"],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
