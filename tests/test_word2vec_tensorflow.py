@@ -37,7 +37,8 @@ def made_engine(sharing, threads=1, seed=3, **flags):
     values = {"vector_size": 4, "window": 2, "sample": 0.0, "alpha": ALPHA, "iter": 1}
     learner = word2vec.Word2vec(**values | flags)
     run = RunConfig("", seed=seed, threads=threads)
-    engine = word2vec_tensorflow.Engine(learner, COUNTS, run, sharing)
+    nothing = np.zeros(0, bool)
+    engine = word2vec_tensorflow.Engine(learner, COUNTS, run, nothing, sharing)
     outputs = engine.variables[model.OUTPUTS]
     outputs.assign(np.random.default_rng(7).normal(size=outputs.shape) / 2)
     return engine

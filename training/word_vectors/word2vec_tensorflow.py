@@ -49,9 +49,9 @@ class Sharing(NamedTuple):
       damping: the curvature of a word's loss.
     """
 
-    words: int = 16
+    words: int = 24
     noise: int = 32
-    stretches: int = 16
+    stretches: int = 10
     updates: int = 128
     damping: float = 0.25
 
@@ -79,8 +79,38 @@ class _Words(NamedTuple):
     rates: np.ndarray
 
 
-class _Plan(NamedTuple):
-    """All of M updates but the vectors.
+class _OfWords(NamedTuple):
+    """What is looked up for a word.
+
+    Attributes:
+      rows: int32 [V, P], see word2vec.Targets.
+      labels: int8 [V, P].
+      moves: bool [V], whether its input vector is trained.
+    """
+
+    rows: tf.Tensor
+    labels: tf.Tensor
+    moves: tf.Tensor
+
+
+class _Method(NamedTuple):
+    """What the functions depend on, beside shapes.
+
+    Attributes:
+      cbow: bool.
+      negative: int, words of the noise for each true one.
+      window: int.
+      damping: float, see Sharing.
+    """
+
+    cbow: bool
+    negative: int
+    window: int
+    damping: float
+
+
+class _Updates(NamedTuple):
+    """All of M updates but the vectors; or without M, all of one.
 
     Attributes:
       contexts: int32 [M, B, X], rows of the input table.
@@ -102,6 +132,18 @@ class _Plan(NamedTuple):
     spread: tf.Tensor
 
 
+class _Plan(NamedTuple):
+    """A call.
+
+    Attributes:
+      updates: _Updates.
+      first_weights: float32 [B, R, C], W of the first one, for the loss.
+    """
+
+    updates: _Updates
+    first_weights: tf.Tensor
+
+
 class Engine:
     """Trains the model's own tables, on a CPU or a GPU.
 
@@ -114,7 +156,12 @@ class Engine:
     """
 
     def __init__(
-        self, learner, counts: np.ndarray, run: RunConfig, sharing: Sharing = SHARING
+        self,
+        learner,
+        counts: np.ndarray,
+        run: RunConfig,
+        frozen: np.ndarray,
+        sharing: Sharing = SHARING,
     ):
         """Makes the tables.
 
@@ -122,10 +169,11 @@ class Engine:
           learner: the training.word_vectors.word2vec.Word2vec.
           counts: int64 [V], of the words of the vocabulary, `</s>` first.
           run: the seed, and on how many threads.
+          frozen: bool [V], input vectors that stay as they are; [0]: none.
           sharing: how much is computed together.
         """
         _use_threads(run.threads)
-        self._config = config = learner.config(len(counts))
+        config = learner.config(len(counts))
         model = word2vec.Word2vecModel(config, seed=run.seed)
         model.build()
         self._tables = model.input_embeddings.value, model.output_embeddings.value
@@ -133,21 +181,25 @@ class Engine:
             zip((word2vec.INPUTS, word2vec.OUTPUTS), self._tables, strict=True)
         )
         self.num_epochs = learner.iter
-        self._seed, self._threads = run.seed, run.threads
-        self._window, self._alpha = learner.window, learner.alpha
+        self._seed, self._threads, self._alpha = run.seed, run.threads, learner.alpha
         self._sampler = sampling.Sampler(
             counts, learner.sample, learner.window, run.seed
         )
         noise = sampling.noise_distribution(counts)
         self._noise_starts = np.cumsum(noise)[:-1]  # of all words but the first
+        if not frozen.size:
+            frozen = np.zeros(len(counts), bool)
         targets = word2vec.targets(config, counts)
-        self._targets, self._labels = (tf.constant(table) for table in targets)
+        self._of_words = _OfWords(*map(tf.constant, (*targets, ~frozen)))
         if not config.negative:
             sharing = sharing._replace(noise=0)
         rows = sharing.words * targets.rows.shape[1] + sharing.noise
         fitting = _MOST_ROWS // max(rows, sharing.words + 2 * learner.window)
         self._sharing = sharing._replace(
             stretches=max(1, min(sharing.stretches, fitting))
+        )
+        self._method = _Method(
+            config.cbow, config.negative, learner.window, sharing.damping
         )
 
     def initialize(self) -> None:
@@ -174,11 +226,11 @@ class Engine:
             plans = map(self._planned, found)
             if self._threads > 1:
                 plans = parallel.in_order(pool, self._planned, found, 1)
-            for words, plan, first_weights in plans:
+            for words, plan in plans:
                 updates = np.int32(np.count_nonzero(words.rates))
-                loss += float(self._train(plan, first_weights, updates))
+                loss += float(_train(self._method.cbow, self._tables, plan, updates))
                 reach = words.left[0] + words.right[0]
-                weight += (reach > 0 if self._config.cbow else reach).sum()
+                weight += (reach > 0 if self._method.cbow else reach).sum()
         loss = float(loss / max(1, weight))
         return {"loss": loss, "alpha": self._alpha * (1 - step.start)}
 
@@ -213,7 +265,7 @@ class Engine:
         """
         if not rates.size:
             return
-        sharing, around = self._sharing, self._window
+        sharing, around = self._sharing, self._method.window
         calls = -(-len(rates) // sharing.updates)
         shape = calls, sharing.updates, sharing.stretches, sharing.words
         size = np.prod(shape, dtype=int)
@@ -235,97 +287,93 @@ class Engine:
             )
 
     def _planned(self, words):
-        return words, *self._plan(*words)
+        return words, _plan(self._method, self._of_words, words)
 
-    @tf.function(reduce_retracing=True)
-    def _plan(self, words, left, right, contexts, noise, rates):
-        """Returns a call's _Plan, and W of its first update; see _Words."""
-        shape = words.shape[:2]
-        rows, labels = (
-            tf.reshape(tf.gather(table, words), [*shape, -1])
-            for table in (self._targets, self._labels)
-        )
-        weights, band = self._weigh(words, left, right, labels, noise)
-        first_weights = weights[0]
-        rows = tf.maximum(tf.concat([rows, noise], -1), 0)
-        labels = tf.concat([tf.cast(labels, tf.float32), tf.zeros(noise.shape)], -1)
-        sums, row_sums = tf.reduce_sum(weights, -2), tf.reduce_sum(weights, -1)
-        means = spread = tf.zeros([shape[0]])
-        if self._config.cbow:
-            means = tf.math.divide_no_nan(band, tf.reduce_sum(band, -1, keepdims=True))
-            sums = tf.linalg.matvec(means, sums, transpose_a=True)
-        rate = rates[:, None, None]
-        inputs, outputs = self._config.input_shape[0], self._config.output_shape[0]
-        damping = self._sharing.damping * rate
-        scale = 1 / (1 + damping * _added_up(contexts, sums, inputs))
-        row_scale = rate / (1 + damping * _added_up(rows, row_sums, outputs))
-        row_weights = weights * row_scale[..., None]
-        if self._config.cbow:
-            weights *= rate[..., None]
-            spread = band * scale[:, :, None]
-        else:
-            weights *= rate[..., None] * scale[:, :, None]
-        plan = _Plan(
-            contexts, rows, labels[..., None], row_weights, weights, means, spread
-        )
-        return plan, first_weights
 
-    @tf.function(jit_compile=True)
-    def _weigh(self, words, left, right, labels, noise):
-        """Returns W, and which words are in whose window: float32 [M, B, T, X]."""
-        sharing = self._sharing
-        places = np.arange(sharing.words + 2 * self._window) - self._window
-        offset = places - np.arange(sharing.words)[:, None]
-        band = (offset >= -left[..., None]) & (offset <= right[..., None])
-        band = tf.cast(band & (offset != 0), tf.float32)
-        reach = band
-        if self._config.cbow:
-            reach = tf.linalg.diag(tf.cast(left + right > 0, tf.float32))
-        real = tf.cast(tf.reshape(labels, [*words.shape, -1]) >= 0, tf.float32)
-        weights = reach[:, :, :, None] * real[..., None]
-        weights = tf.reshape(weights, [*words.shape[:2], -1, reach.shape[-1]])
-        if self._config.negative:  # but for the word itself
-            other = tf.cast(noise[..., None] != words[:, :, None], tf.float32)
-            share = self._config.negative / sharing.noise
-            weights = tf.concat([weights, share * tf.matmul(other, reach)], 2)
-        return weights, band
+@tf.function
+def _plan(method, of_words, found):
+    """Computes a call's _Plan of its _Words."""
+    shape = found.words.shape[:2]
+    rows, labels = (
+        tf.reshape(tf.gather(table, found.words), [*shape, -1])
+        for table in (of_words.rows, of_words.labels)
+    )
+    weights, band = _weigh(method, labels, found)
+    first_weights = weights[0]
+    rows = tf.maximum(tf.concat([rows, found.noise], -1), 0)
+    labels = tf.concat([tf.cast(labels, tf.float32), tf.zeros(found.noise.shape)], -1)
+    sums, row_sums = tf.reduce_sum(weights, -2), tf.reduce_sum(weights, -1)
+    means = spread = tf.zeros([shape[0]])
+    if method.cbow:
+        means = tf.math.divide_no_nan(band, tf.reduce_sum(band, -1, keepdims=True))
+        sums = tf.linalg.matvec(means, sums, transpose_a=True)
+    rate = found.rates[:, None, None]
+    damping = method.damping * rate
+    moves = tf.cast(tf.gather(of_words.moves, found.contexts), tf.float32)
+    scale = moves / (1 + damping * _added_up(found.contexts, sums))
+    row_scale = rate / (1 + damping * _added_up(rows, row_sums))
+    row_weights = weights * row_scale[..., None]
+    if method.cbow:
+        weights *= rate[..., None]
+        spread = band * scale[:, :, None]
+    else:
+        weights *= rate[..., None] * scale[:, :, None]
+    updates = _Updates(
+        found.contexts, rows, labels[..., None], row_weights, weights, means, spread
+    )
+    return _Plan(updates, first_weights)
 
-    @tf.function(reduce_retracing=True)
-    def _train(self, plan, first_weights, number):
-        """Makes the first `number` updates; returns the first one's loss, a sum.
 
-        Args:
-          plan: _Plan.
-          first_weights: float32 [B, R, C], W of the first update.
-          number: int [].
-        """
-        first = _Plan(*(values[0] for values in plan))
-        _, _, logits = self._look_up(first)
-        losses = tf.math.softplus((1 - 2 * first.labels) * logits)
-        for m in tf.range(number):
-            self._update(_Plan(*(values[m] for values in plan)))
-        return tf.reduce_sum(first_weights * losses)
+@tf.function(jit_compile=True)
+def _weigh(method, labels, found):
+    """Returns W, and which words are in whose window: float32 [M, B, T, X]."""
+    words, left, right = found.words, found.left, found.right
+    places = np.arange(found.contexts.shape[-1]) - method.window
+    offset = places - np.arange(words.shape[-1])[:, None]
+    band = (offset >= -left[..., None]) & (offset <= right[..., None])
+    band = tf.cast(band & (offset != 0), tf.float32)
+    reach = band
+    if method.cbow:
+        reach = tf.linalg.diag(tf.cast(left + right > 0, tf.float32))
+    real = tf.cast(tf.reshape(labels, [*words.shape, -1]) >= 0, tf.float32)
+    weights = reach[:, :, :, None] * real[..., None]
+    weights = tf.reshape(weights, [*words.shape[:2], -1, reach.shape[-1]])
+    if method.negative:  # but for the word itself
+        other = tf.cast(found.noise[..., None] != words[:, :, None], tf.float32)
+        share = method.negative / found.noise.shape[-1]
+        weights = tf.concat([weights, share * tf.matmul(other, reach)], 2)
+    return weights, band
 
-    def _look_up(self, plan):
-        """H, Y and S of an update's stretches."""
-        hidden = tf.gather(self._tables[0], plan.contexts)
-        predicted = tf.gather(self._tables[1], plan.rows)
-        if self._config.cbow:
-            hidden = tf.matmul(plan.means, hidden)
-        return hidden, predicted, tf.matmul(predicted, hidden, transpose_b=True)
 
-    def _update(self, plan):
-        hidden, predicted, logits = self._look_up(plan)
-        errors = plan.labels - tf.sigmoid(logits)
-        row_steps = tf.matmul(plan.row_weights * errors, hidden)
-        steps = tf.matmul(plan.weights * errors, predicted, transpose_a=True)
-        if self._config.cbow:  # the mean's whole step for each word
-            steps = tf.matmul(plan.spread, steps, transpose_a=True)
-        changes = (plan.contexts, steps), (plan.rows, row_steps)
-        for table, (places, values) in zip(self._tables, changes, strict=True):
+@tf.function
+def _train(cbow, tables, plan, number):
+    """Makes the first `number` updates; returns the first one's loss, a sum."""
+    first = _Updates(*(values[0] for values in plan.updates))
+    _, _, logits = _look_up(cbow, tables, first)
+    losses = tf.math.softplus((1 - 2 * first.labels) * logits)
+    for m in tf.range(number):
+        update = _Updates(*(values[m] for values in plan.updates))
+        hidden, predicted, logits = _look_up(cbow, tables, update)
+        errors = update.labels - tf.sigmoid(logits)
+        row_steps = tf.matmul(update.row_weights * errors, hidden)
+        steps = tf.matmul(update.weights * errors, predicted, transpose_a=True)
+        if cbow:  # the mean's whole step for each word
+            steps = tf.matmul(update.spread, steps, transpose_a=True)
+        changes = (update.contexts, steps), (update.rows, row_steps)
+        for table, (places, values) in zip(tables, changes, strict=True):
             tf.raw_ops.ResourceScatterAdd(
                 resource=table.handle, indices=places, updates=values
             )
+    return tf.reduce_sum(plan.first_weights * losses)
+
+
+def _look_up(cbow, tables, update):
+    """H, Y and S of an update's stretches."""
+    hidden = tf.gather(tables[0], update.contexts)
+    predicted = tf.gather(tables[1], update.rows)
+    if cbow:
+        hidden = tf.matmul(update.means, hidden)
+    return hidden, predicted, tf.matmul(predicted, hidden, transpose_b=True)
 
 
 def _use_threads(number):
@@ -342,19 +390,19 @@ def _padded(values, size):
     return np.concatenate([values, np.zeros(size - len(values), values.dtype)])
 
 
-def _added_up(places, values, size):
+def _added_up(places, values):
     """Adds up, in each update, the values of the same place.
 
     Args:
       places: int32 [M, B, N], of a table.
       values: float32 [M, B, N].
-      size: of the table.
 
     Returns:
       float32 [M, B, N], each place's sum wherever it occurs.
     """
+    places = tf.cast(places, tf.int64)
     update = tf.range(places.shape[0], dtype=tf.int64)[:, None, None]
-    keys = update * size + tf.cast(places, tf.int64)
+    keys = update * (tf.reduce_max(places) + 1) + places
     _, same = tf.unique(tf.reshape(keys, [-1]))
     flat = tf.reshape(values, [-1])
     sums = tf.math.unsorted_segment_sum(flat, same, flat.shape[0])
