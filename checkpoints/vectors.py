@@ -45,7 +45,8 @@ def are_in(folder: str) -> bool:
     return bool(word_vectors.names(folder))
 
 
-FORMAT = Format("word_vectors", wanted="word vectors", open=open_vectors)
+# Recognised last of all by `recognition`, which opens them: text may be anything.
+FORMAT = Format("word_vectors", wanted="word vectors")
 
 
 def save_beside(folder: str, config: VectorsConfig, text: str) -> None:

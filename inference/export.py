@@ -259,6 +259,10 @@ def _export_vectors(
     checkpoint: checkpoints.Checkpoint, policy: str, folder: str
 ) -> None:
     vocab_file = checkpoint.vocab_file
+    if not checkpoint.shapes:
+        raise UserError(
+            f"{checkpoint.path}: word vectors alone have no export; train on them first"
+        )
     system = make_system(checkpoint.config, vocab_file, init_checkpoint=checkpoint.path)
     if vocab_file:
         system = system.match_vocabulary()

@@ -240,6 +240,13 @@ def test_vectors_of_any_format_are_recognised(tmp_path):
     (tmp_path / "text.txt").write_text("no vectors\n")
     with pytest.raises(UserError, match=r"text.txt: got a file .* or word vectors"):
         checkpoints.open_checkpoint(str(tmp_path / "text.txt"))
+    # As run_word_vectors.py leaves a folder: with the state of its training.
+    state = tf.train.Checkpoint(step=tf.Variable(1))
+    state.write(str(tmp_path / "word2vec" / "model.ckpt-1"))
+    opened = checkpoints.open_checkpoint(str(tmp_path / "word2vec"))
+    assert opened.format == "word_vectors"
+    with pytest.raises(UserError, match="word vectors alone have no export"):
+        export.export_model(str(tmp_path / "word2vec"), str(tmp_path / "saved"))
 
 
 def classify(folder, output, *flags):
