@@ -84,6 +84,12 @@ class Lexicon:
         return cls(words, characters, max_characters)
 
     @property
+    def words(self) -> list[str]:
+        """The entries for words, by their numbers; none of a model of characters."""
+        words = self._words or {}
+        return sorted(words, key=words.get)
+
+    @property
     def sizes(self) -> tuple[int | None, int | None]:
         """The numbers of words and of characters; None for what it does not read."""
         return (

@@ -63,8 +63,8 @@ flags.DEFINE_string(
     "word_vectors",
     None,
     f"--model_type={'|'.join(registry.readers('word_vectors'))}: word vectors to start "
-    "from, as text of word2vec or GloVe. "
-    "Default: random ones for the words of --train_file.",
+    "from, of word2vec or GloVe (text or binary), fastText's .vec, .npy with words or "
+    "TensorBoard's projector. Default: random ones for the words of --train_file.",
 )
 flags.DEFINE_string(
     "lm_checkpoint",

@@ -31,6 +31,7 @@ from checkpoints.mapping import (
     find_reason,
     raise_problems,
 )
+from checkpoints.word_tables import WordTable
 from modeling.elmo import SCOPE
 from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 
@@ -148,6 +149,12 @@ def check(checkpoint: Checkpoint) -> None:
 def needs_vocab(config: ElmoConfig) -> bool:
     """Tells whether a model is of no use without its vocabulary: it may read bytes."""
     return not config.char_cnn
+
+
+def tables(config: ElmoConfig) -> dict[str, WordTable]:
+    """Returns the tables of vectors that a model may have; see `WordTable`."""
+    del config
+    return {name: WordTable(name) for name in sorted(VOCAB_TENSORS)}
 
 
 def claims(values: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from checkpoints.files import TASK
 from checkpoints.foreign import Format
 from checkpoints.mapping import Checkpoint, check_shape
 from checkpoints.tensorflow_files import find_prefix, prefix_of, save
+from checkpoints.word_tables import WordTable
 from modeling.bert_config import BertConfig
 
 __all__ = [
@@ -35,6 +36,10 @@ VOCAB_TENSORS = frozenset(
     {"bert/embeddings/word_embeddings", "cls/predictions/output_bias"}
 )
 _WORDS = "bert/embeddings/word_embeddings"
+_NUMBERED = (
+    "bert/embeddings/token_type_embeddings",
+    "bert/embeddings/position_embeddings",
+)
 _PREFIX = "bert_model.ckpt"  # of the released archives
 
 
@@ -70,6 +75,13 @@ def needs_vocab(config: BertConfig) -> bool:
     """Tells whether a model is of no use without its vocabulary."""
     del config
     return True
+
+
+def tables(config: BertConfig) -> dict[str, WordTable]:
+    """Returns the tables of vectors that a model has, by the variables' names."""
+    del config
+    numbered = {name: WordTable(name, entries=None) for name in _NUMBERED}
+    return {_WORDS: WordTable(_WORDS), **numbered}
 
 
 def claims(values: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from checkpoints.mapping import (
     check_shape,
     raise_problems,
 )
+from checkpoints.word_tables import WordTable
 from modeling.gpt_config import GptConfig
 
 CONFIG = "gpt_config.json"
@@ -101,6 +102,15 @@ def needs_vocab(config: GptConfig) -> bool:
     """Tells whether a model is of no use without its vocabulary."""
     del config
     return True
+
+
+def tables(config: GptConfig) -> dict[str, WordTable]:
+    """Returns the tables of vectors that a model has: the blocks of `we`."""
+    start = config.num_rows - config.n_ctx
+    return {
+        TOKENS: WordTable(EMBEDDINGS, rows=slice(start)),
+        POSITIONS: WordTable(EMBEDDINGS, entries=None, rows=slice(start, None)),
+    }
 
 
 def claims(values: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from checkpoints import files, tensorflow_files
 from checkpoints.mapping import Checkpoint
+from checkpoints.word_tables import WordTable
 from modeling.config_files import ModelConfig
 
 
@@ -54,6 +55,11 @@ class OwnFolders:
         """Tells whether a model is of no use without its vocabulary."""
         del config
         return True
+
+    def tables(self, config: ModelConfig) -> dict[str, WordTable]:
+        """Returns the tables of vectors that a model may have; see `WordTable`."""
+        del config
+        return {name: WordTable(name) for name in sorted(self.vocab_tensors)}
 
     def claims(self, values: Mapping[str, Any]) -> bool:
         """Tells whether a config is of the system."""

@@ -8,10 +8,28 @@ from checkpoints import files, word_vectors
 from checkpoints.foreign import Format
 from checkpoints.mapping import Checkpoint
 from checkpoints.own_folders import OwnFolders
-from modeling.vectors import SCOPE, VectorsConfig
+from checkpoints.word_tables import WordTable
+from modeling.vectors import NUM_MARKS, SCOPE, VectorsConfig
 
 _TABLES = ("words", "frozen_words", "others")
-FILES = OwnFolders(
+
+
+class _Folders(OwnFolders):
+    """The vocabulary's entries are shared out among the tables."""
+
+    def tables(self, config: VectorsConfig) -> dict[str, WordTable]:
+        of_text = slice(NUM_MARKS, config.text_words)
+        entries = {
+            "marks": slice(NUM_MARKS),
+            "words": of_text,
+            "frozen_words": of_text,
+            "others": slice(config.text_words, None),
+        }
+        tables = {f"{SCOPE}/{name}": some for name, some in entries.items()}
+        return {name: WordTable(name, some) for name, some in tables.items()}
+
+
+FILES = _Folders(
     "vectors", VectorsConfig, frozenset(f"{SCOPE}/{table}" for table in _TABLES)
 )
 

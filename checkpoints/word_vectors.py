@@ -187,24 +187,25 @@ def _blocks(reader: ByteReader, vocab_file: str | None) -> Iterator[Block]:
         return word_vector_folders.read_array(
             reader, word_vector_folders.read_words(words)
         )
-    if said := word_vector_text.header(head):
-        if 0 in said:
-            raise CheckpointError(f"{path}, line 1 says that there are no word vectors")
-        if word_vector_binary.is_word2vec(head):
-            return word_vector_binary.read_word2vec(reader)
-        return word_vector_text.read(reader)
     if word_vector_folders.is_projector(head):
         words = vocab_file or _beside(path, word_vector_folders.METADATA)
         return word_vector_folders.read_projector(
             reader, word_vector_folders.read_metadata(words)
         )
-    if word_vector_binary.is_binary(head):
+    said = word_vector_text.header(head)
+    if not said and word_vector_binary.is_binary(head):
         words = vocab_file or _beside(path, word_vector_binary.VOCAB)
         if not tf.io.gfile.exists(words):
             raise _unknown(path, f"a file that starts with {head[:8]!r}")
         return word_vector_binary.read_glove(
             path, word_vector_folders.read_words(words)
         )
+    if vocab_file:
+        raise CheckpointError(f"{path}: has its own words, not those of {vocab_file}")
+    if said and 0 in said:
+        raise CheckpointError(f"{path}, line 1 says that there are no word vectors")
+    if said and word_vector_binary.is_word2vec(head):
+        return word_vector_binary.read_word2vec(reader)
     return word_vector_text.read(reader)
 
 
@@ -283,9 +284,15 @@ def write(path: str, vectors: WordVectors, format: str = "word2vec") -> None:
         five digits, as those programs write them; the others all of 32 bits.
 
     Raises:
-      CheckpointError: a word that the format cannot hold, numbers that are not finite.
+      CheckpointError: a word that the format cannot hold, numbers that are not finite,
+        a folder of the name that a file is to have or the other way round.
     """
     form = FORMATS[format]
+    if tf.io.gfile.exists(path) and tf.io.gfile.isdir(path) != bool(form.files):
+        got, wanted = ("file", "folder") if form.files else ("folder", "file")
+        raise CheckpointError(
+            f"{path}: is a {got}; wanted the name of a {wanted} to write {form.wanted}"
+        )
     words = [word.encode("utf-8", "surrogateescape") for word in vectors.words]
     table = np.asarray(vectors.vectors)
     if not words:

@@ -172,6 +172,9 @@ class BertSystem(System):
             raise UserError(f"{self.vocab_file} has no line {', '.join(missing)}")
         return made
 
+    def entries(self) -> list[str]:
+        return list(tokenization.load_vocab(self.vocab_file))
+
     def text_encoder(self, max_seq_length: int) -> tf.Module:
         from data_pipeline.features.bert_graph import TextEncoder  # as above
 

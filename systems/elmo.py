@@ -203,6 +203,11 @@ class ElmoSystem(System):
         """Words are what white space separates."""
         return vocabulary.Vocabulary.from_file(self.vocab_file)
 
+    def entries(self) -> list[str]:
+        if self.config.lexicon is not None:
+            return self._lexicon().words
+        return list(self.tokenizer().words)
+
     def fingerprint(self) -> Any:
         """Bytes need no file, a lexicon may have two."""
         if self.config.lexicon is not None:

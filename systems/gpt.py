@@ -185,6 +185,12 @@ class GptSystem(System):
             )
         return tokenization_bpe.load(self.vocab_file)
 
+    def entries(self) -> list[str]:
+        """The end of a line, which is a piece, is written as backslash and n."""
+        pieces = self.tokenizer().vocab
+        ordered = sorted(pieces, key=pieces.get)
+        return [piece.replace("\n", r"\n") for piece in ordered]
+
     def fingerprint(self) -> Any:
         """The merges count too."""
         merges = tokenization_bpe.merges_beside(self.vocab_file)

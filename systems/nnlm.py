@@ -42,6 +42,9 @@ class NnlmSystem(System):
         """Words are what white space separates, as they are."""
         return vocabulary.Vocabulary.from_file(self.vocab_file)
 
+    def entries(self) -> list[str]:
+        return list(self.tokenizer().words)
+
     def build_encoder(self, **kwargs) -> NnlmModel:
         return NnlmModel(self.config, **kwargs)
 

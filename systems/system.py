@@ -119,6 +119,10 @@ class System(abc.ABC):
     def tokenizer(self) -> Tokenizer:
         """Loads the vocabulary."""
 
+    @abc.abstractmethod
+    def entries(self) -> list[str]:
+        """Returns the vocabulary's entries, in the order of their ids."""
+
     def text_encoder(self, max_seq_length: int) -> tf.Module | None:
         """Returns what lays texts out in a graph as Classifies.columns does.
 

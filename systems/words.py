@@ -145,6 +145,9 @@ class WordSystem(System):
     def tokenizer(self) -> WordTokenizer:
         return WordTokenizer(self.vocabulary(), self.config.do_lower_case)
 
+    def entries(self) -> list[str]:
+        return list(self.vocabulary().words)
+
     def fingerprint(self) -> Any:
         """Of the words, which may have no file."""
         words = "\n".join(self.vocabulary().words)
