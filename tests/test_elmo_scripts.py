@@ -39,6 +39,7 @@ def make_records(folder, text, output, *more):
         f"--input_file={text}",
         f"--output_file={output}",
         f"--max_seq_length={tiny_elmo.MAX_SEQ_LENGTH}",
+        "--num_workers=1",
         *more,
     )
     return str(output)

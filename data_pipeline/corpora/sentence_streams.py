@@ -10,6 +10,7 @@ end of its sentence takes the next one of all. The backward model reads the same
 sentences, each from its end.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
@@ -90,9 +91,15 @@ def create(
         )
     report = SentenceReport()
     start = (vocab_file, max_seq_length)
-    with parallel.worker_processes(num_workers, _start, start) as pool:
+    with contextlib.ExitStack() as stack:
         portions = (lines for _, lines in corpus.watched(files, corpus.chunks))
-        made = parallel.in_order(pool, _make_records, portions, num_workers)
+        if num_workers == 1:
+            _start(*start)
+            made = map(_make_records, portions)
+        else:
+            processes = parallel.worker_processes(num_workers, _start, start)
+            pool = stack.enter_context(processes)
+            made = parallel.in_order(pool, _make_records, portions, num_workers)
         write_shards(output_files, _with_words(made, files), report)
     return report
 
