@@ -2,18 +2,19 @@
 
 import os
 import pathlib
+import re
 import signal
-import subprocess
 import sys
 import time
 
+import forks
 import numpy as np
 import pytest
 import scripts
 import tensorflow as tf
 import tiny
 import tiny_streams
-from tiny import ROOT, run
+from tiny import ROOT
 from tiny_corpus import config, read, write_corpus, write_vocab
 
 from atomic_files import is_aside
@@ -33,14 +34,17 @@ def command(tmp_path, *more):
         "--max_predictions_per_seq=6",
         "--masked_lm_prob=0.2",
         "--dupe_factor=3",
-        "--num_workers=2",
+        "--num_workers=1",
         *more,
     ]
 
 
-def report_of(done):
-    assert done.returncode == 0, done.stderr
-    return dict(line.split(" = ") for line in done.stdout.splitlines())
+def report_of(command, capsys):
+    """Runs the script here; returns what it prints."""
+    capsys.readouterr()
+    scripts.run("create_pretraining_data", *command[2:])
+    lines = capsys.readouterr().out.splitlines()
+    return dict(line.split(" = ") for line in lines)
 
 
 def create(tmp_path, files, num_workers, **changed):
@@ -64,12 +68,12 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path):
     assert create(tmp_path, files, 2, dupe_factor=20, random_seed=8)[1] != made[0][1]
 
 
-def test_records_hold_real_lengths_and_both_files_words(tmp_path):
+def test_records_hold_real_lengths_and_both_files_words(tmp_path, capsys):
     a = write_corpus(tmp_path / "a.txt", 21)
     b = tmp_path / "b.txt"
     b.write_text("wt wt wt wt\nwt wt wt\n\n" * 9)
-    done = run(command(tmp_path, f"--input_file={a},{b}"))
-    report = report_of(done)
+    flags = (f"--input_file={a},{b}", "--num_workers=2")
+    report = report_of(command(tmp_path, *flags), capsys)
     records = read(tmp_path / "out" / "examples.tfrecord")
     assert len(records) == int(report["instances"]) > 50
     assert report["documents"] == "30"
@@ -98,22 +102,25 @@ def test_records_hold_real_lengths_and_both_files_words(tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == ["examples.tfrecord"]
 
 
-def test_shards_of_one_output_are_named_and_hold_everything(tmp_path):
+def test_shards_of_one_output_are_named_and_hold_everything(tmp_path, capsys):
     text = write_corpus(tmp_path / "a.txt", 21)
-    report_of(run(command(tmp_path, f"--input_file={text}")))
+    report_of(command(tmp_path, f"--input_file={text}"), capsys)
     whole = read(tmp_path / "out" / "examples.tfrecord")
-    run(command(tmp_path, f"--input_file={text}", "--num_output_shards=2"))
+    flags = (f"--input_file={text}", "--num_output_shards=2")
+    report_of(command(tmp_path, *flags), capsys)
     shards = [
         read(tmp_path / "out" / f"examples.tfrecord-0000{i}-of-00002") for i in range(2)
     ]
     assert shards == [whole[::2], whole[1::2]]
 
 
-def test_padded_records_are_read_by_the_original_and_are_the_same_to_us(tmp_path):
+def test_padded_records_are_read_by_the_original_and_are_the_same_to_us(
+    tmp_path, capsys
+):
     text = write_corpus(tmp_path / "a.txt", 21)
     made = []
     for name, more in (("real", ()), ("padded", ("--padded_records",))):
-        report_of(run(command(tmp_path, f"--input_file={text}", *more)))
+        report_of(command(tmp_path, f"--input_file={text}", *more), capsys)
         path = tmp_path / "out" / "examples.tfrecord"
         made.append(str(path.rename(tmp_path / name)))
     real, padded = (read(path) for path in made)
@@ -181,9 +188,11 @@ def test_a_bad_corpus_is_named_and_leaves_nothing(tmp_path, fault):
 )
 def test_flags_that_do_not_fit_are_refused(tmp_path, flags, message):
     text = write_corpus(tmp_path / "a.txt", 5)
-    done = run(command(tmp_path, f"--input_file={text}", *flags))
-    assert done.returncode
-    assert message in done.stderr
+    with pytest.raises(ValueError, match=re.escape(message)):
+        scripts.run(
+            "create_pretraining_data",
+            *command(tmp_path, f"--input_file={text}", *flags)[2:],
+        )
 
 
 def create_streams(tmp_path, *more):
@@ -232,13 +241,11 @@ def test_berts_flags_are_refused_for_gpt_by_name(tmp_path, flag):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):
-    text = write_corpus(tmp_path / "a.txt", 900)
-    process = subprocess.Popen(
-        command(tmp_path, f"--input_file={text}", "--dupe_factor=100000"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path, capsys):
+    text = write_corpus(tmp_path / "a.txt", 100)
+    flags = (f"--input_file={text}", "--dupe_factor=100000", "--num_workers=2")
+    with open(os.devnull, "w") as nowhere:
+        process = forks.start(command(tmp_path, *flags), stdout=nowhere, stderr=nowhere)
     children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
     unfinished = tmp_path / "out"
     for _ in range(1200):
@@ -259,7 +266,7 @@ def test_a_killed_run_leaves_no_final_file_and_no_process(tmp_path):
     left = os.listdir(unfinished)
     assert len(left) == 2
     assert all(map(is_aside, left))
-    report_of(run(command(tmp_path, f"--input_file={text}")))
+    report_of(command(tmp_path, f"--input_file={text}"), capsys)
     assert os.listdir(unfinished) == ["examples.tfrecord"]
 
 
@@ -271,22 +278,21 @@ def alive(process):
     return not state.startswith("Z")
 
 
-def test_beam_makes_the_records_of_the_local_pipeline(tmp_path):
+def test_beam_makes_the_records_of_the_local_pipeline(tmp_path, capsys):
     pytest.importorskip("apache_beam")
     names = [write_corpus(tmp_path / f"{i}.txt", 40, seed=i) for i in range(3)]
     text = f"--input_file={','.join(names)}"
-    local = report_of(run(command(tmp_path, text)))
+    local = report_of(command(tmp_path, text), capsys)
     wanted = read(tmp_path / "out" / "examples.tfrecord")
     beam = report_of(
-        run(
-            command(
-                tmp_path,
-                text,
-                "--pipeline=beam",
-                "--beam_args=--runner=FnApiRunner",
-                "--num_output_shards=2",
-            )
-        )
+        command(
+            tmp_path,
+            text,
+            "--pipeline=beam",
+            "--beam_args=--runner=FnApiRunner",
+            "--num_output_shards=2",
+        ),
+        capsys,
     )
     shards = [
         tmp_path / "out" / f"examples.tfrecord-0000{i}-of-00002" for i in range(2)

@@ -1,29 +1,27 @@
 """The script, from a folder that run_classifier.py trained to the same answers."""
 
-import sys
+import re
 
-import forks
 import numpy as np
+import pytest
+import scripts
 import tiny
 
+from errors import UserError
 from inference import export
-
-
-def export_command(*flags):
-    return [sys.executable, str(tiny.ROOT / "export_saved_model.py"), *flags]
 
 
 def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
     output, moved = tmp_path / "output", tmp_path / "moved"
     flags = ["--do_train", "--do_predict", "--num_train_epochs=1"]
-    done = forks.run(tiny.classifier_command(tmp_path, output, *flags))
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = tiny.classifier_command(tmp_path, output, *flags)
+    scripts.run("run_classifier", *command[2:])
     output.rename(moved)
     for path in (tmp_path / "vocab.txt", tmp_path / "bert_config.json"):
         path.unlink()
     folder = tmp_path / "served/1"
-    done = forks.run(export_command(f"--model_dir={moved}", f"--export_dir={folder}"))
-    assert done.returncode == 0, done.stderr[-3000:]
+    flags = (f"--model_dir={moved}", f"--export_dir={folder}")
+    scripts.run("export_saved_model", *flags)
     rows = (tmp_path / "data/test.tsv").read_text().splitlines()[1:]
     answers = export.load(str(folder)).predict([row.split("\t")[0] for row in rows])
     expected = np.loadtxt(moved / "test_results.tsv", delimiter="\t")
@@ -35,7 +33,9 @@ def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
 def test_an_error_names_the_flag_and_leaves_no_folder(tmp_path):
     target, model = tmp_path / "export", tmp_path / "model"
     model.mkdir()
-    done = forks.run(export_command(f"--model_dir={model}", f"--export_dir={target}"))
-    assert done.returncode != 0
-    assert f"--model_dir={model}: there is no trained checkpoint" in done.stderr
+    message = f"--model_dir={model}: there is no trained checkpoint"
+    with pytest.raises(UserError, match=re.escape(message)):
+        scripts.run(
+            "export_saved_model", f"--model_dir={model}", f"--export_dir={target}"
+        )
     assert not target.exists()

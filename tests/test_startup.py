@@ -1,5 +1,6 @@
 """How scripts begin and end: quiet libraries, one line for a user's error."""
 
+import concurrent.futures
 import errno
 import os
 import signal
@@ -27,6 +28,13 @@ def caught(action):
     with pytest.raises(Exception) as error:  # noqa: PT011
         action()
     return error.value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def out_of_memory():
+    """What asks for too much; TensorFlow waits 10 s for some to become free."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        yield pool.submit(tf.zeros, [1 << 40])
 
 
 @pytest.mark.parametrize(
@@ -102,22 +110,6 @@ def test_which_errors_are_the_users(error, message):
     assert startup.users_error(error) == message
 
 
-def test_tensorflows_errors_of_files_are_the_users(tmp_path):
-    missing, folder = str(tmp_path / "none"), str(tmp_path)
-    for action, message in (
-        (lambda: tf.io.gfile.GFile(missing).read(), f"{missing}: No such file or dir"),
-        (lambda: tf.io.gfile.GFile(folder).read(), f"{folder}: Is a directory"),
-        (lambda: tf.io.read_file(missing), f"{missing}: No such file or directory"),
-        (lambda: list(tf.data.TFRecordDataset(folder)), f"{folder}: Is a directory"),
-        (lambda: tf.io.gfile.exists("s3://a/b"), "File system scheme 's3' not impl"),
-        (lambda: tf.zeros([1 << 40]), "out of memory: OOM when allocating tensor"),
-    ):
-        found = startup.users_error(caught(action))
-        assert found.startswith(message)
-        assert "{{" not in found
-        assert "[Op:" not in found
-
-
 def test_tensorflows_other_errors_are_bugs():
     for action in (
         lambda: tf.constant([1])[:, 0],
@@ -164,3 +156,19 @@ def test_what_tensorflow_says_where_it_cannot_be_loaded_is_shown(tmp_path):
 def test_startup_itself_does_not_load_tensorflow():
     code = "import sys, startup; sys.exit('tensorflow' in sys.modules)"
     assert tiny.run([sys.executable, "-c", code], cwd=tiny.ROOT).returncode == 0
+
+
+def test_tensorflows_errors_of_files_are_the_users(tmp_path, out_of_memory):
+    missing, folder = str(tmp_path / "none"), str(tmp_path)
+    for action, message in (
+        (lambda: tf.io.gfile.GFile(missing).read(), f"{missing}: No such file or dir"),
+        (lambda: tf.io.gfile.GFile(folder).read(), f"{folder}: Is a directory"),
+        (lambda: tf.io.read_file(missing), f"{missing}: No such file or directory"),
+        (lambda: list(tf.data.TFRecordDataset(folder)), f"{folder}: Is a directory"),
+        (lambda: tf.io.gfile.exists("s3://a/b"), "File system scheme 's3' not impl"),
+        (out_of_memory.result, "out of memory: OOM when allocating tensor"),
+    ):
+        found = startup.users_error(caught(action))
+        assert found.startswith(message)
+        assert "{{" not in found
+        assert "[Op:" not in found
