@@ -36,12 +36,6 @@ class BertClassification(Classifies):
     """One or two texts, told by [CLS] (the paper's section 4.1)."""
 
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """BERT's paper has no multiple choice."""
-        if config.output_kind == "multiple_choice":
-            raise UserError(
-                f"--task_name={config.task_name} is a multiple choice, which BERT does "
-                "not do here: wanted a GPT checkpoint"
-            )
         return features.classification_spec(config.output_kind, len(config.labels))
 
     def columns(

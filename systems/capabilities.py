@@ -6,6 +6,7 @@ refuses what the system does not do.
 
 import abc
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import registry
 from data_pipeline import batching
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import lines
@@ -70,17 +72,31 @@ class Classifies(Capability, abc.ABC):
 
     Attributes:
       has_lm_losses: whether the model predicts the tokens of its inputs as well.
+      chooses: whether it can choose among several texts: output_kind multiple_choice.
     """
 
     has_lm_losses: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
+
+    def check(self, config: ClassificationConfig) -> None:
+        """Refuses a task that the system cannot do.
+
+        Raises:
+          UserError: it is a multiple choice; names the systems that can choose.
+        """
+        if config.output_kind != "multiple_choice" or self.chooses:
+            return
+        names = registry.model_types("classifies")
+        able = [n for n in names if registry.need(n, "classifies").chooses]
+        raise UserError(
+            f"--task_name={config.task_name} is a multiple choice, which "
+            f"{self.system.model_type} does not do: {config.script} takes "
+            f"{', '.join(sorted(able))} for it"
+        )
 
     @abc.abstractmethod
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """Declares what a record of a task has.
-
-        Raises:
-          UserError: the system cannot do such a task.
-        """
+        """Declares what a record of a task has."""
 
     @abc.abstractmethod
     def columns(
@@ -344,11 +360,11 @@ class ReadsPieces(Extracts):
 
     def check_length(self, max_seq_length: int, in_windows: bool) -> None:
         shortest = 5 if in_windows else 3
-        name, longest = self.system.max_length
+        name, longest = self.system.max_length or (None, math.inf)
         if not shortest <= max_seq_length <= longest:
+            wanted = f"to {longest}, the model's {name}" if name else "or more"
             raise UserError(
-                f"--max_seq_length={max_seq_length}; wanted {shortest} to "
-                f"{longest}, the model's {name}"
+                f"--max_seq_length={max_seq_length}; wanted {shortest} {wanted}"
             )
 
     def lines(

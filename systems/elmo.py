@@ -37,12 +37,6 @@ class ElmoClassification(Classifies):
     no_export = "a classifier on ELMo"
 
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """Of the kinds of task BERT has here."""
-        if config.output_kind == "multiple_choice":
-            raise UserError(
-                f"--task_name={config.task_name} is a multiple choice, which ELMo does "
-                "not do here: wanted a GPT checkpoint"
-            )
         return elmo_features.classification_spec(
             config.output_kind, len(config.labels), self.system.config.ids_per_word
         )

@@ -38,6 +38,7 @@ class GptClassification(Classifies):
     """Texts are laid out as sequences of tokens (the paper's section 3.3)."""
 
     has_lm_losses = True
+    chooses = True
 
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return gpt_features.classification_spec(

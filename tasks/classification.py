@@ -51,6 +51,7 @@ class ClassificationTask(EncoderTask):
         """
         super().__init__(config, system, **kwargs)
         self.main_metric = f"eval_{config.main_metric}"
+        self.can.check(config)
         self.feature_spec = self.can.spec(config)
         self._lm_coef = 0.0 if self.frozen_encoder else lm_coef
         self._train_examples: Sequence[InputExample] = ()
