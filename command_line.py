@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from absl import flags
 
+import registry
 import streams
 from errors import UserError
 
@@ -45,6 +46,20 @@ def parse_flags(
     if problems:
         raise _error(problems)
     return [argv[0]]
+
+
+def unread(model_type: str, ability: str) -> Iterator[str]:
+    """Yields of the given flags those that only other systems' classes read.
+
+    Args:
+      model_type: the system.
+      ability: of which each system has a class; its `reads` names the flags.
+    """
+    names = registry.model_types(ability)
+    reads = {name: registry.need(name, ability).reads for name in names}
+    for flag in sorted(set().union(*reads.values()) - reads[model_type]):
+        if FLAGS[flag].present:
+            yield f"--{flag} is not for --model_type={model_type}"
 
 
 def _error(problems: Iterable[str]) -> UserError:

@@ -21,6 +21,7 @@ import startup
 
 from absl import flags
 
+import command_line
 import registry
 
 FLAGS = flags.FLAGS
@@ -83,14 +84,7 @@ flags.DEFINE_multi_string(
 
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags: those that exclude one another."""
-    kinds = {
-        name: registry.need(name, "makes_records")
-        for name in registry.model_types("makes_records")
-    }
-    read = kinds[FLAGS.model_type].reads
-    for flag in sorted(set().union(*(kind.reads for kind in kinds.values())) - read):
-        if FLAGS[flag].present:
-            yield f"--{flag} is not for --model_type={FLAGS.model_type}"
+    yield from command_line.unread(FLAGS.model_type, "makes_records")
     if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
         yield f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask"
     for flag, usual in (("segmenter", None), ("pipeline", "local")):

@@ -21,6 +21,7 @@ import startup
 import tensorflow as tf
 from absl import flags, logging
 
+import command_line
 import paths
 import registry
 from atomic_files import atomic_path
@@ -69,9 +70,7 @@ def make_learner() -> learners.Learner:
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     learner = make_learner()
-    for flag in sorted(learner.ignores):
-        if FLAGS[flag].present:
-            yield f"--{flag} is not for --model_type={FLAGS.model_type}"
+    yield from command_line.unread(FLAGS.model_type, "learns")
     yield from learner.problems(FLAGS.output_file or learner.output_file)
 
 

@@ -41,7 +41,7 @@ class Learner(abc.ABC):
       do_lower_case: whether the text is lower-cased.
       num_unused: rows without a piece.
       output_file: the file's usual name.
-      ignores: the flags that it does not read.
+      reads: the flags that it reads, of those that not every learner does.
     """
 
     vocab_size: int
@@ -50,7 +50,7 @@ class Learner(abc.ABC):
     num_unused: int
 
     output_file: ClassVar[str] = "vocab.txt"
-    ignores: ClassVar[frozenset[str]] = frozenset()
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     def outputs(self, output: str) -> list[str]:
         """Returns the files that are written where the first is to be `output`."""
@@ -72,6 +72,8 @@ class Learner(abc.ABC):
 
 class WordPieces(Learner):
     """BERT's: pieces of words."""
+
+    reads = frozenset({"do_lower_case", "num_unused"})
 
     def count(self, lines: Iterable[str]) -> collections.Counter[str]:
         return wordpiece_learner.count_words(lines, self.do_lower_case)
@@ -97,6 +99,7 @@ class BytePairs(Learner):
     """GPT's: pieces and the merges that make them, in two files."""
 
     output_file = tokenization_bpe.VOCAB
+    reads = frozenset({"do_lower_case", "num_unused"})
 
     def outputs(self, output: str) -> list[str]:
         return [output, tokenization_bpe.merges_beside(output)]
@@ -129,9 +132,7 @@ class BytePairs(Learner):
 
 
 class WholeWords(Learner):
-    """ELMo's: the most frequent words, as they are."""
-
-    ignores = frozenset({"do_lower_case", "num_unused"})
+    """ELMo's and NNLM's: the most frequent words, as they are."""
 
     def count(self, lines: Iterable[str]) -> collections.Counter[str]:
         return vocabulary.count_words(lines)
