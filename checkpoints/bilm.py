@@ -109,7 +109,7 @@ def open_checkpoint(path: str) -> Checkpoint:
         unknown={name: shapes[name] for name in matched.unknown},
         outputs=None,
         reader=lambda ours: _read(path, sources[ours].name),
-        **beside(path),
+        **beside(*os.path.split(path)),
     )
     _check_characters(checkpoint)
     return checkpoint
@@ -125,7 +125,7 @@ def open_trained(prefix: str) -> Checkpoint:
       CheckpointError: see `tensorflow_files.open_checkpoint` and `open_checkpoint`.
     """
     checkpoint = tensorflow_files.open_checkpoint(
-        prefix, format="tensorflow", **beside(prefix)
+        prefix, format="tensorflow", **beside(*os.path.split(prefix))
     )
     reasons = {name: find_reason(_IGNORED, name) for name in checkpoint.shapes}
     ignored = {name: reason for name, reason in reasons.items() if reason}
@@ -180,9 +180,8 @@ def find_weights(folder: str) -> str | None:
     return os.path.join(folder, names[0]) if names else None
 
 
-def beside(path: str) -> dict[str, Any]:
-    """Returns what lies beside weights, as fields of Checkpoint."""
-    folder, name = os.path.split(path)
+def beside(folder: str, name: str = "") -> dict[str, Any]:
+    """Returns what a folder has beside weights of a name, as fields of Checkpoint."""
     released = f"{name.removesuffix('weights.hdf5')}{CONFIG}"
     config_file = files.find(folder, released) or files.find(folder, CONFIG)
     config = config_file and ElmoConfig.from_json_file(config_file)

@@ -49,19 +49,23 @@ def open_checkpoint(prefix: str) -> Checkpoint:
     Args:
       prefix: path without `.index`; config and vocabulary are sought beside it.
     """
-    folder = os.path.dirname(prefix)
-    config_file = files.find(folder, CONFIG)
     return tensorflow_files.open_checkpoint(
-        prefix,
-        format=FORMAT.name,
-        vocab_tensors=VOCAB_TENSORS,
-        config=config_file and BertConfig.from_json_file(config_file),
-        vocab_file=files.find(folder, files.VOCAB),
-        do_lower_case=files.read_do_lower_case(folder),
+        prefix, format=FORMAT.name, **beside(os.path.dirname(prefix))
     )
 
 
 open_trained = open_checkpoint  # a training folder is one of Google's archives
+
+
+def beside(folder: str) -> dict[str, Any]:
+    """Returns what a folder has beside the weights, as fields of Checkpoint."""
+    config_file = files.find(folder, CONFIG)
+    return {
+        "vocab_tensors": VOCAB_TENSORS,
+        "config": config_file and BertConfig.from_json_file(config_file),
+        "vocab_file": files.find(folder, files.VOCAB),
+        "do_lower_case": files.read_do_lower_case(folder),
+    }
 
 
 def check(checkpoint: Checkpoint) -> None:

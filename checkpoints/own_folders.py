@@ -36,16 +36,19 @@ class OwnFolders:
         Args:
           prefix: path without `.index`; config and vocabulary are beside it.
         """
-        folder = os.path.dirname(prefix)
-        config = self.config_class.from_json_file(os.path.join(folder, self.CONFIG))
         return tensorflow_files.open_checkpoint(
-            prefix,
-            format="tensorflow",
-            vocab_tensors=self.vocab_tensors,
-            config=config,
-            vocab_file=files.find(folder, files.VOCAB),
-            do_lower_case=getattr(config, "do_lower_case", None),
+            prefix, format="tensorflow", **self.beside(os.path.dirname(prefix))
         )
+
+    def beside(self, folder: str) -> dict[str, Any]:
+        """Returns what a folder has beside the weights, as fields of Checkpoint."""
+        config = self.config_class.from_json_file(os.path.join(folder, self.CONFIG))
+        return {
+            "vocab_tensors": self.vocab_tensors,
+            "config": config,
+            "vocab_file": files.find(folder, files.VOCAB),
+            "do_lower_case": getattr(config, "do_lower_case", None),
+        }
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Has nothing to add to what is checked when the weights are loaded."""

@@ -106,11 +106,24 @@ def _open_folder(folder: str) -> Checkpoint:
 
 def _open_tensorflow(prefix: str) -> Checkpoint:
     """Opens tensors that are stored by our names, as the config beside them says."""
-    folder = os.path.dirname(prefix)
+    return _files_of(os.path.dirname(prefix)).open_trained(prefix)
+
+
+def read_beside(folder: str) -> dict[str, Any]:
+    """Returns what a training folder has beside weights, whether these are there.
+
+    Returns:
+      The fields of Checkpoint that it tells, `config` and `vocab_file` among them.
+    """
+    return _files_of(folder).beside(folder)
+
+
+def _files_of(folder: str) -> Any:
+    """Returns the `files` of the system whose config is in a folder."""
     known = [entry.load("files") for entry in _asked()]
     beside = (ours for ours in known if files.find(folder, ours.CONFIG))
     # Without a config, which a flag may give, it is the last one's: BERT's.
-    return next(beside, known[-1]).open_trained(prefix)
+    return next(beside, known[-1])
 
 
 def _open_file(path: str) -> Checkpoint:

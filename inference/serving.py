@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+import checkpoints
 import json_files
-from checkpoints import gpt
 from data_pipeline.readers import conll, squad
 from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
 from data_pipeline.squad import answers as squad_answers
@@ -137,7 +137,7 @@ class PythonPredictor:
         self._model = model  # held, as in Predictor
         self._signature = self._model.signatures[TOKENS]
         _, self._inputs = self._signature.structured_input_signature
-        beside = gpt.beside(folder)
+        beside = checkpoints.read_beside(folder)
         self._task = read_task(folder, beside["config"], beside["vocab_file"])
         config = self._task.config
         self._is_span = isinstance(self._task, SpanTask)
