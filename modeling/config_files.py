@@ -1,5 +1,7 @@
 """What the configs of all models share: strict reading of their JSON."""
 
+import dataclasses
+import json
 import math
 import operator
 from collections.abc import Collection, Mapping, Sequence
@@ -127,3 +129,52 @@ class ModelConfig:
             return cls(**values)
         except ValueError as error:
             raise UserError(f"{source}: {error}") from None
+
+
+class OwnConfig(ModelConfig):
+    """A config whose file is this project's own: its fields, and whose it is.
+
+    Attributes:
+      model_type: the system's name, which stands in the file.
+      optional_keys: those that a file may lack; None: all that have a default.
+    """
+
+    model_type: ClassVar[str]
+    optional_keys: ClassVar[frozenset[str] | None] = None
+
+    @classmethod
+    def from_dict(
+        cls: type[Config], json_object: Mapping[str, Any], source: str | None = None
+    ) -> Config:
+        """Builds a config from its keys and `model_type`.
+
+        Args:
+          json_object: the keys.
+          source: where they come from, for error messages.
+
+        Raises:
+          UserError: an unknown or missing key, an impossible value, or another system's
+            `model_type`; names `source` and the key.
+        """
+        source = source or f"{cls.__name__}.from_dict"
+        fields = dataclasses.fields(cls)
+        optional = cls.optional_keys
+        if optional is None:
+            optional = {f.name for f in fields if f.default is not dataclasses.MISSING}
+        required = {"model_type"} | {field.name for field in fields} - optional
+        check_keys(json_object, required, optional, source)
+        values = dict(json_object)
+        found = values.pop("model_type")
+        if found != cls.model_type:
+            raise UserError(
+                f"{source}: model_type is {found!r}, wanted {cls.model_type!r}"
+            )
+        return cls._make(values, source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the keys of the file."""
+        return {"model_type": self.model_type, **dataclasses.asdict(self)}
+
+    def to_json_string(self) -> str:
+        """Returns `to_dict` as the text of a file."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"

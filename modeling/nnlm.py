@@ -11,9 +11,6 @@ read as its first token, `<S>`.
 # B batch, S tokens of a row, M positions, n order, m embedding size, h hidden size.
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -26,7 +23,7 @@ _FLAGS = ("direct_connections", "sample_softmax")
 
 
 @dataclasses.dataclass(frozen=True)
-class NnlmConfig(config_files.ModelConfig):
+class NnlmConfig(config_files.OwnConfig):
     """The architecture, read from and written to nnlm_config.json.
 
     Attributes:
@@ -44,6 +41,7 @@ class NnlmConfig(config_files.ModelConfig):
     """
 
     owner = "NNLM's"
+    model_type = "nnlm"
 
     vocab_size: int | None = None
     order: int = 5
@@ -86,35 +84,6 @@ class NnlmConfig(config_files.ModelConfig):
     def context_size(self) -> int:
         """Width of the vectors of all words before: (n - 1) m."""
         return (self.order - 1) * self.embedding_size
-
-    @classmethod
-    def from_dict(
-        cls, json_object: Mapping[str, Any], source: str = "NnlmConfig.from_dict"
-    ) -> "NnlmConfig":
-        """Builds a config from its keys and `model_type`, which must be "nnlm".
-
-        Args:
-          json_object: the keys; those that have a default may be left out.
-          source: where the keys come from, for error messages.
-
-        Raises:
-          UserError: an unknown key or an impossible value; names `source` and the key.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        config_files.check_keys(json_object, {"model_type"}, names, source)
-        values = dict(json_object)
-        model_type = values.pop("model_type")
-        if model_type != "nnlm":
-            raise UserError(f"{source}: model_type is {model_type!r}, wanted 'nnlm'")
-        return cls._make(values, source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the keys of the file."""
-        return {"model_type": "nnlm", **dataclasses.asdict(self)}
-
-    def to_json_string(self) -> str:
-        """Returns `to_dict` as the text of a file."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 class NnlmModel(base.Model):

@@ -16,7 +16,6 @@ direction.
 # B batch, T words, S = T + 2 with <S> and </S>, C characters, D units.
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,14 +28,12 @@ from modeling.elmo_config import NUM_CHARACTERS, ElmoConfig
 from modeling.layers import base, char_cnn, dropout, embeddings, initial, recurrent
 
 _CHOICES = {"rnn_cell": ("lstm", "gru"), "char_encoder": ("cnn", "rnn")}
-# Files from before these keys are read, too.
-_OPTIONAL = {*_CHOICES, "char_rnn_layers", "char_rnn_units", "lm"}
 # What a word's characters are followed by, up to their number; moved up by one.
 _FILLING = NUM_CHARACTERS
 
 
 @dataclasses.dataclass(frozen=True)
-class TaglmConfig(config_files.ModelConfig):
+class TaglmConfig(config_files.OwnConfig):
     """The architecture, read from and written to taglm_config.json.
 
     Attributes:
@@ -62,6 +59,9 @@ class TaglmConfig(config_files.ModelConfig):
     """
 
     owner = "TagLM's"
+    model_type = "taglm"
+    # Files from before these keys are read, too.
+    optional_keys = frozenset({*_CHOICES, "char_rnn_layers", "char_rnn_units", "lm"})
 
     vocab_size: int
     word_dim: int = 100
@@ -151,39 +151,19 @@ class TaglmConfig(config_files.ModelConfig):
     def from_dict(
         cls, json_object: Mapping[str, Any], source: str = "TaglmConfig.from_dict"
     ) -> "TaglmConfig":
-        """Builds a config from its keys; `lm` is left out, or ELMo's options.
-
-        Args:
-          json_object: the keys and `model_type`, which must be "taglm".
-          source: where the keys come from, for error messages.
-
-        Raises:
-          UserError: an unknown or missing key or an impossible value; the message
-            names `source` and the key.
-        """
-        names = {field.name for field in dataclasses.fields(cls)} - _OPTIONAL
-        config_files.check_keys(json_object, names | {"model_type"}, _OPTIONAL, source)
+        """As OwnConfig's; `lm` is left out, or ELMo's options."""
         values = dict(json_object)
-        model_type = values.pop("model_type")
-        if model_type != "taglm":
-            raise UserError(f"{source}: model_type is {model_type!r}, wanted 'taglm'")
         if "lm" in values:
             if not isinstance(values["lm"], Mapping):
                 raise UserError(f"{source}: lm is {values['lm']!r}, wanted an object")
             values["lm"] = ElmoConfig.from_dict(values["lm"], f"{source}: lm")
-        return cls._make(values, source)
+        return super().from_dict(values, source)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the keys of the file."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """Returns the keys of the file, without `lm` where there is none."""
+        values = super().to_dict()
         del values["lm"]
-        if self.lm is not None:
-            values["lm"] = self.lm.to_dict()
-        return {"model_type": "taglm", **values}
-
-    def to_json_string(self) -> str:
-        """Returns `to_dict` as the text of a file."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        return values if self.lm is None else values | {"lm": self.lm.to_dict()}
 
 
 class TaglmModel(base.Model):
