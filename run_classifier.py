@@ -1,5 +1,6 @@
 """Fine-tunes an encoder to classify texts and pairs, to score them, or to choose."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -212,11 +213,15 @@ def main(_):
     trained = task_runs.trained_config(ClassificationConfig)
     processor = make_processor(trained)
     check_task(trained, processor)
-    examples = read_examples(processor)
-    words = example_words(examples["train"][""]) if FLAGS.do_train else None
-    system = task_runs.encoder("classifies", words)
+    read = functools.cache(functools.partial(read_examples, processor))
+
+    def words():  # of which most systems ask for none: they are checked before the data
+        yield from example_words(read()["train"][""])
+
+    system = task_runs.encoder("classifies", words() if FLAGS.do_train else None)
     lm_losses = system.need("classifies").has_lm_losses
     weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
+    examples = read()
     config = task_config(processor, examples, trained, system.do_lower_case)
     options = task_runs.task_options()
     task = ClassificationTask(config, system, **weights, **options)
