@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -31,9 +31,12 @@ _TAGS = {
 
 
 class Tokenizer(abc.ABC):
-    """What is needed of a system's tokenizer."""
+    """What is needed of a system's tokenizer; `len` is the rows of the vocabulary."""
 
     vocab: Mapping[str, int]
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
 
     @abc.abstractmethod
     def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,13 +110,20 @@ class System(abc.ABC):
     def hidden_size(self) -> int:
         """Width of the encoder's outputs."""
 
-    @abc.abstractmethod
-    def match_vocabulary(self) -> "System":
+    def match_vocabulary(self) -> Self:
         """Returns the system, with as many rows as its vocabulary has.
 
         Raises:
           UserError: vocabulary and config disagree, and `resize_vocab` is not set.
         """
+        rows, known = len(self.tokenizer()), self.config.vocab_size
+        if known not in (None, rows):
+            raise UserError(
+                f"{self.vocab_file} has {rows} words, but the model's configuration "
+                f"says vocab_size={known}: they do not belong together"
+            )
+        config = dataclasses.replace(self.config, vocab_size=rows)
+        return dataclasses.replace(self, config=config)
 
     @abc.abstractmethod
     def tokenizer(self) -> Tokenizer:

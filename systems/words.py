@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +15,6 @@ from absl import logging
 
 import vocabulary
 from checkpoints.word_vectors import WordVectors, is_text
-from errors import UserError
 from systems.capabilities import Extracts
 from systems.system import System, Tokenizer
 from vocabulary import WordIds
@@ -106,6 +105,9 @@ class WordTokenizer(Tokenizer):
         self.vocab = {word: i for i, word in enumerate(words.words)}
         self._words, self._do_lower_case = words, do_lower_case
 
+    def __len__(self) -> int:
+        return len(self._words)
+
     def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See Tokenizer."""
         found = (normalize(text, self._do_lower_case) for text in texts)
@@ -132,15 +134,6 @@ class WordSystem(System):
         if self.words is not None:
             return vocabulary.Vocabulary(self.words)
         return vocabulary.Vocabulary.from_exact_file(self.vocab_file)
-
-    def match_vocabulary(self) -> Self:
-        rows = len(self.vocabulary())
-        if rows != self.config.vocab_size:
-            raise UserError(
-                f"{self.vocab_file} has {rows} words, but the model's configuration "
-                f"says vocab_size={self.config.vocab_size}: they do not belong together"
-            )
-        return self
 
     def tokenizer(self) -> WordTokenizer:
         return WordTokenizer(self.vocabulary(), self.config.do_lower_case)
