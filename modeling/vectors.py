@@ -14,9 +14,6 @@ out of Kim's training: the limit on the norms of the last layer's weights.
 # B batch, S = T + 2 words with <S> and </S>, D width of a vector.
 
 import dataclasses
-import json
-from collections.abc import Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -39,7 +36,7 @@ DROPOUT_RATE = 0.5  # Kim's, and ELMo's around its LSTM
 
 
 @dataclasses.dataclass(frozen=True)
-class VectorsConfig(config_files.ModelConfig):
+class VectorsConfig(config_files.OwnConfig):
     """The architecture, read from and written to vectors_config.json.
 
     Attributes:
@@ -58,6 +55,7 @@ class VectorsConfig(config_files.ModelConfig):
     """
 
     owner = "word vectors'"
+    model_type = "vectors"
 
     vocab_size: int | None = None
     text_words: int | None = None
@@ -88,35 +86,6 @@ class VectorsConfig(config_files.ModelConfig):
                 f"{self.vocab_size}"
             )
         config_files.check_tables(self, ("vocab_size", "vector_size"))
-
-    @classmethod
-    def from_dict(
-        cls, json_object: Mapping[str, Any], source: str = "VectorsConfig.from_dict"
-    ) -> "VectorsConfig":
-        """Builds a config from its keys and `model_type`, which must be "vectors".
-
-        Args:
-          json_object: the keys; those that have a default may be left out.
-          source: where the keys come from, for error messages.
-
-        Raises:
-          UserError: an unknown key or an impossible value; names `source` and the key.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        config_files.check_keys(json_object, {"model_type"}, names, source)
-        values = dict(json_object)
-        model_type = values.pop("model_type")
-        if model_type != "vectors":
-            raise UserError(f"{source}: model_type is {model_type!r}, wanted 'vectors'")
-        return cls._make(values, source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the keys of the file."""
-        return {"model_type": "vectors", **dataclasses.asdict(self)}
-
-    def to_json_string(self) -> str:
-        """Returns `to_dict` as the text of a file."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 class VectorsModel(base.Model):

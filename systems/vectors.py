@@ -55,12 +55,6 @@ class VectorsClassification(Classifies):
         return "a classifier with --tokenizer=english"
 
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
-        """Of the kinds of task BERT has here."""
-        if config.output_kind == "multiple_choice":
-            raise UserError(
-                f"--task_name={config.task_name} is a multiple choice, which word "
-                "vectors do not do here: wanted a GPT checkpoint"
-            )
         return word_features.classification_spec(
             config.output_kind, len(config.labels), None
         )
