@@ -135,6 +135,10 @@ class WordSystem(System):
             return vocabulary.Vocabulary(self.words)
         return vocabulary.Vocabulary.from_exact_file(self.vocab_file)
 
+    @property
+    def num_words(self) -> int:
+        return len(self.vocabulary())
+
     def tokenizer(self) -> WordTokenizer:
         return WordTokenizer(self.vocabulary(), self.config.do_lower_case)
 
