@@ -114,11 +114,11 @@ class Update:
         ]
 
 
-def check_steps(sharing, flags):
+def check_steps(sharing, flags, lines):
     """Compares an engine with the losses' gradients, update by update."""
     engine = made_engine(sharing, **flags)
     config = word2vec.Word2vec(**{"vector_size": 4} | flags).config(len(COUNTS))
-    block, step = text(9), Step(2, 0.25, 0.5, False)
+    block, step = text(lines), Step(2, 0.25, 0.5, False)
     windows = sampling.Sampler(COUNTS, 0.0, 2, 3).draw(block, step.number)
     state, firsts = tables(engine), []
     size = sharing.words * sharing.stretches
@@ -148,13 +148,13 @@ def check_steps(sharing, flags):
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_are_the_programs_where_nothing_is_shared(method):
     flags = METHODS[method]
-    check_steps(Sharing(1, flags["negative"], 1, updates=8, damping=0), flags)
+    check_steps(Sharing(1, flags["negative"], 1, updates=8, damping=0), flags, 4)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_are_added_up_and_damped_by_how_many_they_are(method):
     sharing = Sharing(words=5, noise=7, stretches=3, updates=2, damping=0.25)
-    check_steps(sharing, METHODS[method])
+    check_steps(sharing, METHODS[method], 9)
 
 
 @pytest.mark.parametrize("method", ["sg_ns", "cbow_both"])

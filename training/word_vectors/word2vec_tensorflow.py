@@ -36,6 +36,8 @@ from training.word_vectors.steps import Step
 
 # TensorFlow adds up more rows of a table in an order of its own.
 _MOST_ROWS = 1000
+# Of so many updates, one's loss is looked at.
+_LOSS_EVERY = 16
 
 
 class Sharing(NamedTuple):
@@ -137,11 +139,11 @@ class _Plan(NamedTuple):
 
     Attributes:
       updates: _Updates.
-      first_weights: float32 [B, R, C], W of the first one, for the loss.
+      loss_weights: float32 [M / 16, B, R, C], W of every sixteenth one, for the loss.
     """
 
     updates: _Updates
-    first_weights: tf.Tensor
+    loss_weights: tf.Tensor
 
 
 class Engine:
@@ -213,8 +215,8 @@ class Engine:
           step: where it is.
 
         Returns:
-          `loss`, the mean of each word and context, or in CBOW, of each word, of some
-          of the updates; `alpha`.
+          `loss`, the mean of each word and context, or in CBOW, of each word; of every
+          sixteenth update, before the call that it is in. And `alpha`.
         """
         windows = self._sampler.draw(block, step.number)
         updates = -(-len(windows.words) // self._update_words)
@@ -229,7 +231,7 @@ class Engine:
             for words, plan in plans:
                 updates = np.int32(np.count_nonzero(words.rates))
                 loss += float(_train(self._method.cbow, self._tables, plan, updates))
-                reach = words.left[0] + words.right[0]
+                reach = (words.left + words.right)[::_LOSS_EVERY]
                 weight += (reach > 0 if self._method.cbow else reach).sum()
         loss = float(loss / max(1, weight))
         return {"loss": loss, "alpha": self._alpha * (1 - step.start)}
@@ -299,7 +301,7 @@ def _plan(method, of_words, found):
         for table in (of_words.rows, of_words.labels)
     )
     weights, band = _weigh(method, labels, found)
-    first_weights = weights[0]
+    loss_weights = weights[::_LOSS_EVERY]
     rows = tf.maximum(tf.concat([rows, found.noise], -1), 0)
     labels = tf.concat([tf.cast(labels, tf.float32), tf.zeros(found.noise.shape)], -1)
     sums, row_sums = tf.reduce_sum(weights, -2), tf.reduce_sum(weights, -1)
@@ -321,7 +323,7 @@ def _plan(method, of_words, found):
     updates = _Updates(
         found.contexts, rows, labels[..., None], row_weights, weights, means, spread
     )
-    return _Plan(updates, first_weights)
+    return _Plan(updates, loss_weights)
 
 
 @tf.function(jit_compile=True)
@@ -347,10 +349,10 @@ def _weigh(method, labels, found):
 
 @tf.function
 def _train(cbow, tables, plan, number):
-    """Makes the first `number` updates; returns the first one's loss, a sum."""
-    first = _Updates(*(values[0] for values in plan.updates))
-    _, _, logits = _look_up(cbow, tables, first)
-    losses = tf.math.softplus((1 - 2 * first.labels) * logits)
+    """Makes the first `number` updates; returns a sum of losses before them."""
+    some = _Updates(*(values[::_LOSS_EVERY] for values in plan.updates))
+    _, _, logits = _look_up(cbow, tables, some)
+    losses = tf.math.softplus((1 - 2 * some.labels) * logits)
     for m in tf.range(number):
         update = _Updates(*(values[m] for values in plan.updates))
         hidden, predicted, logits = _look_up(cbow, tables, update)
@@ -364,7 +366,7 @@ def _train(cbow, tables, plan, number):
             tf.raw_ops.ResourceScatterAdd(
                 resource=table.handle, indices=places, updates=values
             )
-    return tf.reduce_sum(plan.first_weights * losses)
+    return tf.reduce_sum(plan.loss_weights * losses)
 
 
 def _look_up(cbow, tables, update):
