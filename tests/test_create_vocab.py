@@ -1,12 +1,9 @@
 """A learnt vocabulary fits the tokenizer that will use it."""
 
 import collections
-import sys
 
-import forks
 import pytest
 import scripts
-from tiny import ROOT
 
 import tokenization
 import tokenization_bpe
@@ -115,18 +112,13 @@ def test_one_occurrence_of_twenty_thousand_is_left_out():
     assert set(learner.learn(words, 90, 2, True).pieces[5:]) == {"a", "c"}
 
 
-def create(*arguments):
-    return forks.run([sys.executable, ROOT / "create_vocab.py", *arguments])
-
-
 @pytest.mark.shared_data
-def test_english_text_has_few_unknown_words(golden_dir, tmp_path):
+def test_english_text_has_few_unknown_words(golden_dir, tmp_path, capsys):
     text = golden_dir / "pretraining_data/corpus_en.txt"
     output = tmp_path / "vocab.txt"
-    done = create(
-        f"--input_file={text}", f"--output_file={output}", "--vocab_size=5000"
-    )
-    report = dict(line.split(" = ") for line in done.stdout.splitlines())
+    flags = (f"--input_file={text}", f"--output_file={output}", "--vocab_size=5000")
+    scripts.run("create_vocab", *flags)
+    report = dict(line.split(" = ") for line in capsys.readouterr().out.splitlines())
     assert float(report["unk_rate"]) < 0.001
     assert int(report["pieces"]) == len(output.read_text().splitlines()) > 4900
     tokenizer = tokenization.FullTokenizer(str(output))
@@ -140,9 +132,8 @@ def test_english_text_has_few_unknown_words(golden_dir, tmp_path):
 def test_bad_input_is_named_and_leaves_no_file(tmp_path):
     bad, output = tmp_path / "bad.txt", tmp_path / "vocab.txt"
     bad.write_bytes(b"fine\nalso\nn\xe9e\n")
-    done = create(f"--input_file={bad}", f"--output_file={output}")
-    assert done.returncode
-    assert "bad.txt, line 3: not UTF-8" in done.stderr
+    with pytest.raises(ValueError, match=r"bad\.txt, line 3: not UTF-8"):
+        scripts.run("create_vocab", f"--input_file={bad}", f"--output_file={output}")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
 
 

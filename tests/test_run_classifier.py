@@ -156,11 +156,18 @@ def test_two_workers_on_loopback_equal_one(tmp_path):
     )
 
 
-def test_a_fine_tuned_checkpoint_predicts_into_an_empty_folder(tmp_path):
-    trained, used = tmp_path / "trained", tmp_path / "used"
-    command = tiny.classifier_command(tmp_path, trained, "--do_train", "--do_predict")
-    run_here([*command, "--num_train_epochs=1"])
-    flags = ["--task_name=custom", f"--data_dir={tmp_path / 'data'}"]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a training that its tests leave as it is, beside its data."""
+    folder = tmp_path_factory.mktemp("trained")
+    flags = ("--do_train", "--do_predict", "--num_train_epochs=1")
+    run_here(tiny.classifier_command(folder, folder / "out", *flags))
+    return folder / "out"
+
+
+def test_a_fine_tuned_checkpoint_predicts_into_an_empty_folder(tmp_path, trained):
+    used = tmp_path / "used"
+    flags = ["--task_name=custom", f"--data_dir={trained.parent / 'data'}"]
     flags += ["--text_a_column=text", "--label_column=label", f"--output_dir={used}"]
     flags += ["--do_predict", "--do_eval"]
     scripts.run("run_classifier", *flags, f"--init_checkpoint={trained}/model.ckpt-12")
@@ -171,7 +178,11 @@ def test_a_fine_tuned_checkpoint_predicts_into_an_empty_folder(tmp_path):
     variables = modeling.named_variables(modeling.BertModel(tiny.CONFIG))
     tensors = {name: variable.numpy() for name, variable in variables.items()}
     google_bert.save_folder(
-        str(tmp_path / "plain"), tensors, tiny.CONFIG, str(tmp_path / "vocab.txt"), True
+        str(tmp_path / "plain"),
+        tensors,
+        tiny.CONFIG,
+        str(trained.parent / "vocab.txt"),
+        True,
     )
     with pytest.raises(ValueError, match="missing: output_bias"):
         scripts.run(
@@ -184,12 +195,10 @@ def test_a_fine_tuned_checkpoint_predicts_into_an_empty_folder(tmp_path):
         )
 
 
-def test_folder_of_another_training_is_refused_and_left_alone(tmp_path):
-    output = tmp_path / "out"
-    command = tiny.classifier_command(tmp_path, output, "--do_train")
-    run_here([*command, "--num_train_epochs=1"])
-    assert "--num_train_epochs=1.0" in (output / "flags.txt").read_text().splitlines()
-    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+def test_folder_of_another_training_is_refused_and_left_alone(trained):
+    command = tiny.classifier_command(trained.parent, trained, "--do_train")
+    assert "--num_train_epochs=1.0" in (trained / "flags.txt").read_text().splitlines()
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match=r"seed: there 0, now 7"):
         run_here([*command, "--num_train_epochs=1", "--seed=7"])
     assert before == {path: path.read_bytes() for path in before}
@@ -238,11 +247,9 @@ def test_custom_pairs_with_numbers_or_several_labels(
         run_here([*command, "--label_kind=single_label"])
 
 
-def test_a_trained_model_is_not_scored_on_other_labels(tmp_path):
-    flags = ("--do_train", "--num_train_epochs=1")
-    run_here(tiny.classifier_command(tmp_path, tmp_path / "out", *flags))
+def test_a_trained_model_is_not_scored_on_other_labels(trained):
     flags = ("--do_predict", "--labels=good,bad")
-    command = tiny.classifier_command(tmp_path, tmp_path / "out", *flags)
+    command = tiny.classifier_command(trained.parent, trained, *flags)
     message = r"labels \('good', 'bad'\), but .* trained for \('bad', 'good'\)"
     with pytest.raises(ValueError, match=message):
         run_here(command)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -429,4 +430,8 @@ def test_worker_processes_write_what_one_process_writes(
     monkeypatch.setattr(squad_features, "_CHUNK", 4)
     monkeypatch.setattr(squad_features, "_FEW", 0)
     monkeypatch.setattr(squad_features.os, "sched_getaffinity", lambda _: {0, 1})
+    # One process loads TensorFlow, and the workers are copies of it.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([squad_features.__name__])
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     assert list(squad_features._records(examples, settings)) == alone
