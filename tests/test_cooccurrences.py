@@ -20,6 +20,7 @@ SETTINGS = {
     "w3_sym_nodist": {"window": 3, "distance_weighting": False},
 }
 ENGINES = ("numba", "numpy")
+USUAL = {"memory": 0.05}  # GB; much of it takes long to be touched
 LITTLE = 1e-5  # 10 kB
 
 
@@ -30,7 +31,10 @@ def count(tmp_path):
     def count(blocks, vocab_size, engine="numpy", **settings):
         if engine == "numba":
             pytest.importorskip("numba")
-        path, config = str(tmp_path / "counts.bin"), CooccurrenceConfig(**settings)
+        path, config = (
+            str(tmp_path / "counts.bin"),
+            CooccurrenceConfig(**USUAL | settings),
+        )
         found = cooccurrences.count(blocks, vocab_size, path, config, engine)
         return np.fromfile(path, RECORD), found
 
@@ -77,7 +81,7 @@ def test_pairs_and_counts_are_the_originals(count, corpus, name, engine):
 def test_bytes_depend_neither_on_memory_nor_on_the_engine(count, corpus, settings):
     text, words = corpus
     runs = []
-    for engine, memory in itertools.product(ENGINES, (4, LITTLE)):
+    for engine, memory in itertools.product(ENGINES, (USUAL["memory"], LITTLE)):
         records, found = count(
             text.blocks(words), len(words), engine, memory=memory, **settings
         )
