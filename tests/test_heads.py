@@ -21,6 +21,7 @@ from tasks.classification import ClassificationTask
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.tagging import TaggingConfig, TaggingTask
 
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
 OLD = ("blue", "green", "red")
 NEW = ("black", "green", "blue", "white")
 TAGS, NEW_TAGS = ("O", "B-LOC", "B-PER"), ("O", "B-GPE", "B-LOC", "B-PER")
@@ -76,7 +77,9 @@ def system(request, tmp_path):
     if request.param == "elmo":
         vocab, _ = tiny_elmo.write_model(tmp_path)
         return ElmoSystem(tiny_elmo.CONFIG, vocab, do_lower_case=False)
-    return (tiny if request.param == "bert" else tiny_gpt).system(tmp_path)
+    if request.param == "gpt":
+        return tiny_gpt.system(tmp_path)
+    return tiny.system(tmp_path, CONFIG)
 
 
 def test_a_classifiers_outputs_go_by_name(system, tmp_path, caplog):
@@ -131,7 +134,7 @@ def test_a_head_with_no_common_label_or_of_another_kind_is_new(
 
 @pytest.mark.parametrize("labels", [OLD, NEW])
 def test_a_regression_becomes_a_classifier_with_a_new_head(tmp_path, caplog, labels):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     write(classifier(system, (), "regression"), tmp_path / "old")
     before, after, line = load(classifier(system, labels), tmp_path / "old", caplog)
     assert line == "head: new: the file's is of another kind, regression"
@@ -157,7 +160,7 @@ def test_a_taggers_outputs_and_transitions_go_by_name(system, tmp_path, caplog):
 
 @pytest.mark.parametrize("crf", [False, True])
 def test_a_tagger_may_gain_and_lose_its_crf(tmp_path, caplog, crf):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     old = write(tagger(system, crf=not crf), tmp_path / "old")
     before, after, _ = load(tagger(system, NEW_TAGS, crf), tmp_path / "old", caplog)
     name = "tagger/emissions/output_weights"
@@ -168,7 +171,7 @@ def test_a_tagger_may_gain_and_lose_its_crf(tmp_path, caplog, crf):
 
 
 def test_a_tagger_starts_from_a_classifier_and_the_reverse(tmp_path, caplog):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     write(classifier(system), tmp_path / "a")
     assert load(tagger(system), tmp_path / "a", caplog)[2] == "head: new"
     write(tagger(system), tmp_path / "b")
@@ -176,19 +179,19 @@ def test_a_tagger_starts_from_a_classifier_and_the_reverse(tmp_path, caplog):
 
 
 def test_pre_training_goes_on_from_any_fine_tuned_folder(tmp_path):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     old = write(tagger(system), tmp_path / "old")
     system = dataclasses.replace(system, init_checkpoint=str(tmp_path / "old"))
     task = MaskedLanguageModelTask(system, 24, 3)
     variables = make(task, 1)
     task.initialize(variables)
-    name = "bert/encoder/layer_1/output/dense/kernel"
+    name = "bert/encoder/layer_0/output/dense/kernel"
     np.testing.assert_array_equal(variables[name], old[name])
 
 
 @pytest.mark.parametrize("labels", [OLD, NEW])
 def test_a_head_of_unknown_labels_is_kept_in_order_if_it_fits(tmp_path, caplog, labels):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     old = write(classifier(system), tmp_path / "old")
     (tmp_path / "old/task.json").unlink()
     _, after, line = load(classifier(system, labels), tmp_path / "old", caplog)
@@ -209,7 +212,7 @@ def test_a_head_of_unknown_labels_is_kept_in_order_if_it_fits(tmp_path, caplog, 
     ],
 )
 def test_labels_that_cannot_be_the_files_are_refused(tmp_path, caplog, labels, message):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     write(classifier(system), tmp_path / "old")
     path = tmp_path / "old/task.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"labels": labels}))
@@ -233,7 +236,7 @@ def write_huggingface(system, folder, labels, **config):
 
 @pytest.mark.parametrize("labels", [("red", "blue", "green"), ("red", "cat", "dog")])
 def test_their_classifier_is_taken_by_id2label(tmp_path, caplog, labels):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     old = write_huggingface(system, tmp_path / "hf", labels)
     before, after, line = load(classifier(system), tmp_path / "hf", caplog)
     weights, there = after["output_weights"], old["output_weights"]
@@ -246,14 +249,14 @@ def test_their_classifier_is_taken_by_id2label(tmp_path, caplog, labels):
 
 
 def test_their_labels_without_a_name_are_no_names_of_ours(tmp_path, caplog):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     write_huggingface(system, tmp_path / "hf", None)
     _, _, line = load(classifier(system), tmp_path / "hf", caplog)
     assert line.startswith("head: new: none of the file's labels (LABEL_0, LABEL_1")
 
 
 def test_their_token_classifier_is_a_tagger(tmp_path, caplog):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     architectures = ["BertForTokenClassification"]
     labels = ("O", "B-PER", "B-ORG")
     old = write_huggingface(
@@ -278,14 +281,14 @@ def test_their_token_classifier_is_a_tagger(tmp_path, caplog):
 def test_their_classifier_is_scored_in_the_order_of_the_data(
     tmp_path, caplog, labels, order
 ):
-    system = tiny.system(tmp_path, new_head=False)
+    system = tiny.system(tmp_path, CONFIG, new_head=False)
     old = write_huggingface(system, tmp_path / "hf", labels)
     _, after, _ = load(classifier(system), tmp_path / "hf", caplog)
     np.testing.assert_array_equal(after["output_weights"], old["output_weights"][order])
 
 
 def test_their_classifier_is_not_scored_on_other_labels(tmp_path, caplog):
-    system = tiny.system(tmp_path, new_head=False)
+    system = tiny.system(tmp_path, CONFIG, new_head=False)
     write_huggingface(system, tmp_path / "hf", ("red", "green", "yellow"))
     message = "tells red, green, yellow apart, .* data are blue, green, red: .*do_train"
     with pytest.raises(CheckpointError, match=message):
@@ -296,7 +299,7 @@ def test_their_classifier_is_not_scored_on_other_labels(tmp_path, caplog):
 
 
 def test_a_classifier_and_pre_training_get_a_new_pooler(tmp_path, caplog):
-    system = tiny.system(tmp_path)
+    system = tiny.system(tmp_path, CONFIG)
     write_huggingface(system, tmp_path / "hf", OLD)
     path = tmp_path / "hf/model.safetensors"
     tensors = load_file(path)
@@ -324,7 +327,7 @@ def test_a_classifier_and_pre_training_get_a_new_pooler(tmp_path, caplog):
 def test_rows_beyond_the_vocabulary_are_accepted_with_both_numbers(
     tmp_path, caplog, resize_vocab
 ):
-    config = dataclasses.replace(tiny.CONFIG, vocab_size=40)
+    config = dataclasses.replace(CONFIG, vocab_size=40)
     system = tiny.system(tmp_path, config, resize_vocab=resize_vocab)
     assert system.match_vocabulary().config.vocab_size == 40
     assert re.search(r"vocab.txt has 37 pieces, but the model 40 rows", caplog.text)
@@ -334,7 +337,7 @@ def test_rows_beyond_the_vocabulary_are_accepted_with_both_numbers(
 def test_fewer_rows_than_pieces_need_resize_vocab_where_there_is_one(
     tmp_path, resize_vocab
 ):
-    config = dataclasses.replace(tiny.CONFIG, vocab_size=36)
+    config = dataclasses.replace(CONFIG, vocab_size=36)
     system = tiny.system(tmp_path, config, resize_vocab=resize_vocab)
     if resize_vocab:
         assert system.match_vocabulary().config.vocab_size == 37

@@ -433,7 +433,7 @@ def test_a_classifier_overfits_one_batch_with_dropout_on(dtype, fused):
             variable.assign_sub(0.03 * slot)
 
     before = model(ids)
-    for i in range(200):  # processors round bfloat16 differently
+    for i in range(60):  # processors round bfloat16 differently
         step(tf.constant([i, 7]))
     after = model(ids)
     assert loss_of(before) > 0.5
