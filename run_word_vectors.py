@@ -47,7 +47,10 @@ flags.DEFINE_string("save_vocab", None, "Where the vocabulary is written, too.")
 flags.DEFINE_integer("binary", 0, "1 for word2vec's binary file of vectors.", 0, 1)
 flags.DEFINE_integer("seed", 0, "Of initial vectors and of all that is drawn.", 0)
 flags.DEFINE_integer(
-    "threads", None, "Default: all cores. The vectors are the same for any number.", 1
+    "threads",
+    None,
+    "Default: all cores. The vectors are the same for any number, without --hogwild.",
+    1,
 )
 flags.DEFINE_integer("num_workers", None, "Processes for slow tokenizers.", 1)
 flags.DEFINE_float(
@@ -78,6 +81,17 @@ flags.DEFINE_enum(
     "Which of word2vec's tables is written.",
 )
 flags.DEFINE_bool("exact", None, "Replays the original program, of one thread.")
+flags.DEFINE_bool(
+    "hogwild",
+    None,
+    "word2vec: threads change the same vectors at once, to other bytes each time.",
+)
+flags.DEFINE_string(
+    "init_vectors", None, "word2vec begins with these vectors, of any of our formats."
+)
+flags.DEFINE_bool(
+    "freeze_known", None, "Whether the vectors of --init_vectors stay as they are."
+)
 flags.DEFINE_string(
     "cooccurrence_file",
     None,
@@ -182,11 +196,13 @@ def main(_):
         "train_file": files,
         "read_vocab": [FLAGS.read_vocab],
         "cooccurrence_file": [FLAGS.cooccurrence_file],
+        "init_vectors": [FLAGS.init_vectors],
     }
     vocab_file = os.path.join(FLAGS.output_dir, "vocab.txt")
     paths.check_outputs(
         {"output_dir": [vocab_file], "save_vocab": [FLAGS.save_vocab]}, inputs
     )
+    learner.check_files()
     splitter = word_corpus.WordSplitter(
         FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case
     )

@@ -7,6 +7,7 @@ import pytest
 
 from data_pipeline.corpora import word_corpus
 from training.word_vectors import word2vec, word2vec_exact
+from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
 
 GOLDEN = pathlib.Path(__file__).parent / "golden/word2vec"
@@ -26,7 +27,8 @@ def test_vectors_are_the_originals(tmp_path, name):
     splitter = word_corpus.WordSplitter()
     corpus = word_corpus.read([str(CORPUS)], splitter, str(tmp_path))
     counts = learner.vocabulary(corpus.counts, corpus.num_lines)
-    engine = word2vec_exact.Engine(learner, counts.counts)
+    run, frozen = RunConfig(str(tmp_path)), np.zeros(0, bool)
+    engine = word2vec_exact.Engine(learner, counts.counts, run, frozen)
     engine.initialize()
     (block,) = corpus.blocks(counts.words)
     engine.train(block, Step(0, 0.0, 1.0, True))

@@ -18,7 +18,8 @@ class RunConfig:
     Attributes:
       output_dir: where everything is written.
       seed: of initial vectors and of all that is drawn.
-      threads: on which is computed; how many changes no byte of what comes out.
+      threads: on which is computed; how many changes no byte of what comes out, but
+        where a learner says so.
       save_checkpoints_secs: seconds between two checkpoints.
       flags: the command's flags, one a line, kept in the folder as flags.txt.
     """
@@ -65,6 +66,13 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def problems(self) -> Iterator[str]:
         """Yields what is wrong with the flags together."""
+
+    def check_files(self) -> None:  # noqa: B027
+        """Reads what its flags name, before the text, which may be long.
+
+        Raises:
+          UserError: a file is none of those that are wanted.
+        """
 
     @abc.abstractmethod
     def vocabulary(self, found: WordCounts, num_lines: int) -> WordCounts:

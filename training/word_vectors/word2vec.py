@@ -1,21 +1,25 @@
 """word2vec as run_word_vectors.py trains it: its flags, its vocabulary, its engines."""
 
 import dataclasses
+import functools
+import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+from absl import logging
 
+from checkpoints import word_vectors
 from checkpoints.word_vectors import WordVectors
 from data_pipeline.corpora import word_counts
-from data_pipeline.corpora.word_corpus import WordCorpus
+from data_pipeline.corpora.word_corpus import Block, WordCorpus
 from data_pipeline.corpora.word_counts import WordCounts
+from errors import UserError
 from modeling import word2vec
-from training.word_vectors import loop, word2vec_exact
+from training.word_vectors import compiled, loop
 from training.word_vectors.learner import Learner, RunConfig
 from training.word_vectors.steps import Step
 
-ENGINES = ("auto", "tensorflow", "numba")
 VECTORS = ("input", "output", "sum", "both")
 
 
@@ -32,7 +36,13 @@ class Word2vec(Learner):
       iter: how often the text is read.
       alpha: the first learning rate, which falls to almost nothing; None = .05 for
         CBOW, .025 for skip-gram.
-      exact: whether the original's single thread is replayed.
+      exact: whether the original's single thread is replayed, by an engine of its own.
+      engine: "numba" or "tensorflow"; "auto" = numba where it is installed.
+      hogwild: whether threads change the same tables at once: faster, and the vectors
+        are others each time.
+      init_vectors: a file of word vectors that the input table begins with; words that
+        it has not begin with random ones.
+      freeze_known: whether vectors from that file stay as they are.
       vectors: which table is written: "input", "output", their sum, or both, the second
         one in a file of its own.
     """
@@ -51,12 +61,23 @@ class Word2vec(Learner):
     iter: int = 5
     alpha: float | None = None
     exact: bool = False
+    engine: str = "auto"
+    hogwild: bool = False
+    init_vectors: str | None = None
+    freeze_known: bool = False
     vectors: str = "input"
 
     def __post_init__(self):
-        """Sets the learning rate."""
+        """Settles the learning rate and the engine, which shape the vectors."""
         if self.alpha is None:
             object.__setattr__(self, "alpha", 0.05 if self.cbow else 0.025)
+        if self.engine == "auto":
+            object.__setattr__(self, "engine", self._best_engine())
+
+    def _best_engine(self):
+        if self.exact:
+            return "exact"
+        return "numba" if compiled.is_possible() else "tensorflow"
 
     def problems(self) -> Iterator[str]:
         if not (self.hs or self.negative):
@@ -66,6 +87,31 @@ class Word2vec(Learner):
                 f"--vectors={self.vectors} with --negative=0: the other table has no "
                 "words, but the nodes of the tree"
             )
+        if self.exact and self.engine != "exact":
+            yield f"--exact with --engine={self.engine}: it has an engine of its own"
+        if self.exact and self.init_vectors:
+            yield "--exact with --init_vectors: the original begins with its own"
+        if self.hogwild and self.engine != "numba":
+            yield "--hogwild is for --engine=numba"
+        if self.freeze_known and not self.init_vectors:
+            yield "--freeze_known without --init_vectors: nothing is known"
+        if self.engine == "numba":
+            compiled.require("--engine=numba")
+
+    @functools.cached_property
+    def _known(self):
+        """The file of --init_vectors."""
+        found = word_vectors.read(self.init_vectors)
+        if (width := found.vectors.shape[1]) != self.vector_size:
+            raise UserError(
+                f"--init_vectors={self.init_vectors}: vectors of {width} numbers, "
+                f"wanted --size={self.vector_size}"
+            )
+        return found
+
+    def check_files(self) -> None:
+        if self.init_vectors:
+            self._known  # noqa: B018
 
     def vocabulary(self, found: WordCounts, num_lines: int) -> WordCounts:
         return word_counts.word2vec_order(
@@ -78,14 +124,29 @@ class Word2vec(Learner):
             vocab_size, self.vector_size, bool(self.cbow), self.negative, bool(self.hs)
         )
 
+    def engine_class(self) -> type["Engine"]:
+        """Returns the class of what computes."""
+        module = f"training.word_vectors.word2vec_{self.engine}"
+        return importlib.import_module(module).Engine
+
+    def training(
+        self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
+    ) -> "Training":
+        """Returns what trains; see `learn`."""
+        start = self._start(counts.words)
+        frozen = np.zeros(len(counts) if self.freeze_known else 0, bool)
+        if self.freeze_known:
+            frozen[start.rows] = True
+        engine = self.engine_class()(self, counts.counts, run, frozen)
+        return Training(engine, corpus, counts.words, start)
+
     def learn(
         self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
     ) -> Mapping[str, WordVectors]:
-        engine = word2vec_exact.Engine(self, counts.counts)
-        training = Training(engine, corpus, counts.words, engine.num_epochs)
+        training = self.training(corpus, counts, run)
         loop.train(training, run, self.settings(corpus, counts, run))
         inputs, outputs = (
-            engine.variables[name].numpy()
+            training.variables[name].numpy()
             for name in (word2vec.INPUTS, word2vec.OUTPUTS)
         )
         outputs = outputs[: len(counts)]
@@ -100,23 +161,76 @@ class Word2vec(Learner):
             for name, table in tables.items()
         }
 
+    def _start(self, words):
+        """Finds the words' vectors in the file of --init_vectors."""
+        if not self.init_vectors:
+            return Start(np.zeros(0, np.int64), np.zeros([0, self.vector_size]))
+        places = {word: i for i, word in enumerate(self._known.words)}
+        rows = [i for i, word in enumerate(words) if word in places]
+        if not rows:
+            raise UserError(
+                f"--init_vectors={self.init_vectors}: none of the {len(words)} words"
+            )
+        logging.info(
+            "%s has %d of the %d words", self.init_vectors, len(rows), len(words)
+        )
+        found = self._known.vectors[[places[words[row]] for row in rows]]
+        return Start(np.array(rows), found)
+
+
+class Start(NamedTuple):
+    """What the input table begins with.
+
+    Attributes:
+      rows: int64 [K], ids of words.
+      vectors: float32 [K, D], theirs.
+    """
+
+    rows: np.ndarray
+    vectors: np.ndarray
+
+
+class Engine(Protocol):
+    """What computes: of the modules word2vec_exact, _numba and _tensorflow.
+
+    Its arguments are the Word2vec, the words' counts, int64 [V], `</s>` first, the
+    RunConfig, and which input vectors stay as they are, bool [V]; [0]: none.
+    """
+
+    # Name -> variable, as loop.Training has them; both tables are among them.
+    variables: Mapping[str, Any]
+    num_epochs: int  # how often the text is read
+
+    def initialize(self) -> None:
+        """Sets the variables where nothing is to be gone on from."""
+        ...
+
+    def train(self, block: Block, step: Step) -> Mapping[str, float]:
+        """Goes through a block of words of the vocabulary.
+
+        Returns:
+          `loss`, the mean of each word and context, or in CBOW, of each word; `alpha`.
+        """
+        ...
+
 
 class Training(loop.Training):
     """A step is a block of the text, which is read several times."""
 
     def __init__(
-        self, engine: Any, corpus: WordCorpus, words: list[str], num_epochs: int
+        self, engine: Engine, corpus: WordCorpus, words: list[str], start: Start
     ):
         """Takes what the loop needs.
 
         Args:
-          engine: of one of the modules word2vec_exact, _numba and _tensorflow.
+          engine: made for these words.
           corpus: the text.
           words: the vocabulary.
-          num_epochs: how often the text is read.
+          start: what is put into the engine's input table, if not gone on from.
         """
         self._engine, self._corpus, self._words = engine, corpus, words
-        starts = corpus.num_words * np.arange(num_epochs)
+        self._start = start
+        starts = corpus.num_words * np.arange(engine.num_epochs)
         self._ends = (starts[:, None] + corpus.block_ends).ravel()
 
     @property
@@ -129,6 +243,11 @@ class Training(loop.Training):
 
     def initialize(self) -> None:
         self._engine.initialize()
+        if len(self._start.rows):
+            inputs = self._engine.variables[word2vec.INPUTS]
+            table = np.array(inputs.numpy())
+            table[self._start.rows] = self._start.vectors
+            inputs.assign(table)
 
     def steps(self, first: int) -> Iterator[Mapping[str, float]]:
         ends, blocks = self._ends, self._corpus.num_blocks

@@ -16,6 +16,7 @@ import numpy as np
 from data_pipeline.corpora.word_corpus import Block
 from modeling import word2vec
 from training.word_vectors import compiled
+from training.word_vectors.learner import RunConfig
 from training.word_vectors.loop import Array
 from training.word_vectors.steps import Step
 
@@ -54,13 +55,8 @@ class Engine:
 
     num_epochs = 1
 
-    def __init__(self, learner, counts: np.ndarray):
-        """Makes the tables.
-
-        Args:
-          learner: the training.word_vectors.word2vec.Word2vec.
-          counts: int64 [V], of the words of the vocabulary, `</s>` first.
-        """
+    def __init__(self, learner, counts: np.ndarray, run: RunConfig, frozen: np.ndarray):
+        """Makes the tables; see word2vec.Engine. The program knows no `run`."""
         self._learner = learner
         config = learner.config(len(counts))
         shapes = config.input_shape, config.output_shape
