@@ -20,10 +20,10 @@ from data_pipeline.record_faults import Search
 from errors import UserError
 from tasks.task import Records
 
-BAD = 50  # the number of the record that is wrong
+BAD = 25  # the number of the record that is wrong
 
 
-def write(path, change, number=60):
+def write(path, change, number=30):
     """Writes records, one of them changed; returns the file's path."""
     rows = list(tiny_pretraining.rows(number))
     change(rows[BAD])
@@ -87,7 +87,7 @@ def meet(task, files):
     with record_faults.named([(files, task.feature_spec)]):
         records = Records(tuple(files), None)
         batches = task.train_batches(records, batch_size=8, seed=0)
-        for _ in itertools.islice(batches, 80):
+        for _ in itertools.islice(batches, 30):
             pass
 
 
@@ -100,7 +100,7 @@ def test_what_a_record_must_not_be_is_refused_and_found(tmp_path, fault):
     search = Search([good, bad], spec)
     (found,) = search
     assert re.search(f"bad: record {BAD} .*{message}", found)
-    assert search.num_records == 80
+    assert search.num_records == 50
     records = list(tf.data.TFRecordDataset(bad).as_numpy_iterator())
     spec.parse(tf.constant(records[:BAD] + records[BAD + 1 :]))
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -160,13 +160,13 @@ def test_a_flipped_byte_is_named_with_what_stands_before_it(tmp_path):
     first, second = Search([flip(path)], task.feature_spec)
     assert "record 7 has 0 segment_ids" in first
     assert re.search(rf"bad: record {BAD} is damaged: corrupted record at \d+$", second)
-    clean = flip(tiny_pretraining.write(tmp_path / "clean", 60))
+    clean = flip(tiny_pretraining.write(tmp_path / "clean", 30))
     with pytest.raises(UserError, match=f"clean: record {BAD} is damaged"):
         meet(task, [clean])
 
 
 def test_gpts_records_are_checked_too(tmp_path):
-    rows = list(tiny_streams.rows(60))
+    rows = list(tiny_streams.rows(30))
     rows[BAD][0] = len(tiny_streams.VOCAB)
     bad = str(tmp_path / "bad")
     tfrecord.write(bad, token_streams.encode_rows(rows))
@@ -186,7 +186,7 @@ def test_gpts_records_are_checked_too(tmp_path):
     ],
 )
 def test_elmos_records_are_checked_too(tmp_path, change, message):
-    rows = [{"input_ids": [0, 4, 1], "words": ["<S>", "a", "</S>"]} for _ in range(60)]
+    rows = [{"input_ids": [0, 4, 1], "words": ["<S>", "a", "</S>"]} for _ in range(30)]
     if change:
         change(rows[BAD])
     bad = str(tmp_path / "bad")
