@@ -5,7 +5,8 @@
 
 All train on the same text by turns, so that a busy machine slows all of them; medians
 are compared. Counting the words is not timed, nor compiling. One JSON line a variant;
-`ratio` is to gensim on as many threads, or without it, to the first variant.
+`ratio` is to gensim on as many threads, or without it, to the first variant. TensorFlow
+keeps the threads that it began with: with --engine=tensorflow, one --threads a run.
 """
 
 import functools
