@@ -12,7 +12,7 @@ all rows that one vector is predicted by move at once, and that the words of the
 are shared: by all pairs of a window, as Ji et al. (2016) do, and drawn out of NOISE
 words for a shard.
 
-What is right for a row in one shard is too much if eight of them move it far the same
+What is right for a row in one shard is too much if all of them move it far the same
 way; see `_merge`.
 """
 
@@ -30,9 +30,9 @@ from training.word_vectors.learner import RunConfig
 from training.word_vectors.loop import Array
 from training.word_vectors.steps import Step
 
-SHARDS = 8  # also the most threads of use
-SHARD_WORDS = 512
-NOISE = 512
+SHARDS = 4  # also the most threads of use
+SHARD_WORDS = 256
+NOISE = 256
 _CURVATURE = np.float32(0.25)
 # Sums in any order; but what is not finite has to be found.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
