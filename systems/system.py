@@ -31,12 +31,9 @@ _TAGS = {
 
 
 class Tokenizer(abc.ABC):
-    """What is needed of a system's tokenizer; `len` is the rows of the vocabulary."""
+    """What is needed of a system's tokenizer."""
 
     vocab: Mapping[str, int]
-
-    @abc.abstractmethod
-    def __len__(self) -> int: ...
 
     @abc.abstractmethod
     def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -110,18 +107,13 @@ class System(abc.ABC):
     def hidden_size(self) -> int:
         """Width of the encoder's outputs."""
 
-    @property
-    def num_words(self) -> int:
-        """Rows of the vocabulary."""
-        return len(self.tokenizer())
-
     def match_vocabulary(self) -> Self:
         """Returns the system, with as many rows as its vocabulary has.
 
         Raises:
           UserError: vocabulary and config disagree, and `resize_vocab` is not set.
         """
-        rows, known = self.num_words, self.config.vocab_size
+        rows, known = len(self.entries()), self.config.vocab_size
         if known not in (None, rows):
             raise UserError(
                 f"{self.vocab_file} has {rows} words, but the model's configuration "

@@ -105,9 +105,6 @@ class WordTokenizer(Tokenizer):
         self.vocab = {word: i for i, word in enumerate(words.words)}
         self._words, self._do_lower_case = words, do_lower_case
 
-    def __len__(self) -> int:
-        return len(self._words)
-
     def ids(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See Tokenizer."""
         found = (normalize(text, self._do_lower_case) for text in texts)
@@ -134,10 +131,6 @@ class WordSystem(System):
         if self.words is not None:
             return vocabulary.Vocabulary(self.words)
         return vocabulary.Vocabulary.from_exact_file(self.vocab_file)
-
-    @property
-    def num_words(self) -> int:
-        return len(self.vocabulary())
 
     def tokenizer(self) -> WordTokenizer:
         return WordTokenizer(self.vocabulary(), self.config.do_lower_case)
