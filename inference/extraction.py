@@ -22,7 +22,7 @@ from data_pipeline.features import lines as sentences
 from errors import UserError
 from inference import vector_files
 from inference.vector_files import Table, Vectors
-from modeling.layers import pooling
+from modeling.layers import graphs, pooling
 from modeling.layers.recurrent import CarriedStates
 from systems.capabilities import Line
 from systems.system import System
@@ -155,8 +155,7 @@ class FeatureExtractor:
         self._states = None
         if config.stateful:
             self._states = CarriedStates(source.zero_states(self._model))
-        # Autograph has nothing to convert here, and takes seconds to find that out.
-        self._run = tf.function(self._run_eager, autograph=False, reduce_retracing=True)
+        self._run = graphs.step(self._run_eager, reduce_retracing=True)
 
     def _check_layers(self):
         depth = self._source.depth

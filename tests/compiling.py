@@ -1,18 +1,22 @@
-"""Whether what TensorFlow runs is compiled and optimized first, as users have it."""
+"""Whether what TensorFlow runs is made a graph of and compiled, as users have it."""
 
 import tensorflow as tf
 
-from modeling.layers import fused
+from modeling.layers import fused, graphs
 
-COMPILED = True  # in this process, now
+COMPILED = WHOLE_STEPS = True  # in this process, now
 
 
-def use(compiled):
-    """Says whether from now on graphs are optimized, and clusters compiled by XLA.
+def use(compiled, whole_steps):
+    """Says what is done from now on before anything is computed.
 
-    A tiny model's graph is run a few times: to optimize it takes longer than to run it.
+    Args:
+      compiled: whether graphs are optimized, and clusters compiled by XLA. To optimize
+        the graph of a tiny model takes longer than to run it a few times.
+      whole_steps: whether a step is one graph. It takes as long as hundreds of steps.
     """
-    global COMPILED
+    global COMPILED, WHOLE_STEPS
     COMPILED = fused.COMPILED = compiled
+    WHOLE_STEPS = graphs.WHOLE_STEPS = whole_steps
     options = {"disable_meta_optimizer": not compiled}
     tf.config.optimizer.set_experimental_options(options)

@@ -52,7 +52,8 @@ def pytest_runtest_setup(item):
     """Leaves compilers out, but of tests of them and of slow ones."""
     import compiling
 
-    compiling.use(any(item.get_closest_marker(x) for x in ("compiled", "slow")))
+    compiled = any(item.get_closest_marker(x) for x in ("compiled", "slow"))
+    compiling.use(compiled, compiled or bool(item.get_closest_marker("whole_steps")))
 
 
 @pytest.fixture(scope="session")

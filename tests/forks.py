@@ -19,11 +19,11 @@ import tempfile
 import compiling
 
 _SERVER = pathlib.Path(__file__).with_name("fork_server.py")
-_NOT_COMPILED = f"""
+_USE = f"""
 import sys
 sys.path.append({str(_SERVER.parent)!r})
 import compiling
-compiling.use(False)
+compiling.use(False, {{}})
 """
 
 
@@ -110,7 +110,7 @@ def start(
     if argv[0] == "-c":
         before = argv.pop(1)
     elif not compiling.COMPILED:
-        before = _NOT_COMPILED + before
+        before = _USE.format(compiling.WHOLE_STEPS) + before
     program = {
         "argv": argv,
         "code": before,

@@ -250,6 +250,7 @@ def test_the_backward_model_predicts_from_the_end(tmp_path):
     assert spelled == b"never"
 
 
+@pytest.mark.whole_steps
 def test_a_tiny_model_learns_to_count_both_ways(tmp_path):
     task = tiny_elmo.task(dataclasses.replace(tiny_elmo.CONFIG, dropout=0.0))
     train = tiny_elmo.write_records(tmp_path / "train", tiny_elmo.sentences(300))

@@ -102,6 +102,7 @@ def test_ngrams_are_scored_on_the_tokens_that_the_model_predicts(tmp_path):
     assert run.evaluate(dev)["ngram_perplexity"] == pytest.approx(wanted)
 
 
+@pytest.mark.whole_steps
 def test_tiny_model_learns_what_no_bigram_tells(tmp_path):
     # Steps of one and of two: the last token alone leaves two next ones.
     task = tiny_streams.task(dataclasses.replace(tiny_streams.CONFIG, embd_pdrop=0.0))

@@ -125,6 +125,7 @@ def tag(folder, *more):
 
 
 @pytest.mark.parametrize(("crf", "finetune"), [(True, False), (False, True)])
+@pytest.mark.whole_steps
 def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path, crf, finetune):
     lm, out = tiny_taglm.write_lm(tmp_path), tmp_path / "out"
     flags = [f"--init_checkpoint={lm}", f"--crf={crf}", "--model_type=elmo"]

@@ -152,6 +152,7 @@ def test_tags_are_in_the_scheme_of_the_files(tmp_path, changes):
     assert answers["tags"] == script_tags(output, found)
 
 
+@pytest.mark.whole_steps
 def test_a_trained_tagger_is_served_without_this_project(tmp_path):
     flags = tiny_tagging.flags(tmp_path, tmp_path / "out")
     scripts.run("run_tagger", *flags, "--do_train", "--num_train_epochs=4", "--crf")

@@ -24,6 +24,7 @@ from systems.bert import BertSystem
 from training import progress
 
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
 LINES = [e.text_a for e in tiny.examples(13, seed=3)]
 LINES[4], LINES[9] = "", "word1 good ||| word2 bad nonsense"
 
@@ -33,9 +34,9 @@ def model(tmp_path_factory):
     """A folder with a tiny model of random weights."""
     folder = tmp_path_factory.mktemp("model")
     vocab, _ = tiny.write_model(folder)
-    variables = modeling.named_variables(modeling.BertModel(tiny.CONFIG, seed=5))
+    variables = modeling.named_variables(modeling.BertModel(CONFIG, seed=5))
     tensors = {name: variable.numpy() for name, variable in variables.items()}
-    google_bert.save_folder(str(folder), tensors, tiny.CONFIG, vocab, True)
+    google_bert.save_folder(str(folder), tensors, CONFIG, vocab, True)
     return folder
 
 
@@ -51,7 +52,7 @@ def extractor(model, strategy=None, **config):
     """Makes an extractor for short inputs."""
     config = ExtractionConfig(**({"max_seq_length": 24} | config))
     system = BertSystem(
-        tiny.CONFIG, str(model / "vocab.txt"), init_checkpoint=str(model)
+        CONFIG, str(model / "vocab.txt"), init_checkpoint=str(model)
     )
     return FeatureExtractor(config, system, strategy=strategy)
 
@@ -75,7 +76,7 @@ def read_jsonl(path):
 
 def encode(model, ids, segments=None):
     """Runs the plain model on one input; returns its layers [L, S, H]."""
-    plain = modeling.BertModel(tiny.CONFIG, seed=5)
+    plain = modeling.BertModel(CONFIG, seed=5)
     segments = tf.constant([segments]) if segments else None
     outputs = plain(tf.constant([ids]), segment_ids=segments)
     return np.concatenate(outputs["all_encoder_layers"])
@@ -395,7 +396,7 @@ def test_a_vocabulary_of_another_model_is_refused(model, text, tmp_path):
     with pytest.raises(ValueError, match="38 rows.*vocab_size=37"):
         run(model, text, tmp_path / "out", "--layers=0", f"--vocab_file={vocab}")
     config = tmp_path / "bert_config.json"
-    other = dataclasses.replace(tiny.CONFIG, intermediate_size=20)
+    other = dataclasses.replace(CONFIG, intermediate_size=20)
     config.write_text(other.to_json_string())
     with pytest.raises(ValueError, match="intermediate/dense/kernel is"):
         run(model, text, tmp_path / "out", "--layers=0", f"--bert_config_file={config}")

@@ -87,6 +87,7 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.whole_steps
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
     tmp_path, uninterrupted, kill, caplog
 ):

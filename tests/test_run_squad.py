@@ -43,6 +43,7 @@ def exported_answers(tmp_path, output):
     return export.load(str(tmp_path / "export")).predict(pairs, batch_size=5)
 
 
+@pytest.mark.whole_steps
 def test_training_learns_to_answer_and_the_folder_stands_alone(tmp_path):
     output = tmp_path / "out"
     flags = tiny_squad.flags(tmp_path, output)

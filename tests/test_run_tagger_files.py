@@ -88,6 +88,7 @@ def test_every_scheme_of_entities_is_learnt_written_and_scored(tmp_path, scheme)
         assert scores["test_f1"] == pytest.approx(found)
 
 
+@pytest.mark.whole_steps
 def test_plain_labels_are_scored_by_their_accuracy(tmp_path):
     output = trained(tmp_path, "plain", "--use_checkpoint=best", "--eval_steps=20")
     results = tiny.read_results(output / "eval_results.txt")
@@ -115,6 +116,7 @@ def test_plain_labels_and_entities_exclude(tmp_path, flags):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.whole_steps
 def test_what_is_written_is_what_conlleval_scores(tagger, tmp_path):
     found = tiny_tagging.sentences(9, seed=7)
     found[2] = (["word3", *found[2][0]], ["B-LOC", *found[2][1]])  # not to be guessed

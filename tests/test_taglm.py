@@ -308,6 +308,7 @@ def test_the_language_model_is_frozen_and_vectors_do_not_decay():
     assert not any("kernel" in name or "embed" in name for name in vectors)
 
 
+@pytest.mark.whole_steps
 def test_grus_go_on_where_they_stopped_to_the_same_bytes(tmp_path):
     out = tmp_path / "out"
     flags = [*tiny_taglm.flags(tmp_path, out, train=24), "--do_train", "--do_eval"]
@@ -331,6 +332,7 @@ def test_grus_go_on_where_they_stopped_to_the_same_bytes(tmp_path):
         assert tiny.read_results(out / "eval_results.txt")["eval_loss"] == loss
 
 
+@pytest.mark.whole_steps
 def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path):
     out = tmp_path / "out"
     flags = tiny_taglm.flags(tmp_path, out)

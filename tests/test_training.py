@@ -206,11 +206,11 @@ def test_step_compiles_under_xla_with_static_shapes(run):
 
 @pytest.mark.compiled
 def test_mixed_precision_keeps_float32_variables_and_learns(run):
-    precise = run.weights("float32", task=WithoutDropout(run.task))
+    config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+    task = WithoutDropout(tiny.task(run.folder, config=config))
+    precise = run.weights("float32", task=task)
     for precision in ("bfloat16", "float16"):
-        mixed = run.weights(
-            precision, task=WithoutDropout(run.task), mixed_precision=precision
-        )
+        mixed = run.weights(precision, task=task, mixed_precision=precision)
         assert {value.dtype for value in mixed.values()} == {np.dtype("float32")}
         for name in ("output_weights", "bert/pooler/dense/kernel"):
             np.testing.assert_allclose(mixed[name], precise[name], atol=2e-2)

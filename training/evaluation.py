@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline import record_faults
+from modeling.layers import graphs
 from tasks.task import Records, Task
 from training.strategy import num_workers
 
@@ -23,9 +24,8 @@ class Evaluator:
         """
         self._task, self._model = task, model
         self._strategy = tf.distribute.get_strategy()
-        # Autograph has nothing to convert here, and takes seconds to find that out.
-        self._predict_batch = tf.function(
-            self._predict_batch_eager, autograph=False, reduce_retracing=True
+        self._predict_batch = graphs.step(
+            self._predict_batch_eager, reduce_retracing=True
         )
 
     def evaluate(self, records: Records, batch_size: int) -> dict[str, float]:

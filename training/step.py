@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 import modeling
+from modeling.layers import graphs
 from optimization.optimizers import Optimizer, backing_variable
 from tasks.task import Task
 
@@ -98,14 +99,12 @@ class TrainStep:
             self._good_steps = _counter("good_steps", 0, tf.int64)
             self.state["trainer/loss_scale"] = self._loss_scale
             self.state["trainer/good_steps"] = self._good_steps
-        # Autograph has nothing to convert here, and takes seconds to find that out.
         for part in self._parts:
-            part.forward_backward = tf.function(
+            part.forward_backward = graphs.step(
                 functools.partial(self._forward_backward, part),
                 jit_compile=config.jit_compile,
-                autograph=False,
             )
-        self.run = tf.function(self._run, autograph=False)
+        self.run = graphs.step(self._run)
 
     def _run(self, iterator, num_steps, stop):
         """Makes several updates in one host call; `run` is its compiled form.

@@ -10,7 +10,7 @@ computed in float32 and in logarithms, so that a forbidden transition may score 
 
 import tensorflow as tf
 
-from modeling.layers import base
+from modeling.layers import base, graphs
 
 # B rows, T positions, K tags. The real positions of a row come first.
 
@@ -66,6 +66,7 @@ def path_score(
     )
 
 
+@graphs.loop
 def log_partition(
     emissions: tf.Tensor,
     mask: tf.Tensor,
@@ -89,6 +90,7 @@ def log_partition(
     return tf.reduce_logsumexp(alpha + end, axis=1)
 
 
+@graphs.loop
 def viterbi(
     emissions: tf.Tensor,
     mask: tf.Tensor,

@@ -14,7 +14,7 @@ As in `lstm`, nothing but the products that need h_{t-1} is in the recurrence.
 
 import tensorflow as tf
 
-from modeling.layers import base, fused, steps
+from modeling.layers import base, fused, graphs, steps
 
 GATE_BIAS = 1.0
 
@@ -49,6 +49,7 @@ _PLAIN = (_reset, _update, _update_grad, _reset_grad)
 _FUSED = tuple(fused.cluster(function) for function in _PLAIN)
 
 
+@graphs.loop
 def _run(z_x, w_h, w_c, count, reset, update):
     """Runs the recurrence over projected inputs [T, B, 3D].
 
@@ -68,6 +69,7 @@ def _run(z_x, w_h, w_c, count, reset, update):
     return steps.scan(one, z_x, start, widths, count=count)[1]
 
 
+@graphs.loop
 def _run_back(dy, gates, c, before, w_h, w_c, count, update_grad, reset_grad):
     """The recurrence's gradient, from the last step to the first.
 

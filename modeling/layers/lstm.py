@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from modeling.layers import fused, steps
+from modeling.layers import fused, graphs, steps
 
 FORGET_BIAS = 1.0
 
@@ -71,6 +71,7 @@ _fused_cell = fused.cluster(_cell)
 _fused_cell_grad = fused.cluster(_cell_grad)
 
 
+@graphs.loop
 def _run(z_x, w_h, bias, w_p, state, clips, step):
     """Runs the recurrence over projected inputs [T, B, 4D].
 
@@ -91,6 +92,7 @@ def _run(z_x, w_h, bias, w_p, state, clips, step):
     return steps.scan(one, z_x, tuple(state), widths)[1]
 
 
+@graphs.loop
 def _run_back(dy, found, state, w_h, w_p, clips, step):
     """The recurrence's gradient, from the last step to the first.
 
