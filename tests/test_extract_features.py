@@ -51,9 +51,7 @@ def text(tmp_path):
 def extractor(model, strategy=None, **config):
     """Makes an extractor for short inputs."""
     config = ExtractionConfig(**({"max_seq_length": 24} | config))
-    system = BertSystem(
-        CONFIG, str(model / "vocab.txt"), init_checkpoint=str(model)
-    )
+    system = BertSystem(CONFIG, str(model / "vocab.txt"), init_checkpoint=str(model))
     return FeatureExtractor(config, system, strategy=strategy)
 
 
