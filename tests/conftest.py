@@ -16,6 +16,8 @@ def pytest_configure(config):
     config.started = time.monotonic()
     if getattr(config.option, "numprocesses", None):
         return
+    # A tiny model's operation is done before a second thread has begun with it.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     import tensorflow as tf
 
     # Two devices on every machine, for the tests of distribution; before TensorFlow

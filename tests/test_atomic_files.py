@@ -14,6 +14,8 @@ import atomic_files
 import processes
 from atomic_files import atomic_path, is_aside, temporary_folder
 
+pytestmark = pytest.mark.long
+
 
 def test_a_file_appears_when_it_is_whole_and_replaces_the_old_one(tmp_path):
     path = tmp_path / "new" / "a.txt"

@@ -11,6 +11,8 @@ import tensorflow as tf
 from data_pipeline import batching, tfrecord
 from data_pipeline.feature_spec import Feature, FeatureSpec
 
+pytestmark = pytest.mark.long
+
 SPEC = FeatureSpec(
     [
         Feature("input_ids", tf.int32, (None,)),

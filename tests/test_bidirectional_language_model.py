@@ -26,6 +26,8 @@ from training.strategy import DistributionConfig, make_strategy
 from training.trainer import Trainer, TrainingConfig
 from vocabulary import Vocabulary
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 ADAGRAD = OptimizerConfig(
     kind="adagrad", learning_rate=0.2, decay="constant", max_grad_norm=10.0
@@ -162,7 +164,9 @@ def test_where_windows_begin_with_sentences_never_is_the_original(
         assert max(errors) > 1e-3
 
 
-@pytest.mark.parametrize(("replicas", "pieces"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("replicas", "pieces"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)]
+)
 def test_states_of_pieces_and_replicas_are_those_of_the_whole_batch(
     tmp_path, files, replicas, pieces
 ):

@@ -15,6 +15,8 @@ from metrics.ngram import KneserNey
 from optimization.optimizers import OptimizerConfig
 from training.strategy import DistributionConfig, make_strategy
 
+pytestmark = pytest.mark.long
+
 
 def write_rows(path, rows):
     """Writes records of these tokens; returns the file's path."""
@@ -50,7 +52,7 @@ def test_loss_is_the_mean_over_all_tokens_but_first_ones(tmp_path, static):
     }
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_pieces_of_unequal_lengths_equal_the_whole_batch(tmp_path, replicas):
     task = WithoutDropout(tiny_streams.task())
     train = task.train_records([tiny_streams.write(tmp_path / "records", 50)])

@@ -13,6 +13,8 @@ from data_pipeline.corpora.cooccurrences import RECORD, CooccurrenceConfig
 from data_pipeline.corpora.word_corpus import Block
 from errors import UserError
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).parent / "golden/glove"
 SETTINGS = {
     "w10_sym_dist": {"window": 10},

@@ -23,6 +23,8 @@ from data_pipeline.corpora.blocks import Blocks
 from systems.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
 
+pytestmark = pytest.mark.long
+
 
 def command(tmp_path, *more):
     return [

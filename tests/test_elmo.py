@@ -15,6 +15,8 @@ from checkpoints import bilm
 from modeling import elmo
 from modeling.layers import recurrent
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 OPTIONS = {
     "bidirectional": True,

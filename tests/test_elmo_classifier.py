@@ -17,6 +17,8 @@ from systems.classification_config import ClassificationConfig
 from systems.elmo import ElmoSystem
 from vocabulary import CharacterEncoder, Vocabulary
 
+pytestmark = pytest.mark.long
+
 CONFIG = ClassificationConfig(
     task_name="tiny",
     output_kind="single_label",

@@ -10,6 +10,8 @@ import checkpoints
 from data_pipeline import tfrecord
 from vocabulary import Vocabulary
 
+pytestmark = pytest.mark.long
+
 
 def write_text(path, number, seed=0):
     """Writes tokenized sentences, blank lines between some; returns the path."""

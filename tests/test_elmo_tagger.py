@@ -24,6 +24,8 @@ from systems.elmo import ElmoSystem
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
 
+pytestmark = pytest.mark.long
+
 SENTENCES = [["w1", "a", "zoë"], ["overlongword"], ["the", "never", "w2", "w3"]]
 CONFIG = TaggingConfig(("O", "B-X"), "BIO", "BIO", True, 7, None)
 WORD_OPTIONS = tiny_elmo.OPTIONS | {"char_cnn": None}
@@ -124,7 +126,10 @@ def tag(folder, *more):
     scripts.run("run_tagger", *kept, *more)
 
 
-@pytest.mark.parametrize(("crf", "finetune"), [(True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("crf", "finetune"),
+    [(True, False), pytest.param(False, True, marks=pytest.mark.slow)],
+)
 @pytest.mark.whole_steps
 def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path, crf, finetune):
     lm, out = tiny_taglm.write_lm(tmp_path), tmp_path / "out"

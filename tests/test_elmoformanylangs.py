@@ -24,6 +24,8 @@ from lexicon import Lexicon
 from modeling import ElmoConfig
 from systems.system import make_system
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/torch"
 MODELS = ["elmo", "elmo_characters", "elmo_words"]
 SENTENCES = json.loads((GOLDEN / "elmo_sentences.json").read_text())

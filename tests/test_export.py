@@ -26,6 +26,8 @@ from tokenization_tf import FastTokenizer
 from training.strategy import DistributionConfig, make_strategy
 from training.trainer import Trainer, TrainingConfig
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GROUPS = json.loads((ROOT / "tests/golden/tokenization.json").read_text("utf-8"))
 WORDS = ["good", "bad", "und", "##er", "e", "é", "中", "ab", "!", *map(str, range(20))]

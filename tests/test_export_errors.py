@@ -7,6 +7,8 @@ from test_export import SINGLE, VOCAB, make_model_dir
 from inference import export
 from systems.classification_config import ClassificationConfig
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def model_dir(tmp_path_factory):

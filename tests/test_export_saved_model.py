@@ -10,6 +10,8 @@ import tiny
 from errors import UserError
 from inference import export
 
+pytestmark = pytest.mark.long
+
 
 def test_a_moved_folder_is_exported_and_answers_as_test_results_say(tmp_path):
     output, moved = tmp_path / "output", tmp_path / "moved"

@@ -26,6 +26,8 @@ from systems.taglm import begin
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder, file_text
 
+pytestmark = pytest.mark.long
+
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 CONFIG = TaggingConfig(LABELS, "IOB1", "BIO", True, 9, True)
 BY_TABLE = ElmoConfig.from_dict(tiny_elmo.OPTIONS | {"char_cnn": None})

@@ -23,6 +23,8 @@ from inference.extraction import ExtractionConfig, FeatureExtractor
 from systems.bert import BertSystem
 from training import progress
 
+pytestmark = pytest.mark.long
+
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
 LINES = [e.text_a for e in tiny.examples(13, seed=3)]

@@ -16,6 +16,8 @@ from modeling.layers import sampling
 from modeling.layers.recurrent import LstmStack
 from systems.gpt import GptSystem
 
+pytestmark = pytest.mark.long
+
 CONFIG = modeling.GptConfig(
     n_vocab=29, n_special=3, n_ctx=23, n_embd=15, n_layer=2, n_head=3
 )

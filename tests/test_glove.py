@@ -15,6 +15,8 @@ from training.word_vectors import glove, glove_exact, glove_tensorflow, loop
 from training.word_vectors.compiled import numba
 from training.word_vectors.learner import RunConfig
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).parent / "golden/glove"
 ENGINES = (
     pytest.param("numba", marks=pytest.mark.skipif(numba is None, reason="no numba")),

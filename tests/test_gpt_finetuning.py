@@ -22,6 +22,8 @@ from modeling import GptLanguageModel
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
 
+pytestmark = pytest.mark.long
+
 CONFIG = ClassificationConfig(
     task_name="tiny",
     output_kind="single_label",

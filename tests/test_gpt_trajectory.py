@@ -15,6 +15,8 @@ from optimization import optimizers as optimization
 from optimization import schedules
 from systems.gpt import gpt_groups
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def golden(golden_dir):

@@ -21,6 +21,8 @@ from tasks.classification import ClassificationTask
 from tasks.language_model import MaskedLanguageModelTask
 from tasks.tagging import TaggingConfig, TaggingTask
 
+pytestmark = pytest.mark.long
+
 CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=1)
 OLD = ("blue", "green", "red")
 NEW = ("black", "green", "blue", "white")

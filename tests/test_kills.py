@@ -1,5 +1,6 @@
 """Wherever a run is killed, and whatever is damaged: it ends as if nothing had been."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -11,6 +12,8 @@ import pytest
 import scripts
 import tiny
 from test_training import assert_equal, tensors
+
+pytestmark = pytest.mark.long
 
 LAST = 12
 FLAGS = ("--do_train", "--do_eval", "--num_train_epochs=1", "--seed=3")
@@ -43,12 +46,20 @@ Trainer.evaluate, tf.io.gfile.rename = evaluate, rename
 """
 
 
+def command_of(folder, output):
+    """Returns the command; of two layers, which are best at the last step."""
+    command = tiny.classifier_command(folder, output, *FLAGS)
+    config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+    (folder / "bert_config.json").write_text(config.to_json_string())
+    return command
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "a[1] {b}*?"
     folder.mkdir()
-    command = tiny.classifier_command(folder, folder / "out", *FLAGS)
+    command = command_of(folder, folder / "out")
     scripts.run("run_classifier", *command[2:])
     return folder / "out"
 
@@ -56,7 +67,7 @@ def whole(tmp_path_factory):
 def kill_and_go_on(tmp_path, whole, place, calls, damage=None):
     """Returns the folder of a run as `whole`, but killed, and then given again."""
     output = tmp_path / "lr[1e-4] {a}*?"
-    command = tiny.classifier_command(whole.parent, output, *FLAGS)
+    command = command_of(whole.parent, output)
     done = forks.run(command, before=KILLED.format(place, calls))
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     if damage:

@@ -19,6 +19,8 @@ from training.step import StepConfig, TrainStep
 from training.strategy import DistributionConfig, make_strategy
 from training.trainer import Trainer, TrainingConfig
 
+pytestmark = pytest.mark.long
+
 RESULTS = {"loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy"}
 RESULTS |= {"next_sentence_loss", "unigram_entropy"}
 
@@ -140,7 +142,7 @@ def test_rows_that_fill_a_batch_count_in_no_term(tmp_path):
     assert loss_of(task, model, filled) == pytest.approx(loss_of(task, model, exact))
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_pieces_equal_the_whole_batch_in_both_terms(tmp_path, replicas):
     # Pieces have as many examples, but not as many masked words.
     task = WithoutDropout(tiny_pretraining.task())

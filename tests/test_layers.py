@@ -18,7 +18,7 @@ from modeling.layers import (
     transformer,
 )
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.long]
 
 # B batch, S length, N heads, D head size, F intermediate, V vocabulary; H = N * D.
 B, S, N, D, F, V = 2, 7, 3, 5, 11, 23

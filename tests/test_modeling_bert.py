@@ -12,7 +12,7 @@ import tiny_pretraining
 import modeling
 from modeling.layers import dropout
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.long]
 
 REDUCED = pathlib.Path(__file__).parent / "golden/bert/reduced.npz"
 CONFIG = modeling.BertConfig(

@@ -11,7 +11,7 @@ import tensorflow as tf
 import modeling
 from modeling.layers import decoder, dropout
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.long]
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Weights and outputs of Hugging Face's OpenAIGPTLMHeadModel.

@@ -13,6 +13,8 @@ from errors import UserError
 from metrics.ngram import KneserNey
 from modeling.nnlm import NnlmConfig, NnlmModel
 
+pytestmark = pytest.mark.long
+
 IDS = np.array([[0, 4, 5, 6, 7, 1], [0, 3, 3, 1, 0, 0]], np.int32)
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]], np.int32)
 SIZES = {"vocab_size": 9, "order": 4, "embedding_size": 5}

@@ -20,6 +20,8 @@ from data_pipeline.record_faults import Search
 from errors import UserError
 from tasks.task import Records
 
+pytestmark = pytest.mark.long
+
 BAD = 25  # the number of the record that is wrong
 
 

@@ -28,6 +28,8 @@ from modeling import BertConfig
 from systems.bert import BertSystem
 from systems.classification_config import ClassificationConfig
 
+pytestmark = pytest.mark.long
+
 LONG = ("--do_train", "--num_train_epochs=8", "--save_checkpoints_steps=3")
 LAST = 100  # its steps
 

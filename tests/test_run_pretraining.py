@@ -14,6 +14,8 @@ import checkpoints
 from data_pipeline import tfrecord
 from errors import UserError
 
+pytestmark = pytest.mark.long
+
 RESULTS = {"loss", "masked_lm_accuracy", "masked_lm_loss", "next_sentence_accuracy"}
 RESULTS |= {"next_sentence_loss", "unigram_entropy", "global_step"}
 LENGTHS = ("--max_seq_length=24", "--max_predictions_per_seq=4")

@@ -14,6 +14,8 @@ from inference import export
 from metrics import squad as squad_metrics
 from tasks.span import SpanConfig
 
+pytestmark = pytest.mark.long
+
 
 def run(*flags):
     scripts.run("run_squad", *flags)

@@ -17,6 +17,8 @@ from modeling import GptConfig
 from systems.system import make_system
 from tasks.tagging import TaggingConfig
 
+pytestmark = pytest.mark.long
+
 
 def run(*flags):
     scripts.run("run_tagger", *flags)
@@ -31,7 +33,7 @@ def read_predictions(path):
     return [[[row[i] for row in rows] for rows in sentences] for i in (-2, -1)]
 
 
-@pytest.mark.parametrize("crf", [False, True])
+@pytest.mark.parametrize("crf", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path, crf):
     output = tmp_path / "out"
     flags = tiny_tagging.flags(tmp_path, output)

@@ -9,6 +9,8 @@ import tiny_tagging
 
 from data_pipeline.readers import conll
 
+pytestmark = pytest.mark.long
+
 
 def run(*flags):
     scripts.run("run_tagger", *flags)
@@ -66,7 +68,10 @@ def predict(tagger, path, *flags):
     )
 
 
-@pytest.mark.parametrize("scheme", ["BMES", "BILOU", "typeless"])
+_SLOW = [pytest.param(x, marks=pytest.mark.slow) for x in ("BILOU", "typeless")]
+
+
+@pytest.mark.parametrize("scheme", ["BMES", *_SLOW])
 def test_every_scheme_of_entities_is_learnt_written_and_scored(tmp_path, scheme):
     output = trained(tmp_path, scheme)
     results = tiny.read_results(output / "eval_results.txt")

@@ -15,6 +15,8 @@ from tasks.task import Records, Task
 from training.strategy import DistributionConfig, make_strategy
 from training.trainer import Trainer, TrainingConfig
 
+pytestmark = pytest.mark.long
+
 WORDS, WIDTH, STEPS = 19, 5, 11
 
 

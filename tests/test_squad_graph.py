@@ -12,6 +12,8 @@ from data_pipeline.squad.features import WindowConfig
 from data_pipeline.squad.graph import SquadGraph
 from data_pipeline.squad.pieces import WordPieces
 
+pytestmark = pytest.mark.long
+
 WORDS = ["the", "fox", "caf", "##e", "##s", "steve", "(", ")", ".", "'", "s", "-"]
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, "中", "国", "人", "，", "18"]
 PARTS = [

@@ -15,6 +15,8 @@ import tiny
 
 from errors import MissingExtra, MissingFile, UserError
 
+pytestmark = pytest.mark.long
+
 
 def script(text, *words, **environment):
     """Runs a main of this text."""

@@ -18,6 +18,8 @@ import command_line
 import streams
 from errors import UserError
 
+pytestmark = pytest.mark.long
+
 ENCODING = {"PYTHONIOENCODING": "ascii"}
 
 

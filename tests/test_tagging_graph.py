@@ -10,6 +10,8 @@ from data_pipeline.features.tagging import SpecialIds, tagging_columns
 from data_pipeline.features.tagging_graph import Sentences
 from data_pipeline.readers import conll
 
+pytestmark = pytest.mark.long
+
 SPECIAL = SpecialIds(first=101, last=102, unknown=100)
 
 

@@ -26,6 +26,8 @@ from systems.words import choose_words
 from tasks.tagging import TaggingConfig, TaggingTask
 from vocabulary import CharacterEncoder
 
+pytestmark = pytest.mark.long
+
 CONLL_2003 = pathlib.Path(__file__).parents[1] / "configs/models/taglm_conll2003.json"
 CONFIG = tiny_taglm.CONFIG
 WITH_LM = CONFIG.with_lm(tiny_elmo.CONFIG)
@@ -308,7 +310,7 @@ def test_the_language_model_is_frozen_and_vectors_do_not_decay():
     assert not any("kernel" in name or "embed" in name for name in vectors)
 
 
-@pytest.mark.whole_steps
+@pytest.mark.slow
 def test_grus_go_on_where_they_stopped_to_the_same_bytes(tmp_path):
     out = tmp_path / "out"
     flags = [*tiny_taglm.flags(tmp_path, out, train=24), "--do_train", "--do_eval"]

@@ -10,6 +10,8 @@ import tiny
 from data_pipeline.readers import task_modules
 from errors import UserError
 
+pytestmark = pytest.mark.long
+
 # As such a tutorial has it, but for the import.
 SIM = """
 import os

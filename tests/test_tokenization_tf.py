@@ -15,6 +15,8 @@ import tokenization
 import tokenization_tf
 from errors import UserError
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).parent.parent
 GROUPS = json.loads((ROOT / "tests/golden/tokenization.json").read_text())
 LETTERS = "aéไ𐍈x가"

@@ -18,6 +18,8 @@ from errors import UserError
 from inference import serving
 from registry import Entry
 
+pytestmark = pytest.mark.long
+
 TOY = Entry(
     "toy",
     config="toy_system:ToyConfig",

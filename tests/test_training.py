@@ -21,6 +21,8 @@ from training.run import Data, Run
 from training.strategy import DistributionConfig, make_strategy
 from training.trainer import BEST, Trainer, TrainingConfig
 
+pytestmark = pytest.mark.long
+
 STEPS = 6
 
 
@@ -152,7 +154,7 @@ def test_replicas_draw_different_dropout_masks(run):
     assert abs(float(left) - float(right)) > 1e-4
 
 
-@pytest.mark.parametrize("pieces", [2, 4])
+@pytest.mark.parametrize("pieces", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_accumulated_pieces_equal_the_bigger_batch(run, pieces):
     task = WithoutDropout(run.task)
     whole = run.weights("whole", task=task)
@@ -204,7 +206,7 @@ def test_step_compiles_under_xla_with_static_shapes(run):
     assert_close(weights_of(xla), weights_of(plain), atol=2e-4)
 
 
-@pytest.mark.compiled
+@pytest.mark.slow
 def test_mixed_precision_keeps_float32_variables_and_learns(run):
     config = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
     task = WithoutDropout(tiny.task(run.folder, config=config))

@@ -26,6 +26,8 @@ from optimization.optimizers import OptimizerConfig
 from systems import vectors
 from systems.words import SpelledVocabulary
 
+pytestmark = pytest.mark.long
+
 # Two words of the text, two others; 1 to 3 are the marks and 0 pads.
 SIZES = VectorsConfig(vocab_size=7, text_words=5, vector_size=6)
 IDS = np.array([[1, 4, 3, 6, 7, 2], [1, 5, 2, 0, 0, 0], [1, 2, 0, 0, 0, 0]], np.int32)

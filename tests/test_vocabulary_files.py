@@ -21,6 +21,8 @@ from checkpoints import taglm as taglm_files
 from modeling import TaglmConfig
 from systems import taglm
 
+pytestmark = pytest.mark.long
+
 CHARACTERS = [
     c
     for c in map(chr, range(sys.maxunicode + 1))
@@ -120,6 +122,7 @@ def test_a_file_of_words_that_cannot_be_read_is_named(tmp_path):
             read(str(path))
 
 
+@pytest.mark.slow
 def test_a_tagger_knows_words_that_end_in_blanks_when_it_is_used_again(tmp_path):
     # "ann" is a person; with a blank that lines of columns do not part at, a place.
     known = {"PER": "ann", "LOC": "ann\xa0", "O": "the\x85"}

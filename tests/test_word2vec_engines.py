@@ -18,6 +18,8 @@ from training.word_vectors import compiled, word2vec
 from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
 
+pytestmark = pytest.mark.long
+
 CORPUS = pathlib.Path(__file__).parent / "golden/word2vec/tiny_corpus.txt"
 ROOT = pathlib.Path(__file__).parent.parent
 ENGINES = (

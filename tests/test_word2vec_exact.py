@@ -10,6 +10,8 @@ from training.word_vectors import word2vec, word2vec_exact
 from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).parent / "golden/word2vec"
 CORPUS = GOLDEN / "tiny_corpus.txt"
 FLAGS = {

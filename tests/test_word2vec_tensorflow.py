@@ -11,6 +11,8 @@ from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
 from training.word_vectors.word2vec_tensorflow import SHARING, Sharing
 
+pytestmark = pytest.mark.long
+
 COUNTS = np.array([3, 9, 8, 8, 6, 5, 4, 3, 2, 2, 1])
 METHODS = {
     "sg_ns": {"cbow": 0, "negative": 3},

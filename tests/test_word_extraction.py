@@ -14,6 +14,8 @@ from checkpoints import bilm
 from modeling import ElmoModel
 from vocabulary import CharacterEncoder
 
+pytestmark = pytest.mark.long
+
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 WEIGHTS = GOLDEN / "elmo_char_clip_weights.hdf5"
 LINES = [
