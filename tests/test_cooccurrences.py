@@ -22,7 +22,6 @@ SETTINGS = {
     "w3_sym_nodist": {"window": 3, "distance_weighting": False},
 }
 ENGINES = ("numba", "numpy")
-USUAL = {"memory": 0.05}  # GB; much of it takes long to be touched
 LITTLE = 1e-5  # 10 kB
 
 
@@ -33,10 +32,7 @@ def count(tmp_path):
     def count(blocks, vocab_size, engine="numpy", **settings):
         if engine == "numba":
             pytest.importorskip("numba")
-        path, config = (
-            str(tmp_path / "counts.bin"),
-            CooccurrenceConfig(**USUAL | settings),
-        )
+        path, config = str(tmp_path / "counts.bin"), CooccurrenceConfig(**settings)
         found = cooccurrences.count(blocks, vocab_size, path, config, engine)
         return np.fromfile(path, RECORD), found
 
@@ -83,7 +79,7 @@ def test_pairs_and_counts_are_the_originals(count, corpus, name, engine):
 def test_bytes_depend_neither_on_memory_nor_on_the_engine(count, corpus, settings):
     text, words = corpus
     runs = []
-    for engine, memory in itertools.product(ENGINES, (USUAL["memory"], LITTLE)):
+    for engine, memory in itertools.product(ENGINES, (4.0, LITTLE)):
         records, found = count(
             text.blocks(words), len(words), engine, memory=memory, **settings
         )
@@ -178,6 +174,17 @@ def test_memory_is_flat_in_the_corpus(tmp_path, engine, monkeypatch):
         runs.append(found.runs)
     assert runs[2] > 8 * runs[1] > 40
     assert peaks[2] < 1.3 * peaks[1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_small_corpus_takes_little_of_the_memory(count, engine):
+    count(random_blocks(1), 2000, engine)  # compiles
+    tracemalloc.start()
+    _, found = count(random_blocks(1), 2000, engine, memory=4.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.records > 1 << 12  # more than the first table holds
+    assert peak < 1 << 25  # 32 MB
 
 
 def shuffled(tmp_path, records, seed, name="shuffled.bin"):

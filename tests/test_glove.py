@@ -2,11 +2,15 @@
 
 import pathlib
 import re
+import signal
+import sys
 
+import forks
 import numpy as np
 import pytest
 import scripts
 import tensorflow as tf
+import tiny
 
 from data_pipeline.corpora import cooccurrences, word_corpus
 from errors import UserError
@@ -25,7 +29,23 @@ ENGINES = (
 COSTS = [0.21421395339110913, 0.13724887467717495, 0.1316932488875957]
 COSTS.append(0.12868895906681946)
 CHAIN = {"min_count": 30, "window": 5, "vector_size": 4, "x_max": 10, "iter": 3}
-CHAIN["memory"] = 0.05  # much of it takes long to be touched
+
+# Makes a process die in the sixth round, after five checkpoints.
+KILLED = """
+import os, signal
+from training.word_vectors import glove
+
+rounds = 0
+
+def read(*args, old=glove.Training._read):
+    global rounds
+    rounds += 1
+    if rounds == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return old(*args)
+
+glove.Training._read = read
+"""
 
 
 def golden_records():
@@ -180,30 +200,6 @@ def test_bytes_do_not_depend_on_the_number_of_threads(tmp_path, engine):
     assert not np.array_equal(different.tables, found[0].tables)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_killed_run_goes_on_to_the_same_end(tmp_path, monkeypatch, engine):
-    flags = {"engine": engine, "min_count": 2, "window": 10}
-    whole = learn(tmp_path / "whole", **flags)
-    steps = glove.Training.steps
-
-    def killed(self, first):
-        for number, scalars in enumerate(steps(self, first)):
-            if number == 5:
-                raise KeyboardInterrupt
-            yield scalars
-
-    monkeypatch.setattr(glove.Training, "steps", killed)
-    with pytest.raises(KeyboardInterrupt):
-        learn(tmp_path, **flags)
-    monkeypatch.setattr(glove.Training, "steps", steps)
-    monkeypatch.setattr(cooccurrences, "count", None)  # it was counted
-    again = learn(tmp_path, **flags)
-    assert again.words == whole.words
-    np.testing.assert_array_equal(again.vectors, whole.vectors)
-    with pytest.raises(UserError, match="another training"):
-        learn(tmp_path, **flags, x_max=3)
-
-
 def test_counts_of_a_training_are_not_lost_to_another(tmp_path):
     learn(tmp_path, iter=1)
     counts = (tmp_path / "output" / "cooccurrences.bin").read_bytes()
@@ -284,17 +280,31 @@ def test_batches_are_small_where_words_are_few():
     assert glove_tensorflow.Engine(made_model(99_999), learner, 1).batch_size == 1024
 
 
+def command(folder, *flags):
+    flags = "--model_type=glove", "--iter=2", "--vector_size=6", *flags
+    return [*flags, f"--output_dir={folder}/output"]
+
+
 def run(folder, *flags):
-    scripts.run(
-        "run_word_vectors",
-        "--model_type=glove",
-        f"--output_dir={folder}/output",
-        "--iter=2",
-        "--vector_size=6",
-        f"--memory={CHAIN['memory']}",
-        *flags,
-    )
+    scripts.run("run_word_vectors", *command(folder, *flags))
     return (folder / "output/vectors.txt").read_bytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_killed_run_goes_on_to_the_same_end(tmp_path, monkeypatch, engine):
+    flags = [f"--train_file={GOLDEN}/corpus.txt", f"--engine={engine}"]
+    flags += ["--min_count=2", "--save_checkpoints_secs=0"]
+    whole = run(tmp_path / "whole", *flags)
+    script = [sys.executable, tiny.ROOT / "run_word_vectors.py"]
+    done = forks.run(script + command(tmp_path, *flags), before=KILLED)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert not (tmp_path / "output/vectors.txt").exists()
+    assert list((tmp_path / "output").glob("model.ckpt-5.*"))
+    monkeypatch.setattr(cooccurrences, "count", None)  # it was counted
+    assert run(tmp_path, *flags) == whole
+    assert not list((tmp_path / "output").glob("*.writing-*"))
+    with pytest.raises(UserError, match="another training"):
+        run(tmp_path, *flags, "--x_max=3")
 
 
 def test_the_script_learns_from_a_text_and_from_its_counts(tmp_path, capsys):

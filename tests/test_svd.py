@@ -106,7 +106,6 @@ def run(folder, *flags):
         f"--train_file={GOLDEN}/corpus.txt",
         f"--output_dir={folder}",
         "--vector_size=5",
-        "--memory=0.05",  # much of it takes long to be touched
         *flags,
     )
     return (folder / "vectors.txt").read_bytes()

@@ -3,8 +3,18 @@
 import numba
 import numpy as np
 
+_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+
+@_jit
+def _slot(key, mask):
+    """Where a key's search begins."""
+    # Multiplicative hashing (Knuth, The Art of Computer Programming, 6.4).
+    spread = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(spread >> np.uint64(20)) & mask
+
+
+@_jit
 def add(ids, places, start, vocab_size, weights, symmetric, table, used, most):
     """Counts the words of a portion until it ends or the table is full.
 
@@ -35,9 +45,7 @@ def add(ids, places, start, vocab_size, weights, symmetric, table, used, most):
                 key = min(left, right) * vocab_size + max(left, right) + 1
             else:
                 key = left * vocab_size + right + 1
-            # Multiplicative hashing (Knuth, The Art of Computer Programming, 6.4).
-            spread = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-            slot = np.int64(spread >> np.uint64(20)) & mask
+            slot = _slot(key, mask)
             while table[slot, 0] != key:
                 if table[slot, 0] == 0:
                     table[slot, 0] = key
@@ -46,3 +54,20 @@ def add(ids, places, start, vocab_size, weights, symmetric, table, used, most):
                 slot = (slot + 1) & mask
             table[slot, 1] += weights[distance]
     return len(ids), used
+
+
+@_jit
+def move(table, larger):
+    """Copies all pairs of a table into a larger, empty one.
+
+    Args:
+      table: int64 [a power of two, 2], keys and sums.
+      larger: int64 [a power of two, 2]; changed.
+    """
+    mask = len(larger) - 1
+    for i in range(len(table)):
+        if table[i, 0]:
+            slot = _slot(table[i, 0], mask)
+            while larger[slot, 0]:
+                slot = (slot + 1) & mask
+            larger[slot] = table[i]

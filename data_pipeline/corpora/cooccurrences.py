@@ -28,6 +28,7 @@ _RUNS_AT_ONCE = 64
 _READ = 1 << 20  # records
 _BUCKET = 1 << 22  # records that are shuffled in memory: 64 MB
 _MOST_BUCKETS = 512
+_FIRST_TABLE = 1 << 12  # slots of the table of pairs before it grows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -371,24 +372,33 @@ class _HashTable:
     def __init__(self, vocab_size: int, config: CooccurrenceConfig):
         from data_pipeline.corpora import cooccurrence_table
 
-        self._add = cooccurrence_table.add
+        self._add, self._move = cooccurrence_table.add, cooccurrence_table.move
         # A quarter of the memory: emptying it takes the rest.
         slots = config.memory * 2**30 / 4 / _RUN.itemsize
-        size = 1 << max(12, int(math.log2(slots)))
-        self._most = size // 2 - config.window
-        if self._most < 1:
+        self._largest = max(_FIRST_TABLE, 1 << int(math.log2(slots)))
+        if self._largest // 2 <= config.window:
             raise UserError(f"--memory={config.memory} is too little for the window")
-        self._table = np.zeros((size, 2), np.int64)
+        # It grows as it fills, so that a small corpus touches little memory.
+        self._table = np.zeros((_FIRST_TABLE, 2), np.int64)
         self._used = 0
         self._settings = vocab_size, config.weights, config.symmetric
 
     def add(self, ids, places, start):
         """Counts words from `start` on; yields keys and sums when the table is full."""
+        window = len(self._settings[1]) - 1
         while start < len(ids):
+            most = len(self._table) // 2 - window
             start, self._used = self._add(
-                ids, places, start, *self._settings, self._table, self._used, self._most
+                ids, places, start, *self._settings, self._table, self._used, most
             )
-            if start < len(ids):
+            if start == len(ids):
+                return
+            if len(self._table) < self._largest:
+                size = min(4 * len(self._table), self._largest)
+                larger = np.zeros((size, 2), np.int64)
+                self._move(self._table, larger)
+                self._table = larger
+            else:
                 yield from self.rest()
                 self._table[:] = 0
                 self._used = 0
