@@ -226,7 +226,9 @@ def test_the_loss_falls(tmp_path, monkeypatch, engine, name):
     learn(tmp_path / "still", monkeypatch, iter=1, alpha=1e-9, **flags)
     untrained, blocks = np.mean(losses), len(losses)
     learn(tmp_path, monkeypatch, iter=4, alpha=0.1, **flags)
-    assert np.mean(losses[-blocks:]) < 0.97 * untrained
+    # Over so few words, the tree learns less than words of the noise teach.
+    most = {"ns": 0.8, "both": 0.92, "hs": 0.97}[name.split("-")[1]]
+    assert np.mean(losses[-blocks:]) < most * untrained
 
 
 @pytest.mark.parametrize("engine", ENGINES)
