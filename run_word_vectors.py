@@ -189,6 +189,7 @@ def main(_):
     from checkpoints import word_vectors
     from checkpoints.files import write_text
     from data_pipeline.corpora import word_corpus, word_counts
+    from training import state
 
     learner, run = make_learner(), run_config()
     files = paths.find_files(FLAGS.train_file or [], "train_file")
@@ -219,6 +220,9 @@ def main(_):
                 counts = learner.read_vocabulary(found, corpus)
             else:
                 counts = learner.vocabulary(corpus.counts, corpus.num_lines)
+            # Before the vocabulary of another training would be overwritten.
+            settings = learner.settings(corpus, counts, run)
+            state.check_settings(FLAGS.output_dir, settings)
             for path in filter(None, (vocab_file, FLAGS.save_vocab)):
                 write_text(path, counts.text())
             tables = learner.learn(corpus, counts, run)

@@ -310,6 +310,15 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path, monkeypatch, engine):
     assert found.read_bytes() == whole.read_bytes()
 
 
+def test_a_command_for_another_training_leaves_the_vocabulary(tmp_path):
+    words = command(tmp_path, "--engine=tensorflow", "--iter=1")
+    scripts.run("run_word_vectors", *words)
+    vocabulary = (tmp_path / "output/vocab.txt").read_bytes()
+    with pytest.raises(UserError, match="another training"):
+        scripts.run("run_word_vectors", *words, "--min_count=20")
+    assert (tmp_path / "output/vocab.txt").read_bytes() == vocabulary
+
+
 def test_racing_threads_learn_too(tmp_path, monkeypatch):
     pytest.importorskip("numba")
     flags = {"engine": "numba", "iter": 4, "alpha": 0.1}
