@@ -57,6 +57,15 @@ def weighted(counts: Matrix, weighting: str, shift: float, smoothing: float) -> 
     return Matrix((function(counts.data), counts.indices, counts.indptr), counts.shape)
 
 
+def check_size(vector_size: int, vocab_size: int) -> None:
+    """Raises a UserError unless vectors have fewer values than there are words."""
+    if vector_size >= vocab_size:
+        raise UserError(
+            f"--vector_size={vector_size}; wanted fewer than the vocabulary's "
+            f"{vocab_size} words"
+        )
+
+
 def factorise(
     matrix: Matrix, vector_size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,11 +85,7 @@ def factorise(
     Raises:
       UserError: the matrix has not so many values or rows.
     """
-    if vector_size >= min(matrix.shape):
-        raise UserError(
-            f"--vector_size={vector_size}; wanted fewer than the vocabulary's "
-            f"{min(matrix.shape)} words"
-        )
+    check_size(vector_size, min(matrix.shape))
     start = np.random.default_rng(seed).standard_normal(min(matrix.shape))
     with threadpoolctl.threadpool_limits(1):  # sums of parts depend on their number
         u, sizes, v = scipy.sparse.linalg.svds(matrix, vector_size, v0=start)

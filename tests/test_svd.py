@@ -88,6 +88,12 @@ def test_a_vector_has_fewer_values_than_there_are_words():
         svd.factorise(svd.Matrix(counts()), 9, seed=1)
 
 
+def test_too_long_vectors_are_refused_before_pairs_are_counted(tmp_path):
+    with pytest.raises(UserError, match="--vector_size=489; wanted fewer than"):
+        run(tmp_path, "--vector_size=489")
+    assert not (tmp_path / "cooccurrences.bin").exists()
+
+
 def test_records_of_any_order_make_the_matrix(tmp_path):
     values = counts()
     word, context = np.nonzero(values)

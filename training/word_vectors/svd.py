@@ -50,6 +50,7 @@ class Svd(CountingLearner):
     def learn(
         self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
     ) -> Mapping[str, WordVectors]:
+        svd.check_size(self.vector_size, len(counts))  # counting may take long
         path = self.count(corpus, counts, run)
         matrix = svd.weighted(
             read_matrix(path, len(counts)), self.weighting, self.shift, self.smoothing
