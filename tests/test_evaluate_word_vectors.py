@@ -176,6 +176,8 @@ def test_questions_above_the_first_section_go_by_the_file(tmp_path):
         ("read_pairs", "a b c\n", "no line has two words and a number"),
         ("read_questions", ": s\na b c\n", "line 2: got 'a b c', wanted four words"),
         ("read_questions", ": s\n", "no questions"),
+        ("read_pairs", "a b 1\n" + "c" * 99, "got 'c{40}', wanted"),
+        ("read_questions", "c" * 99, "got 'c{40}', wanted"),
     ],
 )
 def test_a_wrong_line_is_named(read, text, message, tmp_path):

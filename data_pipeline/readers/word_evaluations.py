@@ -43,7 +43,8 @@ def read_pairs(path: str) -> Pairs:
             scores.append(score)
         elif not may_be_header:
             raise UserError(
-                f"{path}, line {number}: got {line!r}, wanted two words and a number"
+                f"{path}, line {number}: got {line[:40]!r}, wanted two words and a "
+                "number"
             )
         may_be_header = False
     if not words:
@@ -84,7 +85,9 @@ def read_questions(path: str) -> Questions:
             continue
         fields = line.split()
         if len(fields) != 4:
-            raise UserError(f"{path}, line {number}: got {line!r}, wanted four words")
+            raise UserError(
+                f"{path}, line {number}: got {line[:40]!r}, wanted four words"
+            )
         words.append(fields)
         sections.append(section)
     if not words:
