@@ -82,6 +82,20 @@ def check_outputs(
         written |= places
 
 
+def refuse_folders(files: Mapping[str, Sequence[str | None]]) -> None:
+    """Refuses a folder where a file is wanted.
+
+    Args:
+      files: flag -> files to read or to write; None where not given.
+
+    Raises:
+      UserError: names the flag and the folder.
+    """
+    for flag, path in _flat(files):
+        if tf.io.gfile.isdir(path):
+            raise UserError(f"--{flag}: {path} is a folder; wanted a file")
+
+
 def same(path: str, other: str) -> bool:
     """Tells whether two paths lead to the same place."""
     return not set(_places(path)).isdisjoint(_places(other))

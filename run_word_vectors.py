@@ -203,6 +203,13 @@ def main(_):
     paths.check_outputs(
         {"output_dir": [vocab_file], "save_vocab": [FLAGS.save_vocab]}, inputs
     )
+    paths.refuse_folders(
+        {
+            "train_file": files,
+            "save_vocab": [FLAGS.save_vocab],
+            **{name: inputs[name] for name in ("read_vocab", "cooccurrence_file")},
+        }
+    )
     learner.check_files()
     splitter = word_corpus.WordSplitter(
         FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case

@@ -319,6 +319,16 @@ def test_a_command_for_another_training_leaves_the_vocabulary(tmp_path):
     assert (tmp_path / "output/vocab.txt").read_bytes() == vocabulary
 
 
+@pytest.mark.parametrize("flag", ["train_file", "read_vocab", "save_vocab"])
+def test_a_folder_where_a_file_is_wanted_is_refused_by_its_flag(tmp_path, flag):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"--{flag}: .*folder is a folder; wanted a f"):
+        scripts.run(
+            "run_word_vectors", *command(tmp_path), f"--{flag}={tmp_path}/folder"
+        )
+    assert not (tmp_path / "output").exists()
+
+
 def test_racing_threads_learn_too(tmp_path, monkeypatch):
     pytest.importorskip("numba")
     flags = {"engine": "numba", "iter": 4, "alpha": 0.1}
