@@ -41,7 +41,12 @@ def parse_flags(
     problems += map(_stray_word, words)
     for name in FLAGS:
         problems += _value_problems(FLAGS[name], name in pipes)
-    problems += (f"--{n} is not given" for n in required if FLAGS[n].value is None)
+    problems += [
+        f"--{name} is not given"
+        for name in required
+        if FLAGS[name].value is None
+        and not any(problem.startswith(f"--{name}=") for problem in problems)
+    ]
     problems += check()
     if problems:
         raise _error(problems)

@@ -71,6 +71,16 @@ def test_all_that_is_wrong_is_told_at_once():
     ]
 
 
+def test_a_wrong_value_of_a_required_flag_is_told_once():
+    scripts.load("convert_checkpoint")
+    words = ["convert_checkpoint.py", "--output_format=foo"]
+    with pytest.raises(UserError) as error:
+        command_line.parse_flags(words, required=["output_format"])
+    flags.FLAGS.unparse_flags()
+    assert str(error.value).startswith("--output_format=foo: ")
+    assert "is not given" not in str(error.value)
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
 def test_numbers_are_finite(value):
     scripts.load("run_pretraining")
