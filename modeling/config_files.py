@@ -131,6 +131,42 @@ class ModelConfig:
             raise UserError(f"{source}: {error}") from None
 
 
+class FieldsConfig(ModelConfig):
+    """A config whose keys are its fields; those that have a default may be left out."""
+
+    @classmethod
+    def from_dict(
+        cls: type[Config], json_object: Mapping[str, Any], source: str | None = None
+    ) -> Config:
+        """Builds a config from its keys.
+
+        Args:
+          json_object: the keys.
+          source: where they come from, for error messages.
+
+        Raises:
+          UserError: an unknown or missing key or an impossible value; names `source`
+            and the key.
+        """
+        source = source or f"{cls.__name__}.from_dict"
+        names = {field.name for field in dataclasses.fields(cls)}
+        optional = _with_default(cls)
+        check_keys(json_object, names - optional, optional, source)
+        return cls._make(dict(json_object), source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all keys."""
+        return dataclasses.asdict(self)
+
+
+def _with_default(config_class):
+    return {
+        field.name
+        for field in dataclasses.fields(config_class)
+        if field.default is not dataclasses.MISSING
+    }
+
+
 class OwnConfig(ModelConfig):
     """A config whose file is this project's own: its fields, and whose it is.
 
@@ -157,11 +193,11 @@ class OwnConfig(ModelConfig):
             `model_type`; names `source` and the key.
         """
         source = source or f"{cls.__name__}.from_dict"
-        fields = dataclasses.fields(cls)
+        names = {field.name for field in dataclasses.fields(cls)}
         optional = cls.optional_keys
         if optional is None:
-            optional = {f.name for f in fields if f.default is not dataclasses.MISSING}
-        required = {"model_type"} | {field.name for field in fields} - optional
+            optional = _with_default(cls)
+        required = {"model_type"} | names - optional
         check_keys(json_object, required, optional, source)
         values = dict(json_object)
         found = values.pop("model_type")

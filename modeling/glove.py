@@ -12,8 +12,7 @@ paper, costs here are half of eq. 8's terms.
 # B batch, V words, D values of a vector.
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +26,7 @@ CLIP = 100.0  # the largest size of a value of a vector's gradient
 
 
 @dataclasses.dataclass(frozen=True)
-class GloveConfig(config_files.ModelConfig):
+class GloveConfig(config_files.FieldsConfig):
     """The architecture and its objective; defaults are the original program's.
 
     Attributes:
@@ -54,27 +53,6 @@ class GloveConfig(config_files.ModelConfig):
         for key in ("x_max", "alpha"):
             config_files.check_value(key, getattr(self, key), config_files.POSITIVE)
         config_files.check_tables(self, ("vocab_size", "vector_size"))
-
-    @classmethod
-    def from_dict(
-        cls, json_object: Mapping[str, Any], source: str = "GloveConfig.from_dict"
-    ) -> "GloveConfig":
-        """Builds a config from its keys; those that have a default may be left out.
-
-        Args:
-          json_object: the keys.
-          source: where the keys come from, for error messages.
-
-        Raises:
-          UserError: an unknown key or an impossible value; names `source` and the key.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        config_files.check_keys(json_object, {"vocab_size"}, names, source)
-        return cls._make(dict(json_object), source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns all keys."""
-        return dataclasses.asdict(self)
 
 
 class GloveModel(base.Model):

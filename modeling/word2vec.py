@@ -16,8 +16,7 @@ a pair are exchanged against the paper, which is the same over a whole text.
 # B examples, N words around one, P rows that a word is predicted by.
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +32,7 @@ INPUTS, OUTPUTS = f"{SCOPE}/input_embeddings", f"{SCOPE}/output_embeddings"
 
 
 @dataclasses.dataclass(frozen=True)
-class Word2vecConfig(config_files.ModelConfig):
+class Word2vecConfig(config_files.FieldsConfig):
     """The two tables, and what they predict.
 
     Attributes:
@@ -85,27 +84,6 @@ class Word2vecConfig(config_files.ModelConfig):
     def first_node(self) -> int:
         """The output table's row of the tree's node 0."""
         return self.vocab_size * (self.negative > 0)
-
-    @classmethod
-    def from_dict(
-        cls, json_object: Mapping[str, Any], source: str = "Word2vecConfig.from_dict"
-    ) -> "Word2vecConfig":
-        """Builds a config from its keys; those that have a default may be left out.
-
-        Args:
-          json_object: the keys.
-          source: where the keys come from, for error messages.
-
-        Raises:
-          UserError: an unknown key or an impossible value; names `source` and the key.
-        """
-        names = {field.name for field in dataclasses.fields(cls)}
-        config_files.check_keys(json_object, {"vocab_size"}, names, source)
-        return cls._make(dict(json_object), source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns all keys."""
-        return dataclasses.asdict(self)
 
 
 class Word2vecModel(base.Model):
