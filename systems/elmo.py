@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import lexicon
@@ -16,19 +15,16 @@ from data_pipeline import tfrecord
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import elmo as elmo_features
 from data_pipeline.features import tagging_graph
-from data_pipeline.features.tagging import TaggingColumns
-from data_pipeline.readers.conll import TaggedText
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
 from modeling import ElmoClassifier, ElmoModel
 from modeling.elmo_reader import DROPOUT_RATE, ElmoReader
-from modeling.tagger import Tagger
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Classifies, Tags
+from systems.capabilities import Classifies
 from systems.classification_config import ClassificationConfig
 from systems.system import CLASSIFIER, PRE_TRAINING, TAGGER, System
-from systems.words import ReadsWords
+from systems.words import ReadsWords, TagsWords
 
 
 class ElmoClassification(Classifies):
@@ -69,7 +65,7 @@ class ElmoClassification(Classifies):
         return model(batch["input_ids"], dropout_seed=dropout_seed)
 
 
-class ElmoTagging(Tags):
+class ElmoTagging(TagsWords):
     """A word is one piece, and read as it is."""
 
     dropout_rate = DROPOUT_RATE
@@ -79,28 +75,10 @@ class ElmoTagging(Tags):
         """A word is one piece."""
         return elmo_features.tagging_spec(self.system.config.ids_per_word)
 
-    def columns(
-        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
-    ) -> TaggingColumns:
-        """Words are read as they are."""
-        return elmo_features.tagging_columns(
-            text, tag_ids, self.system.speller(), max_seq_length
-        )
-
-    def build(
-        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
-    ) -> Tagger:
+    def reader(self, frozen_encoder: bool, **kwargs) -> ElmoReader:
         """The weights of the layers are the tagger's own."""
-        reader = ElmoReader(
+        return ElmoReader(
             self.system.config, frozen=frozen_encoder, name=TAGGER, **kwargs
-        )
-        return Tagger(
-            reader,
-            reader.width,
-            num_tags,
-            use_crf=use_crf,
-            dropout_rate=self.dropout_rate,
-            **kwargs,
         )
 
 

@@ -18,11 +18,8 @@ from data_pipeline.corpora.word_corpus import WordSplitter
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import elmo as word_features
 from data_pipeline.features import tagging_graph
-from data_pipeline.features.tagging import TaggingColumns
-from data_pipeline.readers.conll import TaggedText
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
-from modeling.tagger import Tagger
 from modeling.vectors import (
     DROPOUT_RATE,
     NUM_MARKS,
@@ -34,10 +31,16 @@ from modeling.vectors import (
 )
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Classifies, Tags
+from systems.capabilities import Classifies
 from systems.classification_config import ClassificationConfig
 from systems.system import CLASSIFIER, TAGGER
-from systems.words import ReadsWords, SpelledVocabulary, WordSystem, choose_words
+from systems.words import (
+    ReadsWords,
+    SpelledVocabulary,
+    TagsWords,
+    WordSystem,
+    choose_words,
+)
 from vocabulary import MARKS, TableEncoder, file_text
 
 _RANDOM_SIZE = 100  # of a vector, where nothing says it
@@ -96,7 +99,7 @@ class VectorsClassification(Classifies):
         return model(batch["input_ids"], dropout_seed=dropout_seed)
 
 
-class VectorsTagging(Tags):
+class VectorsTagging(TagsWords):
     """A bidirectional LSTM, as under ELMo; a word is one piece, and read as it is."""
 
     dropout_rate = DROPOUT_RATE
@@ -106,28 +109,10 @@ class VectorsTagging(Tags):
         """A word is one piece."""
         return word_features.tagging_spec(None)
 
-    def columns(
-        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
-    ) -> TaggingColumns:
-        """Words are read as they are."""
-        return word_features.tagging_columns(
-            text, tag_ids, self.system.speller(), max_seq_length
-        )
-
-    def build(
-        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
-    ) -> Tagger:
+    def reader(self, frozen_encoder: bool, **kwargs) -> VectorsReader:
         """The LSTM is the tagger's own, and has dropout, whatever the vectors do."""
         del frozen_encoder
-        reader = VectorsReader(self.system.config, name=TAGGER, **kwargs)
-        return Tagger(
-            reader,
-            reader.width,
-            num_tags,
-            use_crf=use_crf,
-            dropout_rate=self.dropout_rate,
-            **kwargs,
-        )
+        return VectorsReader(self.system.config, name=TAGGER, **kwargs)
 
 
 class VectorsLines(ReadsWords):

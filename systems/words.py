@@ -1,5 +1,6 @@
 """What systems of whole words share: their vocabulary, and how a word is looked up."""
 
+import abc
 import collections
 import dataclasses
 import functools
@@ -15,7 +16,11 @@ from absl import logging
 
 import vocabulary
 from checkpoints.word_vectors import WordVectors, is_text
-from systems.capabilities import Extracts
+from data_pipeline.features import elmo as elmo_features
+from data_pipeline.features.tagging import TaggingColumns
+from data_pipeline.readers.conll import TaggedText
+from modeling.tagger import Tagger
+from systems.capabilities import Extracts, Tags
 from systems.system import System, Tokenizer
 from vocabulary import WordIds
 
@@ -192,6 +197,35 @@ class Words:
     def windows(self) -> tuple[np.ndarray, ...]:
         """One over all words."""
         return (np.arange(len(self.words)),)
+
+
+class TagsWords(Tags):
+    """Words that are read as they are, one piece each, under a tagger."""
+
+    def columns(
+        self, text: TaggedText, tag_ids: np.ndarray, max_seq_length: int
+    ) -> TaggingColumns:
+        """Words are read as they are."""
+        return elmo_features.tagging_columns(
+            text, tag_ids, self.system.speller(), max_seq_length
+        )
+
+    @abc.abstractmethod
+    def reader(self, frozen_encoder: bool, **kwargs) -> keras.layers.Layer:
+        """Returns what reads sentences; see Tagger."""
+
+    def build(
+        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
+    ) -> Tagger:
+        reader = self.reader(frozen_encoder, **kwargs)
+        return Tagger(
+            reader,
+            reader.width,
+            num_tags,
+            use_crf=use_crf,
+            dropout_rate=self.dropout_rate,
+            **kwargs,
+        )
 
 
 class ReadsWords(Extracts):
