@@ -17,6 +17,8 @@ from absl import flags
 import registry
 
 FLAGS = flags.FLAGS
+# By --binary: the ending of a file's name, and what word_vectors.write calls it.
+FORMATS = (("txt", "word2vec"), ("bin", "word2vec_binary"))
 
 flags.DEFINE_enum(
     "model_type", "word2vec", list(registry.VECTOR_LEARNERS), "What is learnt."
@@ -167,7 +169,6 @@ def check_flags() -> Iterator[str]:
 
 def run_config():
     """Reads the flags that are not the model's."""
-    import common_flags
     from training.word_vectors.learner import RunConfig
 
     return RunConfig(
@@ -175,8 +176,56 @@ def run_config():
         seed=FLAGS.seed,
         threads=FLAGS.threads or len(os.sched_getaffinity(0)),
         save_checkpoints_secs=FLAGS.save_checkpoints_secs,
-        flags=common_flags.flags_text(),
     )
+
+
+def check_files(learner) -> list[str]:
+    """Refuses flags whose files or folders are not what is wanted.
+
+    Returns:
+      The files of the text.
+    """
+    import paths
+
+    files = paths.find_files(FLAGS.train_file or [], "train_file")
+    read = {
+        "train_file": files,
+        "read_vocab": [FLAGS.read_vocab],
+        "cooccurrence_file": [FLAGS.cooccurrence_file],
+    }
+    names = "vocab.txt", _vectors_file("vectors"), _vectors_file("output_vectors")
+    written = {
+        "output_dir": list(map(_in_output, names)),
+        "save_vocab": [FLAGS.save_vocab],
+    }
+    paths.check_outputs(written, read | {"init_vectors": [FLAGS.init_vectors]})
+    paths.refuse_folders(read | {"save_vocab": [FLAGS.save_vocab]})
+    learner.check_files()
+    return files
+
+
+def read_text(learner, files, folder, workers):
+    """Returns the text as numbers in a folder, or None, and the vocabulary."""
+    from data_pipeline.corpora import word_corpus, word_counts
+
+    corpus = None
+    if learner.reads_text:
+        splitter = word_corpus.WordSplitter(
+            FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case
+        )
+        corpus = word_corpus.read(files, splitter, folder, workers)
+    if FLAGS.read_vocab:
+        found = word_counts.read(FLAGS.read_vocab)
+        return corpus, learner.read_vocabulary(found, corpus)
+    return corpus, learner.vocabulary(corpus.counts, corpus.num_lines)
+
+
+def _vectors_file(name):
+    return f"{name}.{FORMATS[FLAGS.binary][0]}"
+
+
+def _in_output(name):
+    return os.path.join(FLAGS.output_dir, name)
 
 
 def main(_):
@@ -184,64 +233,32 @@ def main(_):
     start = time.perf_counter()
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import atomic_files
+    import common_flags
     import folder_lock
-    import paths
     from checkpoints import word_vectors
     from checkpoints.files import write_text
-    from data_pipeline.corpora import word_corpus, word_counts
     from training import state
 
     learner, run = make_learner(), run_config()
-    files = paths.find_files(FLAGS.train_file or [], "train_file")
-    inputs = {
-        "train_file": files,
-        "read_vocab": [FLAGS.read_vocab],
-        "cooccurrence_file": [FLAGS.cooccurrence_file],
-        "init_vectors": [FLAGS.init_vectors],
-    }
-    vocab_file = os.path.join(FLAGS.output_dir, "vocab.txt")
-    paths.check_outputs(
-        {"output_dir": [vocab_file], "save_vocab": [FLAGS.save_vocab]}, inputs
-    )
-    paths.refuse_folders(
-        {
-            "train_file": files,
-            "save_vocab": [FLAGS.save_vocab],
-            **{name: inputs[name] for name in ("read_vocab", "cooccurrence_file")},
-        }
-    )
-    learner.check_files()
-    splitter = word_corpus.WordSplitter(
-        FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case
-    )
-    with folder_lock.hold(FLAGS.output_dir):
-        atomic_files.remove_left_behind(FLAGS.output_dir)
-        text = os.path.join(FLAGS.output_dir, "text")
-        with atomic_files.temporary_folder(text) as folder:
-            workers = FLAGS.num_workers or run.threads
-            corpus = None
-            if learner.reads_text:
-                corpus = word_corpus.read(files, splitter, folder, workers)
-            if FLAGS.read_vocab:
-                found = word_counts.read(FLAGS.read_vocab)
-                counts = learner.read_vocabulary(found, corpus)
-            else:
-                counts = learner.vocabulary(corpus.counts, corpus.num_lines)
-            # Before the vocabulary of another training would be overwritten.
+    files = check_files(learner)
+    with folder_lock.hold(run.output_dir):
+        atomic_files.remove_left_behind(run.output_dir)
+        with atomic_files.temporary_folder(_in_output("text")) as folder:
+            corpus, counts = read_text(
+                learner, files, folder, FLAGS.num_workers or run.threads
+            )
             settings = learner.settings(corpus, counts, run)
-            state.check_settings(FLAGS.output_dir, settings)
-            for path in filter(None, (vocab_file, FLAGS.save_vocab)):
+            # Before anything of another training would be overwritten.
+            state.check_settings(run.output_dir, settings)
+            for path in filter(None, (_in_output("vocab.txt"), FLAGS.save_vocab)):
                 write_text(path, counts.text())
-            tables = learner.learn(corpus, counts, run)
-        ending, form = (
-            ("bin", "word2vec_binary") if FLAGS.binary else ("txt", "word2vec")
-        )
+            write_text(_in_output("flags.txt"), common_flags.flags_text())
+            tables = learner.learn(corpus, counts, run, settings)
         for name, vectors in tables.items():
-            path = os.path.join(FLAGS.output_dir, f"{name}.{ending}")
-            word_vectors.write(path, vectors, form)
+            path = _in_output(_vectors_file(name))
+            word_vectors.write(path, vectors, FORMATS[FLAGS.binary][1])
     if corpus:
-        print(f"words = {corpus.num_words}")
-        print(f"lines = {corpus.num_lines}")
+        print(f"words = {corpus.num_words}\nlines = {corpus.num_lines}")
     print(f"vocabulary = {len(counts)}")
     print(f"seconds = {time.perf_counter() - start:.1f}")
 

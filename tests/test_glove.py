@@ -15,6 +15,7 @@ import tiny
 from data_pipeline.corpora import cooccurrences, word_corpus
 from errors import UserError
 from modeling import glove as model
+from training import state
 from training.word_vectors import glove, glove_exact, glove_tensorflow, loop
 from training.word_vectors.compiled import numba
 from training.word_vectors.learner import RunConfig
@@ -96,7 +97,9 @@ def learn(folder, seed=5, output="output", **flags):
     corpus = word_corpus.read(files, word_corpus.WordSplitter(), str(text))
     counts = learner.vocabulary(corpus.counts, corpus.num_lines)
     run = RunConfig(str(folder / output), seed=seed, save_checkpoints_secs=0)
-    return learner.learn(corpus, counts, run)["vectors"]
+    settings = learner.settings(corpus, counts, run)
+    state.check_settings(run.output_dir, settings)
+    return learner.learn(corpus, counts, run, settings)["vectors"]
 
 
 def text_vectors(path):
@@ -356,4 +359,4 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
         training(tmp_path, golden_records(), 87, **flags) as made,
         pytest.raises(FloatingPointError, match="try a smaller learning rate"),
     ):
-        loop.train(made, RunConfig(str(tmp_path / "output")), {})
+        loop.train(made, RunConfig(str(tmp_path / "output")))

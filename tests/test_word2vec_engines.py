@@ -14,6 +14,7 @@ from data_pipeline.corpora import word_corpus
 from data_pipeline.corpora.word_corpus import Block
 from errors import UserError
 from modeling import word2vec as model
+from training import state
 from training.word_vectors import compiled, word2vec
 from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
@@ -200,7 +201,9 @@ def learn(folder, monkeypatch, threads=1, seed=5, **flags):
     assert corpus.num_blocks > 1
     output = str(folder / "output")
     run = RunConfig(output, seed=seed, threads=threads, save_checkpoints_secs=0)
-    return learner.learn(corpus, counts, run)
+    settings = learner.settings(corpus, counts, run)
+    state.check_settings(run.output_dir, settings)
+    return learner.learn(corpus, counts, run, settings)
 
 
 def assert_same(found, expected):
@@ -317,6 +320,9 @@ def test_a_command_for_another_training_leaves_the_vocabulary(tmp_path):
     with pytest.raises(UserError, match="another training"):
         scripts.run("run_word_vectors", *words, "--min_count=20")
     assert (tmp_path / "output/vocab.txt").read_bytes() == vocabulary
+    own = f"--init_vectors={tmp_path}/output/vectors.txt"
+    with pytest.raises(UserError, match="vectors.txt is read as --init_vectors"):
+        scripts.run("run_word_vectors", *words, own)
 
 
 @pytest.mark.parametrize("flag", ["train_file", "read_vocab", "save_vocab"])

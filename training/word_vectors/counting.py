@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from absl import logging
 
@@ -13,7 +14,6 @@ from data_pipeline.corpora import cooccurrences, word_counts
 from data_pipeline.corpora.cooccurrences import CooccurrenceConfig
 from data_pipeline.corpora.word_corpus import WordCorpus
 from data_pipeline.corpora.word_counts import WordCounts
-from training import state
 from training.word_vectors.learner import Learner, RunConfig
 
 COUNTS = "cooccurrences.bin"
@@ -58,14 +58,18 @@ class CountingLearner(Learner):
 
     def settings(
         self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         found = super().settings(corpus, counts, run)
         if self.cooccurrence_file:
             found["cooccurrence_file"] = tfrecord.fingerprint(self.cooccurrence_file)
         return found
 
     def count(
-        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+        self,
+        corpus: WordCorpus | None,
+        counts: WordCounts,
+        run: RunConfig,
+        settings: Mapping[str, Any],
     ) -> str:
         """Counts pairs, unless it was done by an earlier run with the same folder.
 
@@ -73,16 +77,14 @@ class CountingLearner(Learner):
           corpus: the text, or None.
           counts: the vocabulary.
           run: where.
+          settings: see `learn`.
 
         Returns:
           The file of co-occurrences.
 
         Raises:
-          UserError: see cooccurrences.count, or `check` of the file that is there; or
-            the folder holds another training.
+          UserError: see cooccurrences.count, or `check` of the file that is there.
         """
-        settings = self.settings(corpus, counts, run)
-        state.check_settings(run.output_dir, settings)
         if corpus is None:
             cooccurrences.check(self.cooccurrence_file, len(counts))
             return self.cooccurrence_file

@@ -68,9 +68,13 @@ class Glove(CountingLearner):
         return glove.GloveConfig(vocab_size, self.vector_size, self.x_max, self.alpha)
 
     def learn(
-        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+        self,
+        corpus: WordCorpus | None,
+        counts: WordCounts,
+        run: RunConfig,
+        settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
-        path = self.count(corpus, counts, run)
+        path = self.count(corpus, counts, run, settings)
         shuffled = os.path.join(run.output_dir, "shuffled")
         with atomic_files.temporary_folder(shuffled) as folder:
             shuffled = os.path.join(folder, "records")
@@ -79,7 +83,7 @@ class Glove(CountingLearner):
             else:
                 cooccurrences.shuffle(path, shuffled, run.seed)
             with Training(self, shuffled, len(counts), run) as training:
-                loop.train(training, run, self.settings(corpus, counts, run))
+                loop.train(training, run)
         for number, cost in enumerate(training.costs, 1):
             logging.info("iteration %d: cost %.6f", number, cost)
         return {"vectors": self.vectors(counts.words, *training.tables)}

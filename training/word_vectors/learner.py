@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from checkpoints.word_vectors import WordVectors
 from data_pipeline.corpora.word_corpus import WordCorpus
@@ -21,14 +21,12 @@ class RunConfig:
       threads: on which is computed; how many changes no byte of what comes out, but
         where a learner says so.
       save_checkpoints_secs: seconds between two checkpoints.
-      flags: the command's flags, one a line, kept in the folder as flags.txt.
     """
 
     output_dir: str
     seed: int = 0
     threads: int = 1
     save_checkpoints_secs: float = 600.0
-    flags: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,28 +100,33 @@ class Learner(abc.ABC):
 
     @abc.abstractmethod
     def learn(
-        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+        self,
+        corpus: WordCorpus | None,
+        counts: WordCounts,
+        run: RunConfig,
+        settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
         """Learns, from where an earlier run with the same output folder has ended.
 
         Args:
           corpus: the text; None where `reads_text` is not set.
           counts: what `vocabulary` chose.
-          run: where and how.
+          run: where and how; what the folder holds is of the same settings.
+          settings: of these, see `settings`.
 
         Returns:
           Name of a file, without its ending -> what it is to hold.
 
         Raises:
-          UserError: the folder holds another training.
+          UserError: a file is not what is wanted.
           FloatingPointError: the loss is not finite.
           SystemExit: the process was terminated; what was reached is saved.
         """
 
     def settings(
         self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
-    ) -> dict[str, object]:
-        """Returns all that shapes the vectors, as JSON values; see `learn`."""
+    ) -> dict[str, Any]:
+        """Returns all that shapes the vectors, as JSON values."""
         shaping = dataclasses.asdict(self)
         for name in self.output_fields:
             del shaping[name]

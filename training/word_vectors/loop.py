@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from checkpoints.files import write_text
 from training import state
 from training.progress import Progress
 from training.signals import TERMINATED, StopSignal
@@ -79,22 +78,18 @@ class Training(abc.ABC):
         """
 
 
-def train(training: Training, run: RunConfig, settings: Mapping[str, Any]) -> None:
+def train(training: Training, run: RunConfig) -> None:
     """Trains to the last step, from the newest checkpoint if there is one.
 
     Args:
       training: what to do.
-      run: where.
-      settings: all that shapes the variables, to refuse a folder of another training.
+      run: where; what the folder holds is of the same training.
 
     Raises:
-      UserError: the folder holds a training with other settings.
       FloatingPointError: the loss is not finite.
       SystemExit: the process was terminated; the state is saved.
     """
     folder, ends = run.output_dir, training.ends.tolist()
-    state.check_settings(folder, settings)
-    write_text(os.path.join(folder, "flags.txt"), run.flags)
     step = Array(np.int64(0))
     variables = {**training.variables, "global_step": step}
     newest = state.restore_newest(folder, variables)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -48,10 +48,14 @@ class Svd(CountingLearner):
             )
 
     def learn(
-        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+        self,
+        corpus: WordCorpus | None,
+        counts: WordCounts,
+        run: RunConfig,
+        settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
         svd.check_size(self.vector_size, len(counts))  # counting may take long
-        path = self.count(corpus, counts, run)
+        path = self.count(corpus, counts, run, settings)
         matrix = svd.weighted(
             read_matrix(path, len(counts)), self.weighting, self.shift, self.smoothing
         )

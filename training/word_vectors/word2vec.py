@@ -141,10 +141,15 @@ class Word2vec(Learner):
         return Training(engine, corpus, counts.words, start)
 
     def learn(
-        self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
+        self,
+        corpus: WordCorpus,
+        counts: WordCounts,
+        run: RunConfig,
+        settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
+        del settings  # nothing is kept but checkpoints
         training = self.training(corpus, counts, run)
-        loop.train(training, run, self.settings(corpus, counts, run))
+        loop.train(training, run)
         inputs, outputs = (
             training.variables[name].numpy()
             for name in (word2vec.INPUTS, word2vec.OUTPUTS)
