@@ -186,6 +186,8 @@ def check_files(learner) -> list[str]:
       The files of the text.
     """
     import paths
+    from errors import UserError
+    from training import state
 
     files = paths.find_files(FLAGS.train_file or [], "train_file")
     read = {
@@ -193,12 +195,18 @@ def check_files(learner) -> list[str]:
         "read_vocab": [FLAGS.read_vocab],
         "cooccurrence_file": [FLAGS.cooccurrence_file],
     }
-    names = "vocab.txt", _vectors_file("vectors"), _vectors_file("output_vectors")
+    outputs = "vocab.txt", _vectors_file("vectors"), _vectors_file("output_vectors")
     written = {
-        "output_dir": list(map(_in_output, names)),
+        "output_dir": list(map(_in_output, outputs)),
         "save_vocab": [FLAGS.save_vocab],
     }
     paths.check_outputs(written, read | {"init_vectors": [FLAGS.init_vectors]})
+    for name in outputs:
+        if os.path.exists(_in_output(name)) and not state.is_begun(FLAGS.output_dir):
+            raise UserError(
+                f"--output_dir={FLAGS.output_dir} holds {name}, which is not of a "
+                "training there: give another --output_dir"
+            )
     paths.refuse_folders(read | {"save_vocab": [FLAGS.save_vocab]})
     learner.check_files()
     return files

@@ -125,10 +125,42 @@ def test_the_script_writes_the_same_bytes_always(tmp_path):
     assert run(tmp_path / "d", "--weighting=log") != text
 
 
-def test_a_folder_of_other_counts_is_counted_anew(tmp_path):
+def test_a_folder_of_other_counts_is_counted_anew(tmp_path, monkeypatch):
     text = run(tmp_path / "a")
-    assert run(tmp_path / "b", "--window=4") != text
+    factorise = svd.factorise
+    monkeypatch.setattr(svd, "factorise", None)  # ends after it has counted
+    with pytest.raises(TypeError):
+        run(tmp_path / "b", "--window=4")
+    monkeypatch.setattr(svd, "factorise", factorise)
+    counts = (tmp_path / "b/cooccurrences.bin").read_bytes()
     assert run(tmp_path / "b") == text
+    assert (tmp_path / "b/cooccurrences.bin").read_bytes() != counts
+
+
+def test_a_finished_folder_is_of_its_flags_alone(tmp_path, monkeypatch):
+    text = run(tmp_path)
+    for flag in ("--weighting=log", "--seed=1", "--vector_size=6"):
+        with pytest.raises(UserError, match=f"(?s)another training.*{flag[2:5]}"):
+            run(tmp_path, flag)
+    with pytest.raises(UserError, match="(?s)another training.*model_type"):
+        run(tmp_path, "--model_type=glove")
+    assert (tmp_path / "vectors.txt").read_bytes() == text
+    monkeypatch.setattr(svd, "factorise", None)  # it was done
+    assert run(tmp_path, "--memory=0.001") == text
+    halves, ones = (
+        np.array([line.split()[1:] for line in found.splitlines()[1:]], float)
+        for found in (text, run(tmp_path, "--p=1"))
+    )
+    sizes = np.linalg.norm(halves, axis=0) ** 2
+    np.testing.assert_allclose(ones, halves * np.sqrt(sizes), atol=1e-5 * sizes[0])
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "vectors.txt"])
+def test_files_of_others_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("the 1\n")
+    with pytest.raises(UserError, match=f"holds {name}, which is not of a training"):
+        run(tmp_path)
+    assert (tmp_path / name).read_text() == "the 1\n"
 
 
 def test_flags_of_another_weighting_are_refused():

@@ -149,6 +149,11 @@ def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:
         _write_settings(output_dir, wanted | {_NOTHING_SAVED: True})
 
 
+def is_begun(output_dir: str) -> bool:
+    """Whether a folder holds a training, of which nothing may be saved yet."""
+    return _read_settings(output_dir) is not None
+
+
 def _check_nothing_lost(folder, damage=()):
     """Refuses a folder without a usable checkpoint where one has been.
 

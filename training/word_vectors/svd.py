@@ -13,6 +13,8 @@ from data_pipeline.corpora import cooccurrences
 from data_pipeline.corpora.word_corpus import WordCorpus
 from data_pipeline.corpora.word_counts import WordCounts
 from modeling import svd
+from training import state
+from training.word_vectors import loop
 from training.word_vectors.counting import CountingLearner
 from training.word_vectors.learner import RunConfig
 
@@ -31,6 +33,7 @@ class Svd(CountingLearner):
     """
 
     model_type: ClassVar[str] = "svd"
+    output_fields: ClassVar[frozenset[str]] = frozenset({"memory", "p"})
 
     vector_size: int = 100
     min_count: int = 5
@@ -55,14 +58,29 @@ class Svd(CountingLearner):
         settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
         svd.check_size(self.vector_size, len(counts))  # counting may take long
-        path = self.count(corpus, counts, run, settings)
-        matrix = svd.weighted(
-            read_matrix(path, len(counts)), self.weighting, self.shift, self.smoothing
-        )
-        logging.info("factorising %d values of %d words", matrix.nnz, len(counts))
-        u, sizes, _ = svd.factorise(matrix, self.vector_size, run.seed)
-        found = svd.vectors(u, sizes, self.p)
+        factors = {
+            "svd/words": loop.Array(np.zeros([len(counts), self.vector_size])),
+            "svd/sizes": loop.Array(np.zeros(self.vector_size)),
+        }
+        variables = {**factors, "global_step": loop.Array(np.int64(1))}
+        newest = state.restore_newest(run.output_dir, variables)
+        if newest:
+            logging.info("training is complete: %s", newest)
+        else:
+            path = self.count(corpus, counts, run, settings)
+            found = self._factorise(read_matrix(path, len(counts)), run.seed)
+            for variable, value in zip(factors.values(), found, strict=True):
+                variable.assign(value)
+            state.save(run.output_dir, variables, keep=1)
+        words, sizes = (variable.value for variable in factors.values())
+        found = svd.vectors(words, sizes, self.p)
         return {"vectors": WordVectors(list(counts.words), found)}
+
+    def _factorise(self, matrix, seed):
+        matrix = svd.weighted(matrix, self.weighting, self.shift, self.smoothing)
+        logging.info("factorising %d values of %d words", matrix.nnz, matrix.shape[0])
+        u, sizes, _ = svd.factorise(matrix, self.vector_size, seed)
+        return u, sizes
 
 
 def read_matrix(path: str, vocab_size: int) -> svd.Matrix:
