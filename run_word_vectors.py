@@ -89,7 +89,9 @@ flags.DEFINE_bool(
     "word2vec: threads change the same vectors at once, to other bytes each time.",
 )
 flags.DEFINE_string(
-    "init_vectors", None, "word2vec begins with these vectors, of any of our formats."
+    "init_vectors",
+    None,
+    "word2vec and GloVe begin with these vectors, of any of our formats.",
 )
 flags.DEFINE_bool(
     "freeze_known", None, "Whether the vectors of --init_vectors stay as they are."

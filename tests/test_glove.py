@@ -12,6 +12,8 @@ import scripts
 import tensorflow as tf
 import tiny
 
+from checkpoints import word_vectors
+from checkpoints.word_vectors import WordVectors
 from data_pipeline.corpora import cooccurrences, word_corpus
 from errors import UserError
 from modeling import glove as model
@@ -86,7 +88,7 @@ def trained(*args, **kwargs):
         return made
 
 
-def learn(folder, seed=5, output="output", **flags):
+def learn(folder, output="output", seed=5, **flags):
     """Counts the golden's corpus and learns; returns what is to be written."""
     learner = glove.Glove(**CHAIN | flags)
     text = folder / "text"
@@ -211,6 +213,43 @@ def test_counts_of_a_training_are_not_lost_to_another(tmp_path):
     assert (tmp_path / "output" / "cooccurrences.bin").read_bytes() == counts
 
 
+@pytest.fixture
+def known(tmp_path):
+    """A file of vectors: of two words of the corpus, and one that is not in it."""
+    vectors = np.arange(12, dtype=np.float32).reshape(3, 4) / 70
+    found = WordVectors(["the", "of", "no-such-word"], vectors)
+    word_vectors.write(str(tmp_path / "known.txt"), found)
+    return str(tmp_path / "known.txt")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_vectors_of_a_file_are_begun_with_and_may_stay(tmp_path, known, engine, number):
+    flags = {"engine": engine, "model": number, "init_vectors": known, "iter": 1}
+    still = learn(tmp_path, "still", eta=1e-12, **flags)
+    frozen = learn(tmp_path, "frozen", freeze_known=True, **flags)
+    moved = learn(tmp_path, "moved", **flags)
+    given = word_vectors.read(known)
+    for word, vector in zip(given.words[:2], given.vectors, strict=False):
+        row = moved.words.index(word)
+        np.testing.assert_allclose(still.vectors[row, :4], vector, atol=1e-6)
+        np.testing.assert_array_equal(frozen.vectors[row, :4], vector)
+        assert np.abs(moved.vectors[row, :4] - vector).max() > 1e-3
+    others = [row for row, word in enumerate(moved.words) if word not in given.words]
+    gone = np.abs(frozen.vectors - still.vectors)[others].max(0)
+    assert (gone > 1e-3).all()
+    if number == 0:  # contexts of words that stay are trained
+        assert np.abs(frozen.vectors - still.vectors)[row, -5:-1].max() > 1e-3
+
+
+def test_what_is_written_of_vectors_of_a_file_is_what_was_trained(tmp_path, known):
+    flags = {"init_vectors": known, "iter": 1}
+    both, words = (learn(tmp_path, model=number, **flags) for number in (3, 1))
+    np.testing.assert_array_equal(words.vectors, both.vectors[:, :4])
+    with pytest.raises(UserError, match=r"shares: there \[1.0, 0.0\], now \[0.5, 0"):
+        learn(tmp_path, model=2, **flags)
+
+
 def made_model(vocab_size=5, vector_size=3):
     found = model.GloveModel(model.GloveConfig(vocab_size, vector_size, 4.0), seed=2)
     found.build()
@@ -278,9 +317,12 @@ def test_unknown_words_get_the_mean_of_the_rarest():
 
 def test_batches_are_small_where_words_are_few():
     learner = glove.Glove(vector_size=3)
-    assert glove_tensorflow.Engine(made_model(87), learner, 1).batch_size == 8
-    assert glove_tensorflow.Engine(made_model(3), learner, 1).batch_size == 1
-    assert glove_tensorflow.Engine(made_model(99_999), learner, 1).batch_size == 1024
+    nothing = (np.zeros(0, bool),) * 2
+    sizes = [
+        glove_tensorflow.Engine(made_model(words), learner, 1, nothing).batch_size
+        for words in (87, 3, 99_999)
+    ]
+    assert sizes == [8, 1, 1024]
 
 
 def command(folder, *flags):
@@ -342,6 +384,12 @@ def test_flags_that_do_not_go_together_are_refused(tmp_path):
         run(tmp_path)
     with pytest.raises(UserError, match="--negative=3 is not for glove"):
         run(tmp_path, "--train_file=x", "--negative=3")
+    with pytest.raises(UserError, match="--exact with --init_vectors"):
+        run(tmp_path, "--train_file=x", "--exact", "--init_vectors=x")
+    with pytest.raises(UserError, match="--freeze_known without --init_vectors"):
+        run(tmp_path, "--train_file=x", "--freeze_known")
+    with pytest.raises(UserError, match="--init_vectors=x is not for svd, only for wo"):
+        run(tmp_path, "--train_file=x", "--model_type=svd", "--init_vectors=x")
     with pytest.raises(UserError, match="wanted one of them"):
         run(tmp_path, "--train_file=x", "--cooccurrence_file=x", "--read_vocab=x")
 

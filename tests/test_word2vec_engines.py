@@ -385,7 +385,7 @@ def test_vectors_of_a_file_are_begun_with_and_may_stay(
 
 def test_vectors_of_another_width_or_language_are_refused(tmp_path, known):
     where = f"--output_dir={tmp_path}/output", f"--init_vectors={known}"
-    match = "vectors of 6 numbers, wanted --size=7"
+    match = "vectors of 6 numbers, wanted --vector_size=7"
     missing = f"--train_file={tmp_path}/none"
     (tmp_path / "none").write_text("not read\n")
     with pytest.raises(UserError, match=match):

@@ -17,6 +17,7 @@ from data_pipeline.corpora.word_counts import WordCounts
 from modeling import glove
 from training.word_vectors import compiled, glove_exact, loop
 from training.word_vectors.counting import CountingLearner
+from training.word_vectors.known import KnowingLearner, Start
 from training.word_vectors.learner import RunConfig
 
 MODELS = ("all", "input", "sum", "both")  # by the original's -model
@@ -27,8 +28,12 @@ _SMALLEST_ROUND, _LARGEST_ROUND, _ROUNDS = 1 << 12, 1 << 20, 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Glove(CountingLearner):
+class Glove(CountingLearner, KnowingLearner):
     """The original program's flags and defaults.
+
+    The vectors of `init_vectors` are the words', and contexts begin with random ones;
+    but where the sum of both is written, so with half of them each. Biases always begin
+    anew, and learn.
 
     Attributes:
       x_max: the count from which on all pairs weigh the same.
@@ -38,7 +43,6 @@ class Glove(CountingLearner):
       model: which vectors are written: 0: both tables with their biases, side by side;
         1: the words'; 2: the sum of both; 3: both, without biases.
       engine: "numba" or "tensorflow"; "auto" = numba where it is installed.
-      exact: whether the original programs' single thread is replayed, in float64.
     """
 
     model_type: ClassVar[str] = "glove"
@@ -50,7 +54,6 @@ class Glove(CountingLearner):
     eta: float = 0.05
     model: int = 2
     engine: str = "auto"
-    exact: bool = False
 
     def __post_init__(self):
         """Settles the engine, which shapes the vectors."""
@@ -59,13 +62,24 @@ class Glove(CountingLearner):
             object.__setattr__(self, "engine", engine)
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if self.engine == "numba":
             compiled.require("--engine=numba")
-        return iter(())
 
     def config(self, vocab_size: int) -> glove.GloveConfig:
         """Returns the model for so many words."""
         return glove.GloveConfig(vocab_size, self.vector_size, self.x_max, self.alpha)
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """What of the vectors of `init_vectors` words and contexts begin with."""
+        return (0.5, 0.5) if MODELS[self.model] == "sum" else (1.0, 0.0)
+
+    def settings(
+        self, corpus: WordCorpus | None, counts: WordCounts, run: RunConfig
+    ) -> dict[str, Any]:
+        found = super().settings(corpus, counts, run)
+        return found | {"shares": self.shares} if self.init_vectors else found
 
     def learn(
         self,
@@ -74,6 +88,7 @@ class Glove(CountingLearner):
         run: RunConfig,
         settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
+        start = self.start(counts.words)
         path = self.count(corpus, counts, run, settings)
         shuffled = os.path.join(run.output_dir, "shuffled")
         with atomic_files.temporary_folder(shuffled) as folder:
@@ -82,7 +97,7 @@ class Glove(CountingLearner):
                 glove_exact.shuffle(path, shuffled, run.seed, self.memory)
             else:
                 cooccurrences.shuffle(path, shuffled, run.seed)
-            with Training(self, shuffled, len(counts), run) as training:
+            with Training(self, shuffled, len(counts), run, start) as training:
                 loop.train(training, run)
         for number, cost in enumerate(training.costs, 1):
             logging.info("iteration %d: cost %.6f", number, cost)
@@ -120,7 +135,11 @@ class Pairs(NamedTuple):
 
 
 class Engine(Protocol):
-    """What computes: of the modules glove_numba and glove_tensorflow."""
+    """What computes: of the modules glove_numba and glove_tensorflow.
+
+    Its arguments are the GloveModel, built, the Glove, the number of threads, and whose
+    vectors stay as they are, of words and of contexts: two bool [V]; [0]: none.
+    """
 
     # Name -> variable, as loop.Training has them: the tables and their squares.
     variables: Mapping[str, Any]
@@ -139,7 +158,14 @@ class Training(loop.Training):
 
     unit = "pair"
 
-    def __init__(self, learner: Glove, path: str, vocab_size: int, run: RunConfig):
+    def __init__(
+        self,
+        learner: Glove,
+        path: str,
+        vocab_size: int,
+        run: RunConfig,
+        start: Start | None = None,
+    ):
         """Makes the engine.
 
         Args:
@@ -147,7 +173,10 @@ class Training(loop.Training):
           path: the shuffled file.
           vocab_size: V.
           run: the seed, and on how many threads.
+          start: vectors that there are.
         """
+        self._start = start or learner.start([])
+        self._shares = learner.shares
         self._path = path
         self._size = size = cooccurrences.check_size(path)
         largest = min(max(size // _ROUNDS, _SMALLEST_ROUND), _LARGEST_ROUND)
@@ -161,13 +190,17 @@ class Training(loop.Training):
         )
         model.build()
         if learner.exact:
-            start = glove_exact.initial_parameters(run.seed, *model.words.shape)
-            for table, values in zip((model.words, model.contexts), start, strict=True):
+            drawn = glove_exact.initial_parameters(run.seed, *model.words.shape)
+            for table, values in zip((model.words, model.contexts), drawn, strict=True):
                 table.assign(values)
         self._engine: Engine = importlib.import_module(module).Engine(
-            model, learner, run.threads
+            model, learner, run.threads, self._frozen(learner, vocab_size)
         )
         self._costs = loop.Array(np.zeros(learner.iter))
+
+    def _frozen(self, learner, vocab_size):
+        frozen = learner.frozen(self._start, vocab_size)
+        return tuple(frozen & (share > 0) for share in self._shares)
 
     def __enter__(self) -> "Training":
         return self
@@ -194,7 +227,12 @@ class Training(loop.Training):
         return tuple(self._engine.variables[name].numpy() for name in _TABLES)
 
     def initialize(self) -> None:
-        """Does nothing: the model has its initial values."""
+        """Puts vectors that there are into the model, which has its initial values."""
+        for name, share in zip(_TABLES, self._shares, strict=True):
+            if share and len(self._start.rows):
+                table = np.array(self._engine.variables[name].numpy())
+                table[self._start.rows, :-1] = share * self._start.vectors
+                self._engine.variables[name].assign(table)
 
     def steps(self, first: int) -> Iterator[Mapping[str, float]]:
         for number in range(first, len(self._ends)):

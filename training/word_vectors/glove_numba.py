@@ -26,7 +26,13 @@ class Engine:
       variables: see glove.Engine.
     """
 
-    def __init__(self, model: glove.GloveModel, learner, threads: int):
+    def __init__(
+        self,
+        model: glove.GloveModel,
+        learner,
+        threads: int,
+        frozen: tuple[np.ndarray, np.ndarray],
+    ):
         """Copies the tables.
 
         Args:
@@ -34,6 +40,7 @@ class Engine:
           learner: the training.word_vectors.glove.Glove. Where it is `exact`, pairs are
             trained in their own order.
           threads: how many to use.
+          frozen: see glove.Engine.
         """
         tables = [model.words.numpy(), model.contexts.numpy()]
         tables += [np.ones_like(table) for table in tables]
@@ -43,8 +50,11 @@ class Engine:
             for name, table in zip(names, tables, strict=True)
         }
         self._tables = tuple(array.value for array in self.variables.values())
-        rates = (learner.eta, learner.x_max, learner.alpha, glove.CLIP)
-        self._rates = tuple(map(tables[0].dtype.type, rates))
+        rates = [np.full(len(tables[0]), learner.eta, tables[0].dtype) for _ in frozen]
+        for rate, rows in zip(rates, frozen, strict=True):
+            rate[: len(rows)][rows] = 0
+        others = learner.x_max, learner.alpha, glove.CLIP
+        self._rates = (*rates, *map(tables[0].dtype.type, others))
         self._in_order = learner.exact
         self._threads = concurrent.futures.ThreadPoolExecutor(threads)
 
@@ -89,17 +99,19 @@ def _train(
       contexts: float [V, D + 1], the model's; changed.
       word_squares: float [V, D + 1], 1 and AdaGrad's sums of squares; changed.
       context_squares: float [V, D + 1], 1 and AdaGrad's sums of squares; changed.
-      rates: eta, x_max, alpha and the clip of gradients, of the tables' dtype.
+      rates: eta of each word's and of each context's vector, float [V]; x_max, alpha
+        and the clip of gradients; of the tables' dtype.
 
     Returns:
       The sum of the pairs' costs, each before its update.
     """
-    eta, x_max, alpha, clip = rates
+    word_rates, context_rates, x_max, alpha, clip = rates
     size = words.shape[1] - 1
     cost = 0.0
     for n in range(len(word)):
         w, c = words[word[n]], contexts[context[n]]
         w_squares, c_squares = word_squares[word[n]], context_squares[context[n]]
+        w_rate, c_rate = word_rates[word[n]], context_rates[context[n]]
         error = w[size] + c[size] - np.log(count[n])
         for k in range(size):
             error += w[k] * c[k]
@@ -108,8 +120,8 @@ def _train(
             gradient *= (count[n] / x_max) ** alpha
         cost += 0.5 * gradient * error
         for k in range(size):
-            w_step = eta * min(max(gradient * c[k], -clip), clip)
-            c_step = eta * min(max(gradient * w[k], -clip), clip)
+            w_step = w_rate * min(max(gradient * c[k], -clip), clip)
+            c_step = c_rate * min(max(gradient * w[k], -clip), clip)
             w[k] -= w_step / np.sqrt(w_squares[k])
             c[k] -= c_step / np.sqrt(c_squares[k])
             w_squares[k] += w_step * w_step

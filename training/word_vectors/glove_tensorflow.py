@@ -22,13 +22,20 @@ class Engine:
       batch_size: pairs of a batch.
     """
 
-    def __init__(self, model: glove.GloveModel, learner, threads: int):
+    def __init__(
+        self,
+        model: glove.GloveModel,
+        learner,
+        threads: int,
+        frozen: tuple[np.ndarray, np.ndarray],
+    ):
         """Takes the variables.
 
         Args:
           model: built.
           learner: the training.word_vectors.glove.Glove.
           threads: how many there are; one is used.
+          frozen: see glove.Engine.
         """
         del threads  # which order they would write in, changes the sums' last bits
         self._model = model
@@ -49,6 +56,8 @@ class Engine:
         size = model.config.vector_size
         # The original's biases learn at a rate of 1.
         self._rates = tf.constant([learner.eta] * size + [1.0], dtype)
+        self._is_vector = tf.constant([True] * size + [False])
+        self._frozen = [tf.constant(rows) for rows in frozen]
         self._clips = tf.constant([glove.CLIP] * size + [np.inf], dtype)
 
     def close(self) -> None:
@@ -87,7 +96,13 @@ class Engine:
                 [tf.gather(table, i) for table, i in zip(tables, places, strict=True)]
                 for tables in (self._tables, self._squares)
             )
-            changes, costs = self._changes(*rows, *squares, weight[n], log_count[n])
+            rates = [
+                self._rates_of(rows, i)
+                for rows, i in zip(self._frozen, places, strict=True)
+            ]
+            changes, costs = self._changes(
+                *rows, *squares, *rates, weight[n], log_count[n]
+            )
             for variable, i, change in zip(
                 self._tables + self._squares, places * 2, changes, strict=True
             ):
@@ -98,11 +113,12 @@ class Engine:
         return cost
 
     @tf.function(jit_compile=True)
-    def _changes(self, w, c, w_squares, c_squares, weight, log_count):
+    def _changes(self, w, c, w_squares, c_squares, w_rates, c_rates, weight, log_count):
         """What is added to w, c and their sums of squares; and the pairs' costs."""
         error = glove.predict(w, c) - log_count
         gradient = weight * error
-        w_step, c_step = self._step(gradient, c), self._step(gradient, w)
+        w_step = w_rates * self._clipped(gradient, c)
+        c_step = c_rates * self._clipped(gradient, w)
         changes = (
             -w_step * tf.math.rsqrt(w_squares),
             -c_step * tf.math.rsqrt(c_squares),
@@ -111,8 +127,15 @@ class Engine:
         )
         return changes, 0.5 * gradient * error
 
-    def _step(self, gradient, other):
-        """The clipped gradient times the rate, of vectors that met `other` ones."""
+    def _rates_of(self, frozen, places):
+        """The rates of rows, [B, D + 1], or [D + 1] of all."""
+        if not len(frozen):
+            return self._rates
+        still = tf.gather(frozen, places)[:, None] & self._is_vector
+        return tf.where(still, tf.zeros_like(self._rates), self._rates)
+
+    def _clipped(self, gradient, other):
+        """The gradient of rows that met `other` ones, of vectors clipped."""
         ones = tf.ones_like(other[:, :1])
         gradients = gradient[:, None] * tf.concat([other[:, :-1], ones], 1)
-        return self._rates * tf.clip_by_value(gradients, -self._clips, self._clips)
+        return tf.clip_by_value(gradients, -self._clips, self._clips)

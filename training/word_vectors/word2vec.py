@@ -1,31 +1,30 @@
 """word2vec as run_word_vectors.py trains it: its flags, its vocabulary, its engines."""
 
 import dataclasses
-import functools
 import importlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from absl import logging
 
-from checkpoints import word_vectors
 from checkpoints.word_vectors import WordVectors
 from data_pipeline.corpora import word_counts
 from data_pipeline.corpora.word_corpus import Block, WordCorpus
 from data_pipeline.corpora.word_counts import WordCounts
-from errors import UserError
 from modeling import word2vec
 from training.word_vectors import compiled, loop
-from training.word_vectors.learner import Learner, RunConfig
+from training.word_vectors.known import KnowingLearner, Start
+from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
 
 VECTORS = ("input", "output", "sum", "both")
 
 
 @dataclasses.dataclass(frozen=True)
-class Word2vec(Learner):
+class Word2vec(KnowingLearner):
     """Skip-gram and CBOW; the flags and defaults are word2vec.c's.
+
+    With `exact` an engine of its own trains; `init_vectors` are of the input table.
 
     Attributes:
       window: the most words on each side that are looked at.
@@ -36,13 +35,9 @@ class Word2vec(Learner):
       iter: how often the text is read.
       alpha: the first learning rate, which falls to almost nothing; None = .05 for
         CBOW, .025 for skip-gram.
-      exact: whether the original's single thread is replayed, by an engine of its own.
       engine: "numba" or "tensorflow"; "auto" = numba where it is installed.
       hogwild: whether threads change the same tables at once: faster, and the vectors
         are others each time.
-      init_vectors: a file of word vectors that the input table begins with; words that
-        it has not begin with random ones.
-      freeze_known: whether vectors from that file stay as they are.
       vectors: which table is written: "input", "output", their sum, or both, the second
         one in a file of its own.
     """
@@ -60,11 +55,8 @@ class Word2vec(Learner):
     sample: float = 1e-3
     iter: int = 5
     alpha: float | None = None
-    exact: bool = False
     engine: str = "auto"
     hogwild: bool = False
-    init_vectors: str | None = None
-    freeze_known: bool = False
     vectors: str = "input"
 
     def __post_init__(self):
@@ -80,6 +72,7 @@ class Word2vec(Learner):
         return "numba" if compiled.is_possible() else "tensorflow"
 
     def problems(self) -> Iterator[str]:
+        yield from super().problems()
         if not (self.hs or self.negative):
             yield "--hs=0 and --negative=0: wanted one of them, or both"
         elif not self.negative and self.vectors != "input":
@@ -89,29 +82,10 @@ class Word2vec(Learner):
             )
         if self.exact and self.engine != "exact":
             yield f"--exact with --engine={self.engine}: it has an engine of its own"
-        if self.exact and self.init_vectors:
-            yield "--exact with --init_vectors: the original begins with its own"
         if self.hogwild and self.engine != "numba":
             yield "--hogwild is for --engine=numba"
-        if self.freeze_known and not self.init_vectors:
-            yield "--freeze_known without --init_vectors: nothing is known"
         if self.engine == "numba":
             compiled.require("--engine=numba")
-
-    @functools.cached_property
-    def _known(self):
-        """The file of --init_vectors."""
-        found = word_vectors.read(self.init_vectors)
-        if (width := found.vectors.shape[1]) != self.vector_size:
-            raise UserError(
-                f"--init_vectors={self.init_vectors}: vectors of {width} numbers, "
-                f"wanted --size={self.vector_size}"
-            )
-        return found
-
-    def check_files(self) -> None:
-        if self.init_vectors:
-            self._known  # noqa: B018
 
     def vocabulary(self, found: WordCounts, num_lines: int) -> WordCounts:
         return word_counts.word2vec_order(
@@ -133,10 +107,8 @@ class Word2vec(Learner):
         self, corpus: WordCorpus, counts: WordCounts, run: RunConfig
     ) -> "Training":
         """Returns what trains; see `learn`."""
-        start = self._start(counts.words)
-        frozen = np.zeros(len(counts) if self.freeze_known else 0, bool)
-        if self.freeze_known:
-            frozen[start.rows] = True
+        start = self.start(counts.words)
+        frozen = self.frozen(start, len(counts))
         engine = self.engine_class()(self, counts.counts, run, frozen)
         return Training(engine, corpus, counts.words, start)
 
@@ -165,34 +137,6 @@ class Word2vec(Learner):
             name: WordVectors(list(counts.words), table)
             for name, table in tables.items()
         }
-
-    def _start(self, words):
-        """Finds the words' vectors in the file of --init_vectors."""
-        if not self.init_vectors:
-            return Start(np.zeros(0, np.int64), np.zeros([0, self.vector_size]))
-        places = {word: i for i, word in enumerate(self._known.words)}
-        rows = [i for i, word in enumerate(words) if word in places]
-        if not rows:
-            raise UserError(
-                f"--init_vectors={self.init_vectors}: none of the {len(words)} words"
-            )
-        logging.info(
-            "%s has %d of the %d words", self.init_vectors, len(rows), len(words)
-        )
-        found = self._known.vectors[[places[words[row]] for row in rows]]
-        return Start(np.array(rows), found)
-
-
-class Start(NamedTuple):
-    """What the input table begins with.
-
-    Attributes:
-      rows: int64 [K], ids of words.
-      vectors: float32 [K, D], theirs.
-    """
-
-    rows: np.ndarray
-    vectors: np.ndarray
 
 
 class Engine(Protocol):
