@@ -368,8 +368,14 @@ def test_counts_of_another_vocabulary_are_refused(tmp_path):
     counts = tmp_path / "a/output/cooccurrences.bin"
     vocabulary = tmp_path / "vocab.txt"
     lines = (tmp_path / "a/output/vocab.txt").read_text().splitlines(keepends=True)
-    vocabulary.write_text("".join(lines[:-1]))
+    vocabulary.write_text("".join([*lines[1:], lines[0]]))
     given = f"--cooccurrence_file={counts}", f"--read_vocab={vocabulary}"
+    with pytest.raises(UserError, match="counted with another vocabulary than --read"):
+        run(tmp_path / "b", *given)
+    # The original's have nothing beside them.
+    (tmp_path / "a/output/cooccurrences.bin.json").unlink()
+    run(tmp_path / "c", *given)
+    vocabulary.write_text("".join(lines[:-1]))
     with pytest.raises(UserError, match=re.escape("the vocabulary has words 1 to 231")):
         run(tmp_path / "b", *given)
     counts.write_bytes(counts.read_bytes()[:-3])

@@ -14,10 +14,12 @@ from data_pipeline.corpora import cooccurrences, word_counts
 from data_pipeline.corpora.cooccurrences import CooccurrenceConfig
 from data_pipeline.corpora.word_corpus import WordCorpus
 from data_pipeline.corpora.word_counts import WordCounts
-from training.word_vectors.learner import Learner, RunConfig
+from errors import UserError
+from training.word_vectors.learner import Learner, RunConfig, hash_of
 
 COUNTS = "cooccurrences.bin"
-_COUNTED = "cooccurrences.json"  # what the file was counted from
+_BESIDE = ".json"  # behind the file's name: what it was counted from
+_WORDS = "words"
 _SHAPING = ("text", "vocabulary", "window", "symmetric", "distance_weighting")
 
 
@@ -86,11 +88,12 @@ class CountingLearner(Learner):
           UserError: see cooccurrences.count, or `check` of the file that is there.
         """
         if corpus is None:
+            self._check_words(counts)
             cooccurrences.check(self.cooccurrence_file, len(counts))
             return self.cooccurrence_file
         path = os.path.join(run.output_dir, COUNTS)
-        counted = os.path.join(run.output_dir, _COUNTED)
-        wanted = {name: settings[name] for name in _SHAPING}
+        counted = path + _BESIDE
+        wanted = {name: settings[name] for name in _SHAPING} | _words(counts)
         if os.path.exists(counted):
             if json_files.read(counted) == wanted:
                 logging.info("%s was counted before", path)
@@ -112,3 +115,23 @@ class CountingLearner(Learner):
         )
         write_json(counted, wanted)
         return path
+
+    def _check_words(self, counts):
+        """Refuses what was counted here with others; of the original's nothing is told."""
+        beside = self.cooccurrence_file + _BESIDE
+        if not os.path.exists(beside):
+            return
+        found, wanted = (
+            json_files.read_object(beside).get(_WORDS),
+            _words(counts)[_WORDS],
+        )
+        if found != wanted:
+            raise UserError(
+                f"--cooccurrence_file={self.cooccurrence_file}: counted with another "
+                f"vocabulary than --read_vocab: {beside} has {found}, that has {wanted}"
+            )
+
+
+def _words(counts):
+    """Tells words and their order from others."""
+    return {_WORDS: f"{len(counts)} words, {hash_of(' '.join(counts.words))}"}

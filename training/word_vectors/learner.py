@@ -133,15 +133,16 @@ class Learner(abc.ABC):
         text = None
         if corpus is not None:
             text = f"{corpus.num_words} words, {corpus.num_lines} lines, "
-            text += _hash(corpus.counts.text().encode())
+            text += hash_of(corpus.counts.text())
         return {
             "model_type": self.model_type,
             **shaping,
             "seed": run.seed,
             "text": text,
-            "vocabulary": f"{len(counts)} words, {_hash(counts.text().encode())}",
+            "vocabulary": f"{len(counts)} words, {hash_of(counts.text())}",
         }
 
 
-def _hash(data):
-    return hashlib.sha256(data).hexdigest()[:16]
+def hash_of(text: str) -> str:
+    """Returns what tells a text from others."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
