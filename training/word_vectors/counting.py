@@ -117,14 +117,12 @@ class CountingLearner(Learner):
         return path
 
     def _check_words(self, counts):
-        """Refuses what was counted here with others; of the original's nothing is told."""
+        """Refuses what was counted here with others; the original's may be any."""
         beside = self.cooccurrence_file + _BESIDE
         if not os.path.exists(beside):
             return
-        found, wanted = (
-            json_files.read_object(beside).get(_WORDS),
-            _words(counts)[_WORDS],
-        )
+        found = json_files.read_object(beside).get(_WORDS)
+        wanted = _words(counts)[_WORDS]
         if found != wanted:
             raise UserError(
                 f"--cooccurrence_file={self.cooccurrence_file}: counted with another "
