@@ -25,6 +25,7 @@ from checkpoints.word_vector_streams import Block, ByteReader
 
 _HEAD = 1 << 16  # bytes that tell a format
 _ENDINGS = (".npy", ".bin", ".vec", ".vec.gz", "vectors.txt", "vectors.txt.gz")
+_COUNTS = "cooccurrence"  # how names of counts begin, the original GloVe's and ours
 
 
 class WordVectors(NamedTuple):
@@ -136,10 +137,14 @@ def read(path: str, vocab_file: str | None = None) -> WordVectors:
 def names(folder: str) -> list[str]:
     """Returns which files of a folder are vectors; a projector's only without others.
 
-    They are told by their names.
+    They are told by their names, and so are the counts that GloVe leaves beside them.
     """
     names = sorted(tf.io.gfile.listdir(folder))
-    found = [name for name in names if name.endswith(_ENDINGS)]
+    found = [
+        name
+        for name in names
+        if name.endswith(_ENDINGS) and not name.startswith(_COUNTS)
+    ]
     return found or [name for name in names if name == word_vector_folders.TENSORS]
 
 

@@ -311,6 +311,7 @@ def test_folders_with_no_vectors_or_several(tmp_path):
         word_vectors.read(str(tmp_path))
     (tmp_path / "vectors.txt").write_text("a 1 2\n")
     (tmp_path / "tensors.tsv").write_text("1\t2\n")  # only a view of others
+    (tmp_path / "cooccurrences.bin").write_bytes(bytes(16))  # what they came of
     assert word_vectors.read(str(tmp_path)).words == ["a"]
     (tmp_path / "vectors.vec").write_text("a 1 2\n")
     with pytest.raises(
