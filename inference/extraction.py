@@ -124,9 +124,9 @@ class FeatureExtractor:
           strategy: where to compute, in this process; None: on one device.
 
         Raises:
-          UserError: the model has no such layer, or cannot read such a length, or not
-            on such devices; or checkpoint, architecture and vocabulary do not belong
-            together.
+          UserError: the model has no such layer, or no [CLS] to pool, or cannot read
+            such a length, or not on such devices; or checkpoint, architecture and
+            vocabulary do not belong together.
         """
         self.config = config
         self._source = source = system.need("extracts")
@@ -134,6 +134,11 @@ class FeatureExtractor:
         if not config.layers and config.pooling != "none":
             self.layers = (-1,)
         self._check_layers()
+        if config.pooling == "cls" and not source.has_cls:
+            raise UserError(
+                f"--pooling=cls: {system.model_type} reads no [CLS]; wanted first, for "
+                f"the first of a line's {source.units}, or another one"
+            )
         source.check_length(config.max_seq_length, config.long == "window")
         separate = config.layer_combination == "separate"
         self.layer_axis = self.layers if separate else None
@@ -198,6 +203,7 @@ class FeatureExtractor:
         squares = np.zeros([self.row_shape[-1]] * 2)
         for pool in self._pools(read()):
             values = np.stack(self._compute(pool, None)).astype(np.float64)
+            values = values.reshape(-1, values.shape[-1])
             squares += values.T @ values
         # Arora et al. 2017: of the vectors as they are, no mean is taken away.
         self._component = np.linalg.eigh(squares)[1][:, -1].astype(np.float32)

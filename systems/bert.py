@@ -99,6 +99,8 @@ class BertAnswers(Answers):
 class BertLines(ReadsPieces):
     """A line, or a pair, as in pre-training."""
 
+    has_cls = True
+
     def layout(self, tokenizer) -> Layout:
         return bert_layout(tokenizer)
 

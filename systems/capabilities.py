@@ -250,12 +250,14 @@ class Extracts(Capability, abc.ABC):
       depth: how many layers there are, numbered from 0.
       default_layers: those of every unit's vectors, where none are asked for.
       many_devices: whether a batch may be split over several.
+      has_cls: whether [CLS] stands before a line, whose output pooling "cls" takes.
       words_in_graph: whether units are words, which System.word_reader reads: a
         SavedModel gives their vectors.
     """
 
     units: ClassVar[str] = "pieces"
     many_devices: ClassVar[bool] = True
+    has_cls: ClassVar[bool] = False
     words_in_graph: ClassVar[bool] = False
 
     @property

@@ -444,6 +444,11 @@ def test_lines_have_the_vectors_of_their_words(tmp_path):
         wanted = [reduce(line or zero, axis=0) for line in vectors_of]
         got = extract(tmp_path, f"--pooling={pooling}")
         np.testing.assert_allclose(got, wanted, atol=1e-6)
+    for pooling, place in (("first", 0), ("last", -1)):
+        wanted = [(line or zero)[place] for line in vectors_of]
+        np.testing.assert_array_equal(extract(tmp_path, f"--pooling={pooling}"), wanted)
+    with pytest.raises(UserError, match=r"cls: vectors reads no \[CLS\]; wanted first"):
+        extract(tmp_path, "--pooling=CLS_TOKEN")
     words = extract(tmp_path, "--max_seq_length=4")
     assert words.shape == (5, 4, 1, 6)
     np.testing.assert_allclose(words[4, :3, 0], vectors_of[4], atol=1e-6)
@@ -474,6 +479,9 @@ def test_lines_weighted_by_idf_and_by_sif(tmp_path):
     wanted = np.array(v) - np.array(v) @ u @ u.T
     got = extract(tmp_path, "--pooling=mean", "--word_weighting=sif")
     np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-7)
+    separate = "--word_weighting=sif", "--layer_combination=separate"
+    got = extract(tmp_path, "--pooling=mean", *separate)
+    np.testing.assert_allclose(got, wanted[:, None], rtol=1e-3, atol=1e-7)
     with pytest.raises(UserError, match="--word_weighting=sif needs --pooling=mean"):
         extract(tmp_path, "--word_weighting=sif")
 
