@@ -293,7 +293,7 @@ def _replica_batches(
       slices: which rows of a batch are whose.
       num_fillers: so many rows at the end of `order` are not real examples.
     """
-    with tf.control_dependencies(_check_lengths(lengths, buckets)):
+    with tf.control_dependencies([_check_lengths(lengths, buckets)]):
         order = tf.identity(order)
     last_real = tf.size(order) - num_fillers
     local = tf.range(slices.offset, slices.offset + slices.local)
@@ -322,29 +322,28 @@ def _by_bucket(lengths: tf.Tensor, buckets: tuple[int, ...]) -> tf.Tensor:
     batches.
     """
     rows = tf.range(tf.size(lengths))
-    bucket = tf.searchsorted(tf.constant(buckets, lengths.dtype), lengths)
     # Unique keys: the order does not rest on the sort being stable.
-    keys = tf.cast(bucket, tf.int64) * tf.size(rows, tf.int64) + tf.cast(rows, tf.int64)
-    return tf.cast(tf.argsort(keys), tf.int32)
+    keys = tf.cast(_bucket_index(lengths, buckets), tf.int64) * tf.size(rows, tf.int64)
+    return tf.cast(tf.argsort(keys + tf.cast(rows, tf.int64)), tf.int32)
+
+
+def _bucket_index(lengths: tf.Tensor, buckets: tuple[int, ...]) -> tf.Tensor:
+    """Places in `buckets` of the smallest that hold these lengths; few operations."""
+    return tf.math.count_nonzero(lengths[..., None] > buckets, axis=-1)
 
 
 def _bucket_of(longest: tf.Tensor, buckets: tuple[int, ...]) -> int | tf.Tensor:
     """The smallest bucket that holds `longest`; an int where there is only one."""
     if len(buckets) == 1:
         return buckets[0]
-    index = tf.searchsorted(tf.constant(buckets), longest[None])[0]
-    return tf.gather(tf.constant(buckets), index)
+    return tf.gather(tf.constant(buckets), _bucket_index(longest, buckets))
 
 
-def _check_lengths(lengths: tf.Tensor, buckets: tuple[int, ...]) -> list[tf.Operation]:
+def _check_lengths(lengths: tf.Tensor, buckets: tuple[int, ...]) -> tf.Operation:
     """Asserts that the largest bucket holds every row."""
-    check = tf.debugging.assert_less_equal(
-        lengths,
-        buckets[-1],
-        message=f"a record is longer than the largest bucket, {buckets[-1]}",
-        summarize=1,
-    )
-    return [check] if check is not None else []
+    longest = tf.reduce_max(lengths)
+    fault = f"a record is longer than the largest bucket, {buckets[-1]}:"
+    return feature_spec.assertion(longest <= buckets[-1], fault, longest)
 
 
 def _checked_buckets(buckets: Sequence[int]) -> tuple[int, ...]:
@@ -373,6 +372,8 @@ def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Keeps the order under every optimisation, and one step ahead of the model."""
     options = tf.data.Options()
     options.deterministic = True
+    # They find nothing to do here, in as much time as it takes to begin.
+    options.experimental_optimization.apply_default_optimizations = False
     # Already cut for the replicas: tf.distribute must not cut again.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
@@ -381,17 +382,30 @@ def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _fold(seed: int | tf.Tensor, *numbers: int | tf.Tensor) -> tf.Tensor:
-    """A stateless seed, int64 [2], of its own for every (seed, *numbers)."""
+    """A stateless seed, int64 [2], of its own for every (seed, *numbers).
+
+    The bits are tf.random.fold_in's, which makes forty operations of what is five.
+    """
     if isinstance(seed, int):
         seed = tf.constant([seed, 0], tf.int64)
     for number in numbers:
-        seed = tf.random.fold_in(seed, tf.cast(number, tf.int64), alg="philox")
+        drawn = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=[1], **_generator(seed), dtype=tf.int64
+        )
+        seed = tf.concat([drawn, tf.reshape(tf.cast(number, tf.int64), [1])], axis=0)
     return seed
 
 
 def _shuffled(values: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
     """`values` in the order that the stateless seed `draw` gives.
 
-    Philox is named because the default algorithm depends on the device.
+    The order is tf.random.experimental.stateless_shuffle's.
     """
-    return tf.random.experimental.stateless_shuffle(values, draw, alg="philox")
+    return tf.raw_ops.StatelessShuffle(value=values, **_generator(draw))
+
+
+def _generator(seed: tf.Tensor) -> dict[str, tf.Tensor | int]:
+    """What a stateless operation draws from: Philox (1), whatever the device."""
+    with tf.device("CPU"):
+        drawn = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    return {"key": drawn.key, "counter": drawn.counter, "alg": 1}

@@ -318,3 +318,18 @@ def test_default_buckets_end_with_the_maximum():
     assert batching.default_buckets(100) == (16, 32, 48, 64, 96, 100)
     assert batching.default_buckets(9) == (9,)
     assert batching.default_buckets(1000)[-2:] == (512, 1000)
+
+
+@pytest.mark.parametrize("seed", [0, -5, 2**40])
+def test_draws_are_those_of_tensorflows_own_functions(seed):
+    expected = tf.constant([seed, 0], tf.int64)
+    for number in (3, 77):
+        number = tf.constant(number, tf.int64)
+        expected = tf.random.fold_in(expected, number, alg="philox")
+    draw = batching._fold(seed, 3, 77)
+    np.testing.assert_array_equal(draw, expected)
+    shuffled = tf.random.experimental.stateless_shuffle
+    np.testing.assert_array_equal(
+        batching._shuffled(tf.range(99), draw),
+        shuffled(tf.range(99), draw, alg="philox"),
+    )
