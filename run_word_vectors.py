@@ -121,6 +121,12 @@ flags.DEFINE_enum(
     "What computes; by default numba, where it is installed.",
 )
 flags.DEFINE_enum(
+    "distribution_strategy",
+    None,
+    ("off", "mirrored"),
+    "word2vec in TensorFlow: on one device, or on all GPUs of this machine.",
+)
+flags.DEFINE_enum(
     "weighting",
     None,
     ("ppmi", "raw", "sqrt", "log"),

@@ -405,6 +405,7 @@ def test_vectors_of_another_width_or_language_are_refused(tmp_path, known):
         (["--exact", "--init_vectors=x"], "--exact with --init_vectors"),
         (["--exact", "--hogwild"], "--hogwild is for --engine=numba"),
         (["--engine=tensorflow", "--hogwild"], "--hogwild is for --engine=numba"),
+        (["--distribution_strategy=mirrored", "--engine=numba"], "for --engine=tensor"),
         (["--freeze_known"], "--freeze_known without --init_vectors"),
         (["--hs=0", "--negative=0"], "--hs=0 and --negative=0"),
     ],

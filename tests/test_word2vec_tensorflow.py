@@ -160,6 +160,23 @@ def test_steps_are_added_up_and_damped_by_how_many_they_are(method):
 
 
 @pytest.mark.parametrize("method", ["sg_ns", "cbow_both"])
+def test_several_devices_make_the_steps_of_one(method):
+    sharing = Sharing(words=5, noise=7, stretches=3, updates=4)
+    found, losses = [], []
+    for strategy in ("off", "mirrored"):
+        flags = METHODS[method] | {"distribution_strategy": strategy}
+        engine = made_engine(sharing, engine="tensorflow", **flags)
+        told = engine.train(text(90), Step(1, 0.0, 0.5, True))
+        found += [[table.numpy() for table in copies] for copies in engine._tables]
+        losses.append(told["loss"])
+    one, first, second = found  # there are two devices
+    for name, expected in enumerate(one):
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["sg_ns", "cbow_both"])
 def test_two_threads_make_the_same_bytes(method):
     found = []
     for threads, seed in ((1, 3), (2, 3), (1, 4)):

@@ -38,12 +38,16 @@ class Word2vec(KnowingLearner):
       engine: "numba" or "tensorflow"; "auto" = numba where it is installed.
       hogwild: whether threads change the same tables at once: faster, and the vectors
         are others each time.
+      distribution_strategy: "mirrored": TensorFlow shares the work of an update among
+        all GPUs of the machine; "off": it computes on one device. Both learn the same.
       vectors: which table is written: "input", "output", their sum, or both, the second
         one in a file of its own.
     """
 
     model_type: ClassVar[str] = "word2vec"
-    output_fields: ClassVar[frozenset[str]] = frozenset({"vectors"})
+    output_fields: ClassVar[frozenset[str]] = frozenset(
+        {"vectors", "distribution_strategy"}
+    )
 
     vector_size: int = 100
     min_count: int = 5
@@ -57,6 +61,7 @@ class Word2vec(KnowingLearner):
     alpha: float | None = None
     engine: str = "auto"
     hogwild: bool = False
+    distribution_strategy: str = "off"
     vectors: str = "input"
 
     def __post_init__(self):
@@ -69,7 +74,8 @@ class Word2vec(KnowingLearner):
     def _best_engine(self):
         if self.exact:
             return "exact"
-        return "numba" if compiled.is_possible() else "tensorflow"
+        several = self.distribution_strategy != "off"
+        return "numba" if compiled.is_possible() and not several else "tensorflow"
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
@@ -84,6 +90,11 @@ class Word2vec(KnowingLearner):
             yield f"--exact with --engine={self.engine}: it has an engine of its own"
         if self.hogwild and self.engine != "numba":
             yield "--hogwild is for --engine=numba"
+        if self.distribution_strategy != "off" and self.engine != "tensorflow":
+            yield (
+                f"--distribution_strategy={self.distribution_strategy} is for "
+                f"--engine=tensorflow, not for {self.engine}"
+            )
         if self.engine == "numba":
             compiled.require("--engine=numba")
 

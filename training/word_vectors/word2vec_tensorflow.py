@@ -30,6 +30,7 @@ import tensorflow as tf
 from data_pipeline.corpora import parallel
 from data_pipeline.corpora.word_corpus import Block
 from modeling import word2vec
+from training.strategy import DistributionConfig, make_strategy
 from training.word_vectors import sampling
 from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
@@ -147,10 +148,14 @@ class _Plan(NamedTuple):
 
 
 class Engine:
-    """Trains the model's own tables, on a CPU or a GPU.
+    """Trains the model's own tables, on a CPU, or one or several GPUs.
 
     A second thread prepares what is computed next, and does what does not depend on the
     first; on a CPU, all sums are of the same numbers in the same order for any number.
+
+    Several devices have a copy of the tables each. They share the stretches of an
+    update, and each makes the steps of all, in the same order: those of one device but
+    for rounding. (A strategy's own sums would be of whole tables.)
 
     Attributes:
       variables: the tables, see loop.Training.
@@ -176,12 +181,17 @@ class Engine:
         """
         _use_threads(run.threads)
         config = learner.config(len(counts))
-        model = word2vec.Word2vecModel(config, seed=run.seed)
-        model.build()
-        self._tables = model.input_embeddings.value, model.output_embeddings.value
+        strategy = make_strategy(DistributionConfig(learner.distribution_strategy))
+        with strategy.scope():
+            model = word2vec.Word2vecModel(config, seed=run.seed)
+            model.build()
+        tables = model.input_embeddings.value, model.output_embeddings.value
         self.variables = dict(
-            zip((word2vec.INPUTS, word2vec.OUTPUTS), self._tables, strict=True)
+            zip((word2vec.INPUTS, word2vec.OUTPUTS), tables, strict=True)
         )
+        # Of each device.
+        copies = map(strategy.experimental_local_results, tables)
+        self._tables = tuple(zip(*copies, strict=True))
         self.num_epochs = learner.iter
         self._seed, self._threads, self._alpha = run.seed, run.threads, learner.alpha
         self._sampler = sampling.Sampler(
@@ -305,7 +315,7 @@ def _plan(method, of_words, found):
     rows = tf.maximum(tf.concat([rows, found.noise], -1), 0)
     labels = tf.concat([tf.cast(labels, tf.float32), tf.zeros(found.noise.shape)], -1)
     sums, row_sums = tf.reduce_sum(weights, -2), tf.reduce_sum(weights, -1)
-    means = spread = tf.zeros([shape[0]])
+    means = spread = tf.zeros(shape)
     if method.cbow:
         means = tf.math.divide_no_nan(band, tf.reduce_sum(band, -1, keepdims=True))
         sums = tf.linalg.matvec(means, sums, transpose_a=True)
@@ -348,25 +358,51 @@ def _weigh(method, labels, found):
 
 
 @tf.function
-def _train(cbow, tables, plan, number):
-    """Makes the first `number` updates; returns a sum of losses before them."""
+def _train(cbow, devices, plan, number):
+    """Makes the first `number` updates of each device's tables.
+
+    Returns:
+      A sum of losses before them.
+    """
     some = _Updates(*(values[::_LOSS_EVERY] for values in plan.updates))
-    _, _, logits = _look_up(cbow, tables, some)
+    _, _, logits = _look_up(cbow, devices[0], some)
     losses = tf.math.softplus((1 - 2 * some.labels) * logits)
     for m in tf.range(number):
         update = _Updates(*(values[m] for values in plan.updates))
-        hidden, predicted, logits = _look_up(cbow, tables, update)
-        errors = update.labels - tf.sigmoid(logits)
-        row_steps = tf.matmul(update.row_weights * errors, hidden)
-        steps = tf.matmul(update.weights * errors, predicted, transpose_a=True)
-        if cbow:  # the mean's whole step for each word
-            steps = tf.matmul(update.spread, steps, transpose_a=True)
-        changes = (update.contexts, steps), (update.rows, row_steps)
-        for table, (places, values) in zip(tables, changes, strict=True):
-            tf.raw_ops.ResourceScatterAdd(
-                resource=table.handle, indices=places, updates=values
-            )
+        steps = _steps_on(cbow, devices, update)
+        places = update.contexts, update.rows
+        for tables in devices:
+            for table, indices, values in zip(tables, places, steps, strict=True):
+                with tf.device(table.device):
+                    tf.raw_ops.ResourceScatterAdd(
+                        resource=table.handle, indices=indices, updates=values
+                    )
     return tf.reduce_sum(plan.loss_weights * losses)
+
+
+def _steps_on(cbow, devices, update):
+    """The steps of all stretches of an update; each device computes those of some."""
+    if len(devices) == 1:
+        return _steps(cbow, devices[0], update)
+    ends = np.linspace(0, update.rows.shape[0], len(devices) + 1).astype(int)
+    found = []
+    for tables, start, end in zip(devices, ends[:-1], ends[1:], strict=True):
+        if start < end:
+            with tf.device(tables[0].device):
+                part = _Updates(*(values[start:end] for values in update))
+                found.append(_steps(cbow, tables, part))
+    return [tf.concat(parts, 0) for parts in zip(*found, strict=True)]
+
+
+def _steps(cbow, tables, update):
+    """What is added to the rows of both tables that stretches look up."""
+    hidden, predicted, logits = _look_up(cbow, tables, update)
+    errors = update.labels - tf.sigmoid(logits)
+    row_steps = tf.matmul(update.row_weights * errors, hidden)
+    steps = tf.matmul(update.weights * errors, predicted, transpose_a=True)
+    if cbow:  # the mean's whole step for each word
+        steps = tf.matmul(update.spread, steps, transpose_a=True)
+    return steps, row_steps
 
 
 def _look_up(cbow, tables, update):
