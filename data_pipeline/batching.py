@@ -378,7 +378,8 @@ def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.OFF
     )
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    options.autotune.enabled = False
+    return dataset.prefetch(4).with_options(options)
 
 
 def _fold(seed: int | tf.Tensor, *numbers: int | tf.Tensor) -> tf.Tensor:
