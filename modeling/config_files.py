@@ -85,12 +85,14 @@ MOST_VALUES = 2**31  # 8 GiB; XLM-R's table of words, a large one, has 2**28
 MOST_LAYERS = 1000
 SHARE = "a number in [0, 1)"
 POSITIVE = "a positive number"
+NOT_NEGATIVE = "a number, 0 or more"
 COUNT = "a positive whole number"
 COUNT_OR_NONE = "a whole number, 0 or more"
 
 _KINDS = {
     SHARE: lambda x: 0 <= x < 1,
     POSITIVE: lambda x: 0 < x < 3.4e38,  # float32
+    NOT_NEGATIVE: lambda x: 0 <= x < 3.4e38,
     COUNT: lambda x: isinstance(x, int) and x > 0,
     COUNT_OR_NONE: lambda x: isinstance(x, int) and x >= 0,
 }

@@ -109,9 +109,21 @@ class Layer(keras.layers.Layer):
         """Adds a weight with one initial value: biases 0, layer-norm scales 1."""
         return self._add(name, shape, keras.initializers.Constant(value))
 
-    def _add(self, name, shape, initializer):
+    def add_statistic(
+        self, name: str, shape: Sequence[int], value: float
+    ) -> keras.Variable:
+        """Adds what a training step sets itself, to one value on all replicas."""
+        initializer = keras.initializers.Constant(value)
+        one = "only_first_replica"
+        return self._add(name, shape, initializer, trainable=False, aggregation=one)
+
+    def _add(self, name, shape, initializer, **kwargs):
         return self.add_weight(
-            name=name, shape=tuple(shape), initializer=initializer, autocast=False
+            name=name,
+            shape=tuple(shape),
+            initializer=initializer,
+            autocast=False,
+            **kwargs,
         )
 
 

@@ -2,9 +2,10 @@
 
 ELMo's cell (Peters et al. 2018, section 3.1) as TF1's LSTMCell computes it: gates in
 the order i, j, f, o; a forget bias of 1 that is added when running and never stored.
+Torch's cell, and so ULMFiT's, has all of its bias stored: there it is 0.
 
     i, j, f, o = x_t W_x + h_{t-1} W_h + b
-    c_t = clip(sigmoid(f + 1) c_{t-1} + sigmoid(i) tanh(j))
+    c_t = clip(sigmoid(f + forget_bias) c_{t-1} + sigmoid(i) tanh(j))
     h_t = clip((sigmoid(o) tanh(c_t)) W_P)
 
 The recurrence holds nothing but the two products that need h_{t-1}: the inputs of all
@@ -47,8 +48,7 @@ def _cell(z_x, z_h, bias, c, *, clip):
       (what the gradient needs), and the output before its projection.
     """
     i, j, f, o = tf.split(z_x + z_h + bias, 4, axis=-1)
-    i, j, o = tf.sigmoid(i), tf.tanh(j), tf.sigmoid(o)
-    f = tf.sigmoid(f + FORGET_BIAS)
+    i, j, f, o = tf.sigmoid(i), tf.tanh(j), tf.sigmoid(f), tf.sigmoid(o)
     raw = f * c + i * j
     return tf.concat([i, j, f, o], -1), raw, o * tf.tanh(_clip(raw, clip))
 
@@ -65,6 +65,11 @@ def _cell_grad(gates, raw, raw_before, dm, dc, *, clip):
         dm * squashed * o * (1 - o),
     ]
     return tf.concat(dz, -1), dc * f
+
+
+def _with_forget_bias(bias, forget_bias):
+    """Adds to the third part of float32 [4D]."""
+    return bias + tf.repeat([0.0, 0.0, forget_bias, 0.0], bias.shape[0] // 4)
 
 
 _fused_cell = fused.cluster(_cell)
@@ -128,6 +133,7 @@ def lstm(
     *,
     cell_clip: float | None = None,
     proj_clip: float | None = None,
+    forget_bias: float = FORGET_BIAS,
     compiled: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs an LSTM over all steps, with a gradient written by hand.
@@ -141,6 +147,7 @@ def lstm(
       state: before the first step.
       cell_clip: the largest absolute value of a cell; None = no limit.
       proj_clip: the same for a projected output.
+      forget_bias: added to the bias of every forget gate.
       compiled: bool; True = the work between two products in compiled clusters.
 
     Returns:
@@ -157,6 +164,7 @@ def lstm(
         w_x, w_h = kernel[:width], kernel[width:]
         w_p = projections[0] if projections else None
         start = State(c, h)
+        bias = _with_forget_bias(bias, forget_bias)
         found = _run(steps.flat_matmul(x, w_x), w_h, bias, w_p, start, clips, forward)
         outputs = _clip(found[-1], clips[1])
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from modeling.layers import base, dropout, initial
+from modeling.layers import base, dropout, fused, initial
 from modeling.layers.gru import gru
-from modeling.layers.lstm import State, lstm
+from modeling.layers.lstm import FORGET_BIAS, State, lstm
 
 
 class _Kernel(base.Layer):
@@ -34,6 +34,9 @@ class Lstm(base.Layer):
       projection_dim: int, P; equal to `units` for no projection.
       cell_clip: float or None, see `lstm`.
       proj_clip: float or None.
+      forget_bias: float, see `lstm`.
+      weight_dropout: float, DropConnect on the weights between two steps (Merity et al.
+        2018, section 2): drawn once a batch, the same for all its steps and rows.
       **kwargs: see `base.Layer`.
     """
 
@@ -43,12 +46,19 @@ class Lstm(base.Layer):
         projection_dim: int,
         cell_clip: float | None = None,
         proj_clip: float | None = None,
+        forget_bias: float = FORGET_BIAS,
+        weight_dropout: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.units = units
         self.projection_dim = projection_dim
-        self.clips = {"cell_clip": cell_clip, "proj_clip": proj_clip}
+        self.constants = {
+            "cell_clip": cell_clip,
+            "proj_clip": proj_clip,
+            "forget_bias": forget_bias,
+        }
+        self.weight_dropout = weight_dropout
         self.projection = None
         if projection_dim != units:
             self.projection = _Kernel(projection_dim, **self.inherit("projection"))
@@ -62,6 +72,7 @@ class Lstm(base.Layer):
         self.bias = self.add_constant("bias", [columns], 0.0)
         if self.projection is not None:
             self.projection.build([None, self.units])
+        self.site = dropout.site_id(self.bias.path)
 
     def zero_state(self, rows: int | tf.Tensor) -> State:
         """Returns the state of so many rows that have seen nothing."""
@@ -69,18 +80,29 @@ class Lstm(base.Layer):
             tf.zeros([rows, self.units]), tf.zeros([rows, self.projection_dim])
         )
 
-    def call(self, x: tf.Tensor, state: State) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, x: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs over all steps of x, float [T, B, I]; see `lstm`."""
         projection = self.projection and self.projection.kernel
+        kernel = tf.cast(self.kernel, self.compute_dtype)
         return lstm(
             tf.cast(x, tf.float32),
-            tf.cast(self.kernel, self.compute_dtype),
+            self._dropped(kernel, dropout_seed),
             tf.convert_to_tensor(self.bias),
             None if projection is None else tf.cast(projection, self.compute_dtype),
             state,
             compiled=self.fused,
-            **self.clips,
+            **self.constants,
         )
+
+    def _dropped(self, kernel, dropout_seed):
+        if dropout_seed is None or not self.weight_dropout:
+            return kernel
+        above, below = tf.split(kernel, [-1, self.projection_dim])
+        drop = fused.dropped if self.fused else dropout.dropout
+        below = drop(below, self.weight_dropout, dropout_seed, self.site)
+        return tf.concat([above, below], 0)
 
 
 class LstmStack(base.Layer):
@@ -166,7 +188,7 @@ class LstmStack(base.Layer):
         for i, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
             x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.sites[i])
             h, c = cell(x, state)
-            after.append(_last(State(c, h), state, lengths))
+            after.append(last_states(State(c, h), state, lengths))
             x = h + x if self.skip and i > 0 else h
             y = tf.transpose(x, [1, 0, 2])
             outputs.append(y if mask is None else y * mask)
@@ -302,8 +324,17 @@ class FinalStates(base.Layer):
         return tf.concat([tf.gather(ahead, last, batch_dims=1), back[:, 0]], -1)
 
 
-def _last(steps: State, before: State, lengths: tf.Tensor | None) -> State:
-    """Picks each row's state after its last real step, from those of all steps."""
+def last_states(steps: State, before: State, lengths: tf.Tensor | None) -> State:
+    """Picks each row's state after its last real step, from those of all steps.
+
+    Args:
+      steps: the states after every step, [T, B, .] each.
+      before: the states before the first step.
+      lengths: int32 [B], real steps a row, which come first; None = T.
+
+    Returns:
+      The states, which pass no gradient.
+    """
     if lengths is None:
         return State(*(tf.stop_gradient(x[-1]) for x in steps))
     picked = []
