@@ -16,12 +16,15 @@ class ParameterGroup:
       weight_decay: decoupled decay of matrices, multiplied by the learning rate.
       lr_multiplier: factor on the schedule's rate.
       trainable: False freezes the variables: no gradient, no optimizer slot.
+      first_step: the update that trains them first; until then they stay as they are,
+        and so does what the optimizer remembers of them.
     """
 
     pattern: str
     weight_decay: float = 0.0
     lr_multiplier: float = 1.0
     trainable: bool = True
+    first_step: int = 0
 
 
 def assign_groups(

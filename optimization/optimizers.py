@@ -5,7 +5,8 @@ correction, decoupled weight decay on everything but layer norms and biases, lin
 warm-up then linear decay, gradients clipped to a global norm of 1. And GPT's
 (openai/finetune-transformer-lm, opt.py): bias-corrected Adam, decay on matrices only,
 three schedules of its own, the same clipping. And ELMo's (allenai/bilm-tf): Adagrad at
-a constant rate of 0.2, gradients clipped to a global norm of 10.
+a constant rate of 0.2, gradients clipped to a global norm of 10. And ULMFiT's: Adam
+that remembers less of the first moment, a slanted triangle, one layer more an epoch.
 """
 
 import abc
@@ -20,7 +21,7 @@ from errors import UserError
 from optimization.groups import ParameterGroup, assign_groups
 from optimization.schedules import Schedule
 
-OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad")
+OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +29,8 @@ class OptimizerConfig:
     """The knobs of an optimizer, before it meets a model.
 
     Attributes:
-      kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam, or
-        Adagrad, which decays no weights.
+      kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam,
+        Adagrad, which decays no weights, or AdamW with ULMFiT's betas, .7 and .99.
       learning_rate: peak rate.
       num_warmup_steps: updates of linear warm-up; see schedules.warmup_steps.
       decay: see Schedule.
@@ -37,6 +38,8 @@ class OptimizerConfig:
       layer_decay: factor on the rate from one layer to the one below.
       finetune_encoder: False trains the head alone.
       max_grad_norm: gradients are scaled down to this global norm.
+      unfreeze_steps: updates after which one layer more is trained, from the head down;
+        0: all are from the start.
     """
 
     kind: str = "adam_weight_decay"
@@ -47,6 +50,7 @@ class OptimizerConfig:
     layer_decay: float = 1.0
     finetune_encoder: bool = True
     max_grad_norm: float = 1.0
+    unfreeze_steps: int = 0
 
     def __post_init__(self):
         """Raises ValueError on an unknown kind."""
@@ -71,6 +75,11 @@ class OptimizerConfig:
             return AdagradOptimizer(variables, schedule, groups)
         if self.kind == "openai_adam":
             return OpenAIAdamOptimizer(variables, schedule, groups)
+        if self.kind == "ulmfit_adam":
+            betas = {"beta_1": 0.7, "beta_2": 0.99}  # section 4.1
+            return AdamWeightDecayOptimizer(
+                variables, schedule, groups, **betas, bias_correction=True
+            )
         return AdamWeightDecayOptimizer(
             variables, schedule, groups, bias_correction=self.kind == "adamw"
         )
@@ -127,6 +136,21 @@ class Optimizer(abc.ABC):
     def _make_rule(self, step: tf.Tensor) -> Callable[..., None]:
         """Returns what updates a variable: (w, g, *slots, lr, decay) -> None."""
 
+    def thawed(self, gradients: Sequence, step: tf.Tensor) -> list:
+        """Returns gradients with zeros for what is not trained yet.
+
+        Args:
+          gradients: float32, in the order of `self.trainable`; none is sparse where a
+            group has a `first_step`.
+          step: integer [], the number of updates made.
+        """
+        return [
+            tf.where(step >= group.first_step, gradient, 0.0)
+            if group.first_step
+            else gradient
+            for gradient, group in zip(gradients, self.groups.values(), strict=True)
+        ]
+
     def apply(
         self,
         gradients: Sequence[tf.Tensor],
@@ -137,7 +161,7 @@ class Optimizer(abc.ABC):
 
         Args:
           gradients: float32, in the order of `self.trainable`, already summed over
-            replicas; where the rule leaves other rows, they may be tf.IndexedSlices
+            replicas, and `thawed`; where the rule leaves other rows, they may be tf.IndexedSlices
             of rows that differ from one another.
           step: integer [], the number of updates made before this one.
           enabled: bool []; False leaves every variable as it is.
@@ -149,13 +173,21 @@ class Optimizer(abc.ABC):
         step = strategy.experimental_local_results(step)[0]
         if enabled is not None:
             enabled = strategy.experimental_local_results(enabled)[0]
-        rate, rule = self.schedule(step), self._make_rule(step)
+        rate = self.schedule(step)
+        firsts = {group.first_step for group in self.groups.values()}
+        # What is trained later begins then, as if there had been no update before.
+        rules = {
+            first: self._make_rule(tf.maximum(step - first, 0) if first else step)
+            for first in firsts
+        }
         for (name, variable), gradient in zip(
             self.trainable.items(), gradients, strict=True
         ):
             group = self.groups[name]
-            lr = rate * group.lr_multiplier
-            change = functools.partial(rule, lr=lr, decay=group.weight_decay)
+            lr, first = rate * group.lr_multiplier, group.first_step
+            if first:
+                lr = tf.where(step >= first, lr, 0.0)
+            change = functools.partial(rules[first], lr=lr, decay=group.weight_decay)
 
             def update(*values, change=change):
                 if enabled is None:

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step: the parent's shapes and OpenAI's."""
+"""Learning rates as functions of the step: the parent's, OpenAI's and ULMFiT's."""
 
 import dataclasses
 import math
@@ -10,15 +10,18 @@ from errors import UserError
 DECAYS = (
     *("linear", "cosine", "constant"),
     *("warmup_linear", "warmup_cosine", "warmup_constant"),
+    "slanted",
 )
-_OPENAIS = "warmup_"
+_OPENAIS, _ULMFITS = "warmup_", "slanted"
+_RATIO = 32  # of the highest rate to the lowest; Howard and Ruder 2018, section 3.2
 
 
 def warmup_steps(decay: str, num_train_steps: int, proportion: float) -> float:
     """Returns how many steps a share of a run is.
 
     OpenAI's schedules (opt.py) compare shares of the run, so that a warm-up may end
-    between two steps; with all others it is cut to whole steps, as in the parent.
+    between two steps, and ULMFiT's needs the share; with all others it is cut to whole
+    steps, as in the parent.
 
     Args:
       decay: one of DECAYS.
@@ -26,7 +29,7 @@ def warmup_steps(decay: str, num_train_steps: int, proportion: float) -> float:
       proportion: of them that warm up, 0 to 1.
     """
     steps = num_train_steps * proportion
-    return steps if decay.startswith(_OPENAIS) else int(steps)
+    return steps if decay.startswith((_OPENAIS, _ULMFITS)) else int(steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +40,15 @@ class Schedule:
     warm-up, so the rate drops a little where the warm-up ends. OpenAI's schedules of
     the same shapes differ in two things: the last step of the warm-up, at the full
     rate, is step `num_warmup_steps` itself, and "warmup_linear" decays during the
-    warm-up too, so that it has no drop.
+    warm-up too, so that it has no drop. ULMFiT's slanted triangle is none of them, see
+    `_slanted`.
 
     Attributes:
       init_lr: the peak learning rate, without unit.
       num_train_steps: the step at which the rate reaches zero.
       num_warmup_steps: steps of linear warm-up, see `warmup_steps`; 0 for none.
       decay: "linear", "cosine" (half a period) or "constant"; OpenAI's are
-        "warmup_linear", "warmup_cosine" and "warmup_constant".
+        "warmup_linear", "warmup_cosine" and "warmup_constant", ULMFiT's "slanted".
     """
 
     init_lr: float
@@ -69,6 +73,8 @@ class Schedule:
           float32 [].
         """
         step = tf.cast(step, tf.float32)
+        if self.decay == _ULMFITS:
+            return self._slanted(step)
         progress = tf.minimum(step / self.num_train_steps, 1.0)
         if self.decay.endswith("linear"):
             rate = self.init_lr * (1.0 - progress)
@@ -84,3 +90,17 @@ class Schedule:
         if self.decay == "warmup_linear":
             warmup *= 1.0 - progress
         return tf.where(step <= self.num_warmup_steps, warmup, rate)
+
+    def _slanted(self, step):
+        """The slanted triangular rate (Howard and Ruder 2018, equation 3).
+
+        cut = floor(T cut_frac);  p = t / cut up to there, then
+        1 - (t - cut) / (cut (1 / cut_frac - 1));  rate (1 + p (ratio - 1)) / ratio
+
+        Where T cut_frac is no whole number, p falls below 0 before T: not here.
+        """
+        rising = max(self.num_warmup_steps, 1)
+        cut = math.floor(rising)
+        falling = max(cut * (self.num_train_steps / rising - 1), 1)
+        p = tf.where(step < cut, step / cut, 1 - (step - cut) / falling)
+        return self.init_lr * (1 + tf.maximum(p, 0.0) * (_RATIO - 1)) / _RATIO

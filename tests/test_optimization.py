@@ -136,8 +136,50 @@ def test_a_config_builds_the_optimizer_that_it_names(kind):
         "adamw": 1 - 0.1 * (1 + 0.5),
         "openai_adam": 1 - 0.1 * corrected * (m / v**0.5 + 0.5),
         "adagrad": 1 - 0.1 * 2 / (1 + 4) ** 0.5,  # no decay
+        "ulmfit_adam": 1 - 0.1 * (1 + 0.5),
     }
     np.testing.assert_allclose(variable.numpy(), [[expected[kind]]], rtol=1e-4)
+
+
+def test_ulmfits_adam_remembers_as_its_paper_says():
+    config = optimization.OptimizerConfig("ulmfit_adam", 0.1, decay="constant")
+    variable = tf.Variable([[1.0]])
+    optimizer = config.build({"w": variable}, 10, one_group())
+    for step, gradient in enumerate((2.0, -1.0)):
+        optimizer.apply([tf.constant([[gradient]])], tf.constant(step))
+    m = (0.7 * 0.3 * 2 - 0.3 * 1) / (1 - 0.7**2)
+    v = (0.99 * 0.01 * 4 + 0.01 * 1) / (1 - 0.99**2)
+    wanted = 1 - 0.1 - 0.1 * m / v**0.5
+    np.testing.assert_allclose(variable.numpy(), [[wanted]], rtol=1e-5)
+
+
+def test_what_is_trained_later_begins_then_as_if_there_had_been_no_update():
+    group = parameter_groups.ParameterGroup
+    schedule = schedules.Schedule(0.1, 10, decay="constant")
+    one, late = tf.Variable([[1.0]]), tf.Variable([[1.0]])
+    optimizer = optimization.AdamWeightDecayOptimizer(
+        {"one": one, "late": late},
+        schedule,
+        [group("late", 0.5, first_step=2), group("one", 0.5)],
+        bias_correction=True,
+    )
+    at_first = None
+    for step in range(5):
+        gradients = [tf.constant([[3.0]]), tf.constant([[2.0]])]
+        thawed = optimizer.thawed(gradients, tf.constant(step))
+        assert [float(g[0, 0]) for g in thawed] == [3.0, 2.0 if step >= 2 else 0.0]
+        optimizer.apply(thawed, tf.constant(step))
+        if step == 1:
+            assert late.numpy() == 1
+            assert not any(
+                slot.numpy().any()
+                for name, slot in optimizer.slots.items()
+                if name.startswith("late")
+            )
+        if step == 2:
+            at_first = one.numpy()
+    # Adam's steps do not depend on the gradient's size: after three updates each.
+    np.testing.assert_allclose(late.numpy(), at_first, rtol=1e-6)
 
 
 def test_an_unknown_optimizer_is_an_error_that_lists_the_known_ones():
@@ -179,6 +221,27 @@ def test_openais_schedules_give_their_values(decay, warmup, num_warmup_steps):
     schedule = schedules.Schedule(1.0, 1000, num_warmup_steps, f"warmup_{decay}")
     rates = [float(schedule(tf.constant(round(1000 * x)))) for x in golden["x"]]
     np.testing.assert_allclose(rates, golden[f"warmup_{decay}"][warmup], atol=1e-6)
+
+
+@pytest.mark.shared_data
+def test_the_slanted_triangle_is_the_papers(golden_dir):
+    golden = json.loads((golden_dir / "ulmfit" / "golden.json").read_text())
+    for case in golden["stlr"]:
+        number = schedules.warmup_steps("slanted", case["T"], case["cut_frac"])
+        schedule = schedules.Schedule(case["lr_max"], case["T"], number, "slanted")
+        rates = [float(schedule(tf.constant(step))) for step in range(case["T"])]
+        np.testing.assert_allclose(rates, case["values"], atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 19, 25])
+def test_a_slanted_triangle_of_any_size_stays_between_its_rates(steps):
+    number = schedules.warmup_steps("slanted", steps, 0.1)
+    schedule = schedules.Schedule(0.32, steps, number, "slanted")
+    rates = [float(schedule(tf.constant(step))) for step in range(steps + 1)]
+    assert rates[0] == pytest.approx(0.01)
+    assert min(rates) >= 0.01 - 1e-7
+    assert max(rates) <= 0.32 + 1e-7
+    assert steps == 1 or max(rates) == pytest.approx(0.32)
 
 
 def openais_rate(x, warmup, decay):

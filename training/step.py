@@ -182,6 +182,7 @@ class TrainStep:
             tf.distribute.ReduceOp.SUM, (loss, gradients)
         )
         part.carry(after, replica * rows)
+        gradients = self.optimizer.thawed(gradients, step)
         gradients = [
             _unique_rows(gradient) if sparse else gradient
             for gradient, sparse in zip(gradients, self._sparse, strict=True)

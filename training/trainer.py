@@ -94,6 +94,8 @@ class TrainingConfig:
             "flags",
         ):
             del values[name]
+        if not self.optimizer.unfreeze_steps:  # younger than many folders
+            del values["optimizer"]["unfreeze_steps"]
         return values
 
 
