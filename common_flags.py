@@ -139,9 +139,14 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "adam_weight_decay",
         OPTIMIZERS,
         "The parent's Adam without bias correction, the standard AdamW, the Adam that "
-        "GPT was trained with, or ELMo's Adagrad.",
+        "GPT was trained with, ELMo's Adagrad, or AdamW with ULMFiT's betas.",
     )
-    flags.DEFINE_enum("learning_rate_decay", "linear", DECAYS, "After the warm-up.")
+    flags.DEFINE_enum(
+        "learning_rate_decay",
+        "linear",
+        DECAYS,
+        "After the warm-up; slanted is ULMFiT's triangle, which it is the rise of.",
+    )
     flags.DEFINE_float(
         "weight_decay",
         0.01,
@@ -157,7 +162,8 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_float(
         "layer_decay",
         1.0,
-        "Factor on the learning rate from layer to layer; of word vectors, on theirs.",
+        "Factor on the learning rate from layer to layer; of word vectors, on theirs. "
+        "ULMFiT's discriminative rates, 2.6 times lower a layer, are 0.385.",
         0.0,
         1.0,
     )
@@ -172,7 +178,8 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "resize_vocab",
         False,
         "Lets --vocab_file have more rows than the checkpoint; the new rows keep "
-        "their random initial values.",
+        "their random initial values. ULMFiT: lets it have other words, which keep "
+        "their rows wherever they stand; new words get the mean of all.",
     )
     define_precision_flag()
     flags.DEFINE_bool(
@@ -224,6 +231,15 @@ def define_finetuning_flags() -> None:
         1,
         "Repeats with --seed, --seed + 1, ... and reports mean and standard deviation.",
         1,
+    )
+
+
+def define_unfreezing_flag() -> None:
+    """Which layers are trained when."""
+    flags.DEFINE_bool(
+        "gradual_unfreezing",
+        False,
+        "ULMFiT: trains the head for an epoch, and one layer more in each after it.",
     )
 
 
@@ -281,6 +297,11 @@ def _training_problems():
     if _given("layer_decay") and not FLAGS.finetune_encoder:
         yield (
             f"--layer_decay={FLAGS.layer_decay} is of the encoder's training, which "
+            "--finetune_encoder=false leaves out"
+        )
+    if _given("gradual_unfreezing") and not FLAGS.finetune_encoder:
+        yield (
+            "--gradual_unfreezing is of the encoder's training, which "
             "--finetune_encoder=false leaves out"
         )
     if FLAGS.profile_steps and not _two_steps(FLAGS.profile_steps):
@@ -422,11 +443,22 @@ def finetuning_config(num_examples: int) -> TrainingConfig:
             f"{FLAGS.train_batch_size}"
         )
     warmup = warmup_steps(FLAGS.learning_rate_decay, steps, FLAGS.warmup_proportion)
-    return training_config(steps, warmup)
+    unfreeze_steps = 0
+    if "gradual_unfreezing" in FLAGS and FLAGS.gradual_unfreezing:
+        unfreeze_steps = max(1, round(num_examples / FLAGS.train_batch_size))
+    return training_config(steps, warmup, unfreeze_steps)
 
 
-def training_config(num_train_steps: int, num_warmup_steps: float) -> TrainingConfig:
-    """Reads the training flags, for a run of so many updates."""
+def training_config(
+    num_train_steps: int, num_warmup_steps: float, unfreeze_steps: int = 0
+) -> TrainingConfig:
+    """Reads the training flags, for a run of so many updates.
+
+    Args:
+      num_train_steps: of the run.
+      num_warmup_steps: see OptimizerConfig.
+      unfreeze_steps: see OptimizerConfig.
+    """
     eval_steps = FLAGS.eval_steps
     if eval_steps is None:
         eval_steps = FLAGS.save_checkpoints_steps if FLAGS.do_eval else 0
@@ -435,6 +467,7 @@ def training_config(num_train_steps: int, num_warmup_steps: float) -> TrainingCo
         kind=FLAGS.optimizer,
         num_warmup_steps=num_warmup_steps,
         decay=FLAGS.learning_rate_decay,
+        unfreeze_steps=unfreeze_steps,
     )
     return _from_flags(
         TrainingConfig,

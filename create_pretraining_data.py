@@ -1,4 +1,4 @@
-"""Makes records for pre-training from text: BERT's pairs, GPT's streams, or sentences.
+"""Makes records for pre-training from text: pairs, streams, sentences or documents.
 
     python create_pretraining_data.py --input_file='text/*.txt' \
         --output_file=examples.tfrecord --vocab_file=vocab.txt
@@ -6,6 +6,8 @@
         --input_file='text/*.txt' --output_file=examples.tfrecord --max_seq_length=512
     python create_pretraining_data.py --model_type=elmo --vocab_file=vocab.txt \
         --input_file='tokenized/*.txt' --output_file=examples.tfrecord
+    python create_pretraining_data.py --model_type=ulmfit --vocab_file=vocab.txt \
+        --input_file='text/*.txt' --output_file=examples.tfrecord --max_seq_length=512
 
 Text files hold one sentence a line and a blank line between documents. ELMo's hold
 tokenized sentences, what white space separates being the words; blank lines mean
@@ -31,7 +33,7 @@ flags.DEFINE_enum(
     "bert",
     registry.model_types("makes_records"),
     "bert: masked pairs of sentences; gpt: the documents joined and cut; elmo: "
-    "sentences of words.",
+    "sentences of words; ulmfit: documents in words.",
 )
 flags.DEFINE_string("input_file", None, "Text files: names and globs, by commas.")
 flags.DEFINE_string("output_file", None, "TFRecord files to write, by commas.")
@@ -72,7 +74,7 @@ flags.DEFINE_enum(
     "segmenter",
     None,
     ("jieba",),
-    "Finds words in Chinese text, for --do_whole_word_mask.",
+    "Finds words in Chinese text, for --do_whole_word_mask and for ULMFiT.",
 )
 flags.DEFINE_enum(
     "pipeline", "local", ("local", "beam"), "On this machine, or as Apache Beam's."
@@ -85,7 +87,9 @@ flags.DEFINE_multi_string(
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags: those that exclude one another."""
     yield from command_line.unread(FLAGS.model_type, "makes_records")
-    if FLAGS.segmenter and not FLAGS.do_whole_word_mask:
+    reads = registry.need(FLAGS.model_type, "makes_records").reads
+    masks = "do_whole_word_mask" in reads
+    if FLAGS.segmenter and masks and not FLAGS.do_whole_word_mask:
         yield f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask"
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
         if FLAGS.compatible and FLAGS[flag].value != usual:

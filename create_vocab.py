@@ -1,4 +1,4 @@
-r"""Learns a vocabulary from text: BERT's word pieces, GPT's byte pairs, ELMo's words.
+r"""Learns a vocabulary from text: BERT's word pieces, GPT's byte pairs, or words.
 
 python create_vocab.py --input_file='text/*.txt' --output_file=vocab.txt \
     --vocab_size=30522
@@ -6,9 +6,12 @@ python create_vocab.py --model_type=gpt --input_file='text/*.txt' \
     --output_file=gpt/vocab.json --vocab_size=40478
 python create_vocab.py --model_type=elmo --input_file='tokenized/*.txt' \
     --output_file=vocab.txt --vocab_size=50000
+python create_vocab.py --model_type=ulmfit --input_file='text/*.txt' \
+    --output_file=vocab.txt --vocab_size=60000
 
 GPT's merges come to lie beside its vocabulary, as merges.txt. ELMo's text is tokenized:
 its words are what white space separates, and the file has the most frequent ones first.
+ULMFiT's are found by English's rules, with marks for capitals and repetitions.
 """
 
 import contextlib
@@ -58,6 +61,7 @@ flags.DEFINE_integer(
     "[SEP] and [MASK] have the released ids, 100 to 103.",
     0,
 )
+flags.DEFINE_enum("segmenter", None, ("jieba",), "ULMFiT: finds words in Chinese text.")
 
 
 def make_learner() -> learners.Learner:

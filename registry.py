@@ -236,6 +236,26 @@ register(
 )
 register(
     Entry(
+        "ulmfit",
+        config="modeling.ulmfit:UlmfitConfig",
+        system="systems.ulmfit:UlmfitSystem",
+        files="checkpoints.ulmfit:FILES",
+        reads=frozenset(
+            {"layer_decay", "resize_vocab", "ngram_baseline", "state_reset", "backward"}
+            | {"gradual_unfreezing", "pooling", "long"}
+        ),
+        classifies="systems.ulmfit:UlmfitClassification",
+        tags="systems.ulmfit:UlmfitTagging",
+        extracts="systems.ulmfit:UlmfitLines",
+        generates="systems.ulmfit:UlmfitGeneration",
+        learns="data_pipeline.corpora.learners:MarkedWords",
+        makes_records="data_pipeline.corpora.makers:Documents",
+        pretrains="tasks.ulmfit:UlmfitTask",
+        formats=("checkpoints.ulmfit:FORMAT",),
+    )
+)
+register(
+    Entry(
         "nnlm",
         config="modeling.nnlm:NnlmConfig",
         system="systems.nnlm:NnlmSystem",

@@ -33,6 +33,7 @@ common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
 common_flags.define_word_flags()
 common_flags.define_tokenizer_flag()
+common_flags.define_unfreezing_flag()
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",

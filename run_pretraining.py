@@ -42,8 +42,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "ngram_baseline",
     0,
-    "GPT's and ELMo's: scores Kneser-Ney n-grams of this length on the same tokens, "
-    "as ngram_perplexity; 3 is usual.",
+    "GPT's, ELMo's, ULMFiT's: scores Kneser-Ney n-grams of this length on the same "
+    "tokens, as ngram_perplexity; 3 is usual.",
     0,
 )
 flags.DEFINE_integer("unroll_steps", 20, "ELMo's: words of a training window.", 1)
@@ -52,7 +52,14 @@ flags.DEFINE_enum(
     "sentence",
     STATE_RESETS,
     "ELMo's: whether a training window that begins with a sentence begins with zeros; "
-    "never: it goes on from the window before, as in bilm-tf.",
+    "never: it goes on from the window before, as in bilm-tf. ULMFiT's: the same of "
+    "documents.",
+)
+flags.DEFINE_bool(
+    "backward",
+    None,
+    "ULMFiT's: reads documents from their end. Default: as the model that is trained "
+    "on, else false.",
 )
 flags.DEFINE_integer("num_train_steps", 100000, "Updates in the whole run.", 1)
 flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of linear warm-up.", 0)

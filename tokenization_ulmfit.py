@@ -77,9 +77,7 @@ _DEBRIS = (
 )
 _APART = re.compile(r"[/#\\]")
 # What spaCy parts before a letter, and `tokenization_english` takes for parted.
-_INSIDE = re.compile(
-    r"(?:(?<=[^\W_])(?:-{1,3}|–|—{1,2}|~)|(?<=[^\W\d_]),)(?=[^\W\d_])"
-)
+_INSIDE = re.compile(r"(?:(?<=[^\W_])(?:-{1,3}|–|—{1,2}|~)|(?<=[^\W\d_]),)(?=[^\W\d_])")
 _CAPITAL = re.compile("[A-Z]")
 _SMALL = re.compile("[a-z]")
 _LETTERS = re.compile(r"\w+")

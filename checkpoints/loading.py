@@ -23,11 +23,13 @@ class Rows:
         variable's own initial value stays.
       reason: why there are rows of which the file has none.
       axes: which axes of the table the rows are counted along.
+      mean: whether rows that the file has not are the mean of all that it has, instead.
     """
 
     source: np.ndarray
     reason: str
     axes: tuple[int, ...] = (0,)
+    mean: bool = False
 
     def shape(self, found: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape that `fill` makes of the file's."""
@@ -39,6 +41,8 @@ class Rows:
     def fill(self, table: np.ndarray, value: np.ndarray) -> None:
         """Puts the file's value into a variable's."""
         known = np.flatnonzero(self.source >= 0)
+        if self.mean:
+            table[self.source < 0] = value.mean(axis=0)
         to, there = (
             np.ix_(
                 *(

@@ -14,8 +14,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import tensorflow as tf

@@ -161,8 +161,8 @@ class Optimizer(abc.ABC):
 
         Args:
           gradients: float32, in the order of `self.trainable`, already summed over
-            replicas, and `thawed`; where the rule leaves other rows, they may be tf.IndexedSlices
-            of rows that differ from one another.
+            replicas, and `thawed`; where the rule leaves other rows, they may be
+            tf.IndexedSlices of rows that differ from one another.
           step: integer [], the number of updates made before this one.
           enabled: bool []; False leaves every variable as it is.
         """

@@ -94,6 +94,20 @@ class Classifies(Capability, abc.ABC):
             f"{', '.join(sorted(able))} for it"
         )
 
+    def buckets(self, max_seq_length: int, static_shapes: bool) -> tuple[int, ...]:
+        """Returns the lengths, ascending, to which batches are padded.
+
+        Args:
+          max_seq_length: of the task.
+          static_shapes: whether there may be one length only.
+
+        Raises:
+          UserError: there may, and the system cannot do with one.
+        """
+        if static_shapes:
+            return (max_seq_length,)
+        return batching.default_buckets(max_seq_length)
+
     @abc.abstractmethod
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         """Declares what a record of a task has."""

@@ -34,6 +34,7 @@ class ClassificationTask(EncoderTask):
         system: System,
         *,
         lm_coef: float = 0.0,
+        static_shapes: bool = False,
         **kwargs: bool,
     ):
         """Declares features and lengths.
@@ -43,13 +44,15 @@ class ClassificationTask(EncoderTask):
           system: the encoder's.
           lm_coef: weight of the language model's loss in training, where the system
             has one (Radford et al. 2018, eq. 5); a frozen encoder has none.
+          static_shapes: see EncoderTask.
           **kwargs: see EncoderTask.
 
         Raises:
           UserError: `max_seq_length` is beyond the position table, or the system
             cannot do such a task.
         """
-        super().__init__(config, system, **kwargs)
+        super().__init__(config, system, static_shapes=static_shapes, **kwargs)
+        self.buckets = self.can.buckets(config.max_seq_length, static_shapes)
         self.main_metric = f"eval_{config.main_metric}"
         self.can.check(config)
         self.feature_spec = self.can.spec(config)

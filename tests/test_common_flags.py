@@ -12,6 +12,7 @@ import command_line
 import registry
 from errors import UserError
 from modeling.nnlm import NnlmConfig
+from modeling.ulmfit import UlmfitConfig
 from modeling.vectors import VectorsConfig
 
 RUN = ("--data_dir=nowhere", "--task_name=cola", "--output_dir=nowhere")
@@ -24,6 +25,9 @@ WRITE_MODEL = {
 CONFIGS = {
     "taglm": tiny_taglm.CONFIG,
     "nnlm": NnlmConfig.from_json_file(str(tiny.ROOT / "configs/models/nnlm.json")),
+    "ulmfit": UlmfitConfig.from_json_file(
+        str(tiny.ROOT / "configs/models/ulmfit.json")
+    ),
     "vectors": VectorsConfig(),
 }
 
@@ -195,7 +199,7 @@ def test_flags_that_a_system_does_not_read_are_refused_together(tmp_path):
     with pytest.raises(UserError) as error:
         scripts.run("run_classifier", *words)
     assert str(error.value) == (
-        "--layer_decay=0.9 is not for elmo, only for bert, gpt, vectors; "
+        "--layer_decay=0.9 is not for elmo, only for bert, gpt, ulmfit, vectors; "
         "--symmetric=True is not for elmo, only for gpt"
     )
 

@@ -15,6 +15,8 @@ from modeling import ulmfit
 from modeling.layers import batch_norm, dropout
 from modeling.layers.lstm import State
 from modeling.ulmfit import UlmfitClassifier, UlmfitConfig, UlmfitModel
+from optimization.optimizers import OptimizerConfig
+from systems.ulmfit import UlmfitSystem
 
 pytestmark = pytest.mark.long
 
@@ -159,6 +161,28 @@ def test_no_gradient_goes_beyond_the_pooled_part():
     assert np.flatnonzero(rows).tolist() == [6, 7, 8]
 
 
+def test_it_overfits_one_batch():
+    model = UlmfitClassifier(dataclasses.replace(CONFIG, drop_mult=0), 2, longest=5)
+    variables = modeling.named_variables(model)
+    trained = {name: v for name, v in variables.items() if v.trainable}
+    config = OptimizerConfig("adamw", 0.02, decay="constant", weight_decay=0.0)
+    optimizer = config.build(trained, 30, UlmfitSystem(CONFIG).parameter_groups(config))
+    ids = np.random.default_rng(4).integers(0, 19, [6, 7]).astype(np.int32)
+    labels = tf.constant([0, 1, 1, 0, 1, 0])
+    losses = []
+    for step in range(25):
+        with tf.GradientTape() as tape:
+            found = model(ids, np.ones_like(ids), dropout_seed=tf.constant([step, 0]))
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels, found["logits"]
+            )
+        weights = [v.value for v in trained.values()]
+        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        optimizer.apply(gradients, tf.constant(step))
+        losses.append(float(tf.reduce_mean(loss)))
+    assert losses[-1] < 0.05 < 0.4 < losses[0]
+
+
 SEED = tf.constant([3, 5])
 DROPS = {f"{name}_dropout": 0.0 for name in ulmfit.Dropouts._fields}
 
@@ -289,7 +313,10 @@ def test_models_and_configs_round_trip():
     ("values", "message"),
     [
         ({"bptt": 0}, "bptt is 0, wanted a positive whole number"),
-        ({"weight_dropout": 1.0}, r"weight_dropout is 1.0, wanted a number in \[0, 1\)"),
+        (
+            {"weight_dropout": 1.0},
+            r"weight_dropout is 1.0, wanted a number in \[0, 1\)",
+        ),
         ({"drop_mult": 4}, "input_dropout x drop_mult is 0.25 x 4"),
         ({"alpha": -1}, "alpha is -1, wanted a number, 0 or more"),
         ({"backward": 1}, "backward is 1, wanted a bool"),

@@ -6,18 +6,21 @@ import tiny
 import tiny_elmo
 import tiny_gpt
 import tiny_taglm
+import tiny_ulmfit
 
 import checkpoints
+import tokenization_ulmfit
+import vocabulary
 from modeling.nnlm import NnlmConfig
 from modeling.vectors import VectorsConfig
 from systems.system import make_system
 
 
-def _writes_words(config):
+def _writes_words(config, marks=vocabulary.MARKS):
     """Returns what writes the files of a system that reads words of tiny.WORDS."""
 
     def write(folder):
-        words = ["<S>", "</S>", "<UNK>", *tiny.WORDS]
+        words = [*marks, *tiny.WORDS]
         vocab, path = folder / "vocab.txt", folder / "config.json"
         vocab.write_text("\n".join(words) + "\n")
         sized = dataclasses.replace(config, vocab_size=len(words))
@@ -34,6 +37,7 @@ WRITE_MODEL = {
     "elmo": tiny_elmo.write_model,
     "taglm": _writes_words(tiny_taglm.CONFIG),
     "nnlm": _writes_words(NnlmConfig(vocab_size=9, order=3, hidden_size=4)),
+    "ulmfit": _writes_words(tiny_ulmfit.CONFIG, tokenization_ulmfit.SPECIAL),
     "vectors": _writes_words(VectorsConfig(None, text_words=7, vector_size=5)),
 }
 

@@ -269,8 +269,9 @@ class Trainer:
 
     def _make_updates(self):
         config = self._config
+        variables = modeling.named_variables(self.model)
         optimizer = config.optimizer.build(
-            modeling.named_variables(self.model),
+            {name: v for name, v in variables.items() if v.trainable},
             config.num_train_steps,
             self._task.parameter_groups(config.optimizer),
         )

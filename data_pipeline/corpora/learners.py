@@ -1,4 +1,4 @@
-"""What create_vocab.py learns: word pieces, byte pairs, or whole words."""
+"""What create_vocab.py learns: word pieces, byte pairs, or words."""
 
 import abc
 import collections
@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import tokenization_bpe
+import tokenization_ulmfit
 import vocabulary
-from data_pipeline.corpora import bpe_learner, wordpiece_learner
+from data_pipeline.corpora import bpe_learner, segmentation, wordpiece_learner
 from errors import UserError
 
 
@@ -40,6 +41,7 @@ class Learner(abc.ABC):
       min_frequency: occurrences of what becomes a piece.
       do_lower_case: whether the text is lower-cased.
       num_unused: rows without a piece.
+      segmenter: finds words in Chinese, see `segmentation`; None: white space does.
       output_file: the file's usual name.
       reads: the flags that it reads, of those that not every learner does.
     """
@@ -48,6 +50,7 @@ class Learner(abc.ABC):
     min_frequency: int
     do_lower_case: bool
     num_unused: int
+    segmenter: str | None = None
 
     output_file: ClassVar[str] = "vocab.txt"
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -148,6 +151,48 @@ class WholeWords(Learner):
         tokens, known = words.total(), sum(words[word] for word in kept)
         return Learnt(
             {output: vocabulary.file_text(kept)},
+            len(kept),
+            tokens,
+            tokens - known,
+            f"rarest_count = {words[kept[-1]]}",
+        )
+
+
+class MarkedWords(Learner):
+    """ULMFiT's: the most frequent words of running text, after fastai's marks."""
+
+    reads = frozenset({"segmenter"})
+
+    def count(self, lines: Iterable[str]) -> collections.Counter[str]:
+        chunks = collections.Counter()
+        for line in lines:
+            if self.segmenter:
+                line = segmentation.spaced(line)
+            cleaned = tokenization_ulmfit.clean(line)
+            chunks.update(tokenization_ulmfit.chunks(cleaned))
+        words = collections.Counter()
+        for chunk, number in chunks.items():
+            for word in tokenization_ulmfit.chunk_tokens(chunk):
+                words[word] += number
+        return words
+
+    def learn(self, words: collections.Counter[str], output: str) -> Learnt:
+        marks = tokenization_ulmfit.SPECIAL
+        found = sorted(
+            (-count, word)
+            for word, count in words.items()
+            if count >= self.min_frequency and word not in marks
+        )
+        kept = [*marks, *(word for _, word in found)][: self.vocab_size]
+        if len(kept) <= len(marks):
+            raise UserError(
+                f"none of {len(words)} words stands "
+                f"--min_frequency={self.min_frequency} times and fits into "
+                f"--vocab_size={self.vocab_size} beside the {len(marks)} marks"
+            )
+        tokens, known = words.total(), sum(words[word] for word in kept)
+        return Learnt(
+            {output: tokenization_ulmfit.file_text(kept)},
             len(kept),
             tokens,
             tokens - known,

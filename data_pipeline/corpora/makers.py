@@ -1,4 +1,4 @@
-"""What create_pretraining_data.py makes: pairs, streams of tokens, or sentences.
+"""What create_pretraining_data.py makes: pairs, tokens, sentences or documents.
 
 What a maker needs is imported when it works: worker processes, which import the script
 again, start without TensorFlow.
@@ -135,4 +135,26 @@ class Sentences(RecordMaker):
             self.options["max_seq_length"],
             output_files,
             self.options["num_workers"],
+        )
+
+
+class Documents(RecordMaker):
+    """ULMFiT's: documents in words."""
+
+    reads = frozenset({"segmenter"})
+
+    @staticmethod
+    def features(options: Mapping[str, Any]) -> Sequence[Any]:
+        return TokenStreams.features(options)
+
+    def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
+        from data_pipeline.corpora import document_streams
+
+        return document_streams.create(
+            files,
+            self.options["vocab_file"],
+            self.options["max_seq_length"],
+            output_files,
+            self.options["num_workers"],
+            self.options["segmenter"],
         )

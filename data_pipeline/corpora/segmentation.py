@@ -1,7 +1,8 @@
 """Words in text that writes none: Chinese, by jieba (the extra `segment`).
 
-For whole-word masking, as in the Chinese BERT-wwm (Cui et al. 2019). The pieces stay
-the tokenizer's, one a character; only which of them are masked together changes.
+For whole-word masking, as in the Chinese BERT-wwm (Cui et al. 2019), where the pieces
+stay the tokenizer's, one a character, and only which of them are masked together
+changes; and for systems of whole words.
 """
 
 import functools
@@ -30,6 +31,11 @@ def parts(lines: Sequence[str]) -> list[list[Part]]:
       Each line's parts in order; their texts make up the line.
     """
     return [_parts(line) for line in lines]
+
+
+def spaced(line: str) -> str:
+    """Puts spaces between the Chinese words of a line, and around them."""
+    return " ".join(text for text, _ in _parts(line))
 
 
 def _parts(line: str) -> list[Part]:

@@ -12,7 +12,9 @@ sentences, each from its end.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -204,7 +206,8 @@ def window_batches(
     replicas = range(replica_offset, replica_offset + local_replicas)
 
     def generate():
-        steps = _deal(_sentences(stream), batch_size, unroll_steps)
+        lengths = itertools.repeat(unroll_steps)
+        steps = deal(_sentences(stream), batch_size, lengths)
         for step, pieces in enumerate(steps):
             for replica in replicas if step >= start_step else ():
                 first = replica * rows
@@ -260,31 +263,36 @@ def _parse(
     return ids.values, words.values, ids.row_splits
 
 
-def _sentences(stream: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields each sentence: ids int32 [n] and words, bytes [n]."""
+def _sentences(stream: tf.data.Dataset) -> Iterator[tuple[tuple, int]]:
+    """Yields each sentence, ids int32 [n] and words, bytes [n]; and n."""
     for ids, words, splits in stream.as_numpy_iterator():
         ends = splits.tolist()
         for start, end in zip(ends, ends[1:], strict=False):
-            yield ids[start:end], words[start:end]
+            yield (ids[start:end], words[start:end]), end - start
 
 
-def _deal(
-    sentences: Iterator, num_rows: int, steps: int
+def deal(
+    sentences: Iterator[tuple[Any, int]], num_rows: int, lengths: Iterable[int]
 ) -> Iterator[list[list[tuple]]]:
     """Yields for every batch the pieces of each row: (sentence, start, end).
 
     A sentence of n words is n - 1 steps: every word but the last one is followed by
     another.
+
+    Args:
+      sentences: each with the number of its words.
+      num_rows: of a batch.
+      lengths: steps of each batch.
     """
     rest = [(None, 0, 0)] * num_rows  # of each row's sentence: from where to where
-    while True:
+    for steps in lengths:
         batch = []
         for row, (sentence, start, last) in enumerate(rest):
             pieces, missing = [], steps
             while missing:
                 if start == last:
-                    sentence = next(sentences)
-                    start, last = 0, len(sentence[0]) - 1
+                    sentence, words = next(sentences)
+                    start, last = 0, words - 1
                 end = min(last, start + missing)
                 pieces.append((sentence, start, end))
                 missing -= end - start

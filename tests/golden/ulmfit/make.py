@@ -1,7 +1,7 @@
 """Writes rules.json: what fastai's rules and spaCy make of some lines.
 
-    pip install fastai spacy            (made with fastai 2.8's rules, spaCy 3.8)
-    python make.py
+pip install fastai spacy            (made with fastai 2.8's rules, spaCy 3.8)
+python make.py
 """
 
 import json
