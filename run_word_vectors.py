@@ -137,6 +137,10 @@ flags.DEFINE_float("smoothing", None, "SVD: the power of contexts' counts.", 0.0
 flags.DEFINE_float("p", None, "SVD: the power of singular values.", 0.0)
 
 
+# What pairs of words depend on.
+_COUNTED = ("window", "symmetric", "distance_weighting")
+
+
 def _kinds():
     return registry.vector_learners()
 
@@ -163,16 +167,26 @@ def check_flags() -> Iterator[str]:
             )
     learner = make_learner()
     yield from learner.problems()
+    if FLAGS.read_vocab and not learner.chooses_of_vocabulary:
+        yield from _without_effect(("min_count", "max_vocab"), "read_vocab")
     if learner.reads_text and not FLAGS.train_file:
         yield "--train_file is missing"
     if not learner.reads_text:
         if FLAGS.train_file:
             yield "--train_file and --cooccurrence_file: wanted one of them"
+        yield from _without_effect(_COUNTED, "cooccurrence_file")
         if not FLAGS.read_vocab:
             yield (
                 "--cooccurrence_file without --read_vocab: the vocabulary that it was "
                 "counted with says which words its numbers are"
             )
+
+
+def _without_effect(names, given):
+    """Yields what flags are of no effect, where what they shape is in a file."""
+    for name in names:
+        if FLAGS[name].present:
+            yield f"--{name} has no effect with --{given}, which is taken as it is"
 
 
 def run_config():
@@ -198,11 +212,10 @@ def check_files(learner) -> list[str]:
     from training import state
 
     files = paths.find_files(FLAGS.train_file or [], "train_file")
-    read = {
-        "train_file": files,
-        "read_vocab": [FLAGS.read_vocab],
-        "cooccurrence_file": [FLAGS.cooccurrence_file],
-    }
+    read = {"train_file": files}
+    for flag in ("read_vocab", "cooccurrence_file"):
+        given = FLAGS[flag].value
+        read[flag] = paths.find_files([given], flag) if given else []
     outputs = "vocab.txt", _vectors_file("vectors"), _vectors_file("output_vectors")
     written = {
         "output_dir": list(map(_in_output, outputs)),

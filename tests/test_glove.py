@@ -398,6 +398,22 @@ def test_flags_that_do_not_go_together_are_refused(tmp_path):
         run(tmp_path, "--train_file=x", "--model_type=svd", "--init_vectors=x")
     with pytest.raises(UserError, match="wanted one of them"):
         run(tmp_path, "--train_file=x", "--cooccurrence_file=x", "--read_vocab=x")
+    counted = "--cooccurrence_file=x", "--read_vocab=x"
+    with pytest.raises(UserError, match="--min_count has no effect with --read_vocab"):
+        run(tmp_path, *counted, "--min_count=2")
+    with pytest.raises(UserError, match="--window has no effect with --cooccurrence_f"):
+        run(tmp_path, *counted, "--window=2")
+    with pytest.raises(UserError, match="--x_max=0: wanted a positive number"):
+        run(tmp_path, *counted, "--x_max=0")
+    with pytest.raises(UserError, match="--read_vocab: no file matches 'x'"):
+        run(tmp_path, *counted)
+    assert not (tmp_path / "output").exists()
+
+
+def test_sizes_that_cannot_be_are_refused_before_pairs_are_counted(tmp_path):
+    with pytest.raises(UserError, match="wanted at most 2,147,483,648"):
+        run(tmp_path, f"--train_file={GOLDEN}/corpus.txt", "--vector_size=99999999")
+    assert not (tmp_path / "output/cooccurrences.bin").exists()
 
 
 def test_without_numba_it_is_asked_for_by_name(monkeypatch):

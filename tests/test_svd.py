@@ -164,6 +164,8 @@ def test_files_of_others_are_not_overwritten(tmp_path, name):
 
 
 def test_flags_of_another_weighting_are_refused():
+    (problem,) = Svd(shift=0.0).problems()
+    assert "--shift=0: wanted a positive number" in problem
     (problem,) = Svd(weighting="log", shift=5.0).problems()
     assert "not of --weighting=log" in problem
     assert not list(Svd(shift=5.0).problems())

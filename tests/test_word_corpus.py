@@ -221,6 +221,10 @@ def test_a_vocabulary_is_read_back(tmp_path):
         ("a 3\nb\n", "line 2: got 'b'"),
         ("a 3\n\nb 2\n", "line 2: got ''"),
         ("a 0.1 0.2\n", "line 1: got 'a 0.1 0.2'"),
+        (
+            f"a {2**63}\nb 2\n",
+            "line 1: got a count of 9223372036854775808, wanted at mo",
+        ),
         ("a 3\nb 2\na 1\n", "line 3: 'a' is there a second time"),
         ("", "line 1"),
     ],

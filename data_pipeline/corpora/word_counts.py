@@ -14,6 +14,7 @@ import streams
 from errors import UserError
 
 LINE_END = "</s>"
+_MOST = np.iinfo(np.int64).max
 # GloVe compares words as signed characters: all bytes of other scripts come first.
 _SIGNED = bytes((byte + 128) % 256 for byte in range(256))
 
@@ -120,6 +121,11 @@ def read(path: str) -> WordCounts:
             raise UserError(
                 f"{path}, line {number}: got {line[:40]!r}, wanted a word, a space and "
                 "its count, as in every line of a vocabulary"
+            )
+        if int(count) > _MOST:
+            raise UserError(
+                f"{path}, line {number}: got a count of {count[:40]}, wanted at most "
+                f"{_MOST}"
             )
         if word in counts:
             raise UserError(f"{path}, line {number}: {word!r} is there a second time")

@@ -35,6 +35,7 @@ class CountingLearner(Learner):
       cooccurrence_file: counts that are there already, and used instead of a text.
     """
 
+    chooses_of_vocabulary: ClassVar[bool] = False
     output_fields: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     vector_size: int = 50

@@ -63,6 +63,8 @@ class Glove(CountingLearner, KnowingLearner):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
+        if not self.x_max:
+            yield "--x_max=0: wanted a positive number"
         if self.engine == "numba":
             compiled.require("--engine=numba")
 
@@ -88,6 +90,7 @@ class Glove(CountingLearner, KnowingLearner):
         run: RunConfig,
         settings: Mapping[str, Any],
     ) -> Mapping[str, WordVectors]:
+        self.config(len(counts))  # refuses sizes: counting may take long
         start = self.start(counts.words)
         path = self.count(corpus, counts, run, settings)
         shuffled = os.path.join(run.output_dir, "shuffled")

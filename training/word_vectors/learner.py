@@ -39,6 +39,8 @@ class Learner(abc.ABC):
     Attributes:
       model_type: its name in registry.VECTOR_LEARNERS.
       output_fields: the fields that shape what is written, not what is learnt.
+      chooses_of_vocabulary: whether `min_count` and `max_vocab` apply to a vocabulary
+        that is given, too.
       vector_size: D, values of a vector.
       min_count: occurrences that a word needs.
       max_vocab: the most words; None = no limit.
@@ -46,6 +48,7 @@ class Learner(abc.ABC):
 
     model_type: ClassVar[str]
     output_fields: ClassVar[frozenset[str]] = frozenset()
+    chooses_of_vocabulary: ClassVar[bool] = True
 
     vector_size: int
     min_count: int

@@ -44,6 +44,8 @@ class Svd(CountingLearner):
     p: float = 0.5
 
     def problems(self) -> Iterator[str]:
+        if not self.shift:
+            yield "--shift=0: wanted a positive number, of which the logarithm is taken"
         if self.weighting != "ppmi" and (self.shift, self.smoothing) != (1.0, 0.75):
             yield (
                 f"--shift and --smoothing are of mutual information, not of "
