@@ -377,6 +377,8 @@ def test_pairs_are_laid_out_in_a_graph_as_in_records(tmp_path):
     for row, words in zip(found["input_ids"].numpy(), columns.sentences, strict=True):
         ids = speller.encode(words) + 1
         assert row.tolist() == [*ids, *[0] * (len(row) - len(ids))]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="differ in number"):
+        system.text_encoder(9)(tf.constant(texts), tf.constant(others[:1]))
 
 
 def test_texts_that_english_rules_split_have_no_export(tmp_path):
