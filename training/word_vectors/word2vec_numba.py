@@ -2,8 +2,9 @@
 
     a block   the words that are read of it, in shards of SHARD_WORDS
     a shard   what each of its words is predicted by; copies of all rows that it needs;
-              one step after the other on these; how far each row has moved
-    a round   of SHARDS shards: all moves, added to the tables in their order
+              one step after the other on these
+    a round   of SHARDS shards: how far all copies have moved, added to the tables in
+              the shards' order
 
 What a shard computes depends on the tables before its round, so the vectors are the
 same for any number of threads. The copies fit into a core's cache, and are fetched
@@ -47,13 +48,37 @@ class Copies(NamedTuple):
       rows: int32 [S, R], which.
       uses: float32 [S, R], steps that each row makes; in CBOW, one of an input's counts
         as its share in the mean.
-      values: float32 [S, R, D]; after the steps: how far each row has moved.
+      values: float32 [S, R, D].
     """
 
     number: np.ndarray
     rows: np.ndarray
     uses: np.ndarray
     values: np.ndarray
+
+
+class Rows(NamedTuple):
+    """What the N words of a shard look at, and what each is predicted by.
+
+    Attributes:
+      around: int32 [N + at most two windows], the shard's words and those around them.
+      inputs: int32 of the same shape, places of their rows of the inputs.
+      first: where the shard's own words begin in these.
+      left: int32 [N], neighbours before each of its words.
+      right: int32 [N], neighbours after it.
+      firsts: int64 [N + 1], where each word's targets begin.
+      targets: int32 [sum], places of rows of the outputs.
+      signs: float32 [sum], 1 where the logit should be high, -1 where low.
+    """
+
+    around: np.ndarray
+    inputs: np.ndarray
+    first: int
+    left: np.ndarray
+    right: np.ndarray
+    firsts: np.ndarray
+    targets: np.ndarray
+    signs: np.ndarray
 
 
 def _copies(table, most):
@@ -105,7 +130,7 @@ class Engine:
         if learner.hogwild:
             most, sizes = (0, 0), (0, 0)
         self._copies = tuple(map(_copies, self._tables, most))
-        self._sums = [np.zeros([2, size], np.float32) for size in sizes]
+        self._sums = [np.zeros([3, size], np.float32) for size in sizes]
         self._places = [
             tuple(np.full(size, -1, np.int32) for size in sizes)
             for _ in range(run.threads)
@@ -333,16 +358,6 @@ def _fetch(table, shard, places, copies, size):
 
 
 @_inlined
-def _subtract(table, shard, copies, size):
-    """Leaves how far the rows of a shard have moved."""
-    values = copies.values[shard]
-    for place in range(copies.number[shard]):
-        row = copies.rows[shard, place]
-        for k in range(size):
-            values[place, k] -= table[row, k]
-
-
-@_inlined
 def _learn(hidden, error, outputs, targets, signs, gradients, rate, size):
     """Moves what a vector is predicted by; where the vector should go is in `error`.
 
@@ -365,6 +380,101 @@ def _learn(hidden, error, outputs, targets, signs, gradients, rate, size):
             error[k] += gradient * output[k]
             output[k] += gradient * hidden[k]
     return probability
+
+
+@compiled.jit
+def _find_rows(windows, shard, seed, method, noise, code, places, copies):
+    """Finds the rows that a shard needs; see _train_shard.
+
+    Returns:
+      The shard's Rows.
+    """
+    window = method[2]
+    slot, first = shard % SHARDS, shard * SHARD_WORDS
+    last = min(first + SHARD_WORDS, len(windows.words))
+    begin = max(0, first - window)
+    around = windows.words[begin : last + window]
+    copies[0].number[slot] = copies[1].number[slot] = 0
+    inputs = np.empty(len(around), np.int32)
+    for i in range(len(around)):
+        inputs[i] = _place(around[i], slot, places[0], copies[0])
+    words = windows.words[first:last]
+    left, right = windows.left[first:last], windows.right[first:last]
+    firsts, targets, signs = _find_targets(
+        words, left + right, seed, slot, method, noise, code, places[1], copies[1]
+    )
+    return Rows(around, inputs, first - begin, left, right, firsts, targets, signs)
+
+
+@_inlined
+def _average(hidden, vectors, rows, start, center, end, size):
+    """Sets `hidden` to the mean of a word's neighbours; returns the share of each."""
+    for k in range(size):
+        hidden[k] = 0
+    for other in range(start, end):
+        if other != center:
+            vector = vectors[rows[other]]
+            for k in range(size):
+                hidden[k] += vector[k]
+    share = np.float32(1) / np.float32(end - start - 1)
+    for k in range(size):
+        hidden[k] *= share
+    return share
+
+
+@_inlined
+def _make_steps(rows, cbow, rate, vectors, outputs, frozen, uses, size):
+    """Makes a shard's steps, one after the other.
+
+    Args:
+      rows: of the shard.
+      cbow: whether a word is predicted from the mean of its neighbours.
+      rate: float32, the learning rate.
+      vectors: float32 [*, D], inputs.
+      outputs: float32 [*, D].
+      frozen: bool [V], or [0].
+      uses: float32 [*], Copies.uses of the inputs; [0]: not asked.
+      size: D.
+
+    Returns:
+      The sum of the losses, and of how many.
+    """
+    hidden, error = np.empty(size, np.float32), np.empty(size, np.float32)
+    gradients = np.empty(len(rows.targets), np.float32)
+    loss, number, probability = 0.0, 0, 1.0
+    for i in range(len(rows.left)):
+        center = rows.first + i
+        start, end = center - rows.left[i], center + rows.right[i] + 1
+        if end - start == 1:
+            continue
+        targets = rows.targets[rows.firsts[i] : rows.firsts[i + 1]]
+        signs = rows.signs[rows.firsts[i] : rows.firsts[i + 1]]
+        weight = np.float32(len(targets))
+        if cbow:
+            weight *= _average(hidden, vectors, rows.inputs, start, center, end, size)
+            probability *= _learn(
+                hidden, error, outputs, targets, signs, gradients, rate, size
+            )
+            number += 1
+        for other in range(start, end):
+            if other == center:
+                continue
+            vector = vectors[rows.inputs[other]]
+            if not cbow:
+                probability *= _learn(
+                    vector, error, outputs, targets, signs, gradients, rate, size
+                )
+                number += 1
+            if probability < 1e-100:
+                loss -= np.log(probability)
+                probability = 1.0
+            if len(frozen) and frozen[rows.around[other]]:
+                continue
+            for k in range(size):
+                vector[k] += error[k]
+            if len(uses):
+                uses[rows.inputs[other]] += weight
+    return loss - np.log(probability), number
 
 
 @_inlined
@@ -401,82 +511,21 @@ def _train_shard(
     Returns:
       The sum of the losses, and of how many.
     """
-    cbow, negative, window = method
-    slot, first = shard % SHARDS, shard * SHARD_WORDS
-    last = min(first + SHARD_WORDS, len(windows.words))
-    begin = max(0, first - window)
-    around = windows.words[begin : last + window]
-    copies[0].number[slot] = copies[1].number[slot] = 0
-    inputs = np.empty(len(around), np.int32)
-    for i in range(len(around)):
-        inputs[i] = _place(around[i], slot, places[0], copies[0])
-    words = windows.words[first:last]
-    left, right = windows.left[first:last], windows.right[first:last]
-    firsts, targets, signs = _find_targets(
-        words, left + right, seed, slot, method, noise, code, places[1], copies[1]
-    )
-    table, outputs = tables
+    rows = _find_rows(windows, shard, seed, method, noise, code, places, copies)
+    slot = shard % SHARDS
+    vectors, outputs = tables
+    uses = copies[0].uses[slot, :0]
     if len(places[0]):
         _fetch(tables[0], slot, places[0], copies[0], size)
         _fetch(tables[1], slot, places[1], copies[1], size)
-        table, outputs = copies[0].values[slot], copies[1].values[slot]
-    hidden, error = np.empty(size, np.float32), np.empty(size, np.float32)
-    gradients = np.empty(len(targets), np.float32)
-    loss, number, probability = 0.0, 0, 1.0
-    for i in range(len(words)):
-        rows, labels = (
-            targets[firsts[i] : firsts[i + 1]],
-            signs[firsts[i] : firsts[i + 1]],
-        )
-        center = first + i - begin
-        start, end = center - left[i], center + right[i] + 1
-        if end - start == 1:
-            continue
-        weight = np.float32(len(rows))
-        if cbow:
-            for k in range(size):
-                hidden[k] = 0
-            for other in range(start, end):
-                if other != center:
-                    vector = table[inputs[other]]
-                    for k in range(size):
-                        hidden[k] += vector[k]
-            share = np.float32(1) / np.float32(end - start - 1)
-            weight *= share
-            for k in range(size):
-                hidden[k] *= share
-            probability *= _learn(
-                hidden, error, outputs, rows, labels, gradients, rate, size
-            )
-            number += 1
-        for other in range(start, end):
-            if other == center:
-                continue
-            vector = table[inputs[other]]
-            if not cbow:
-                probability *= _learn(
-                    vector, error, outputs, rows, labels, gradients, rate, size
-                )
-                number += 1
-            if probability < 1e-100:
-                loss -= np.log(probability)
-                probability = 1.0
-            if len(frozen) and frozen[around[other]]:
-                continue
-            for k in range(size):
-                vector[k] += error[k]
-            if len(places[0]):
-                copies[0].uses[slot, inputs[other]] += weight
-    loss -= np.log(probability)
-    if len(places[0]):
-        _subtract(tables[0], slot, copies[0], size)
-        _subtract(tables[1], slot, copies[1], size)
-    return loss, number
+        vectors, outputs = copies[0].values[slot], copies[1].values[slot]
+        uses = copies[0].uses[slot]
+    return _make_steps(rows, method[0], rate, vectors, outputs, frozen, uses, size)
 
 
 @_inlined
 def _merge(table, copies, sums, number, rate, thread, threads, size):
-    """Adds to a table how far its rows have moved in the shards of a round.
+    """Moves a table's rows as far as they have moved in the shards of a round.
 
     With rate x curvature r, a shard that makes n steps of a row takes it 1 - e^(-rn)
     of the way to where these steps lead to, and all N of them, one after the other,
@@ -484,10 +533,13 @@ def _merge(table, copies, sums, number, rate, thread, threads, size):
     added up, many are averaged. A logistic loss has a curvature of at most a quarter of
     the other vector's square, which is taken for 1.
 
+    A row x whose copies are c_1 to c_n goes by s to x + s (c_1 - x + ... + c_n - x),
+    which is (1 - n s) x + s c_1 + ... + s c_n.
+
     Args:
       table: float32 [V, D].
       copies: of it.
-      sums: float32 [2, V], zeros, and left so.
+      sums: float32 [3, V], zeros, and left so.
       number: shards of the round.
       rate: float32.
       thread: which one this is; every one has rows of its own.
@@ -495,29 +547,32 @@ def _merge(table, copies, sums, number, rate, thread, threads, size):
       size: D.
     """
     curvature = rate * _CURVATURE
-    steps, ways = sums
+    steps, ways, shares = sums
     for shard in range(number):
         for place in range(copies.number[shard]):
             row, uses = copies.rows[shard, place], copies.uses[shard, place]
             if (row >> 4) % threads == thread:
                 steps[row] += uses
                 ways[row] += np.float32(1) - np.exp(-curvature * uses)
+                shares[row] += 1
     for shard in range(number):
         values = copies.values[shard]
         for place in range(copies.number[shard]):
             row = copies.rows[shard, place]
-            if (row >> 4) % threads != thread:
+            if (row >> 4) % threads != thread or not steps[row]:
                 continue
-            scale = np.float32(1)
+            scale, kept = np.float32(1), np.float32(1)
             if ways[row] > 0:
                 scale = (np.float32(1) - np.exp(-curvature * steps[row])) / ways[row]
+            kept -= scale * shares[row]
+            shares[row] = 0
             for k in range(size):
-                table[row, k] += scale * values[place, k]
+                table[row, k] = kept * table[row, k] + scale * values[place, k]
     for shard in range(number):
         for place in range(copies.number[shard]):
             row = copies.rows[shard, place]
             if (row >> 4) % threads == thread:
-                steps[row] = ways[row] = 0
+                steps[row] = ways[row] = shares[row] = 0
 
 
 @functools.cache
