@@ -68,6 +68,7 @@ setuptools.setup(
             "tokenizers>=0.20",
             "jieba>=0.42",
             "numba>=0.61",
+            "matplotlib>=3.8",
         ],
     },
 )
