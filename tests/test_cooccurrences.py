@@ -8,7 +8,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from data_pipeline.corpora import cooccurrences, word_corpus, word_counts
+from data_pipeline.corpora import (
+    cooccurrence_runs,
+    cooccurrences,
+    word_corpus,
+    word_counts,
+)
 from data_pipeline.corpora.cooccurrences import RECORD, CooccurrenceConfig
 from data_pipeline.corpora.word_corpus import Block
 from errors import UserError
@@ -157,8 +162,8 @@ def test_large_windows_count_one_over_the_distance(count, window):
 def test_memory_is_flat_in_the_corpus(tmp_path, engine, monkeypatch):
     if engine == "numba":
         pytest.importorskip("numba")
-    monkeypatch.setattr(cooccurrences, "_READ", 1 << 10)
-    monkeypatch.setattr(cooccurrences, "_RUNS_AT_ONCE", 8)
+    monkeypatch.setattr(cooccurrence_runs, "_WRITTEN", 1 << 10)
+    monkeypatch.setattr(cooccurrence_runs, "_RUNS_AT_ONCE", 8)
     peaks, runs = [], []
     for blocks in (1, 6, 60):  # the first compiles
         tracemalloc.start()

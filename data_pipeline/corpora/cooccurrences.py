@@ -7,67 +7,23 @@ sums are then exact, and the file is the same bytes whatever the memory, the eng
 the order in which parts of the corpus were counted.
 """
 
-import contextlib
 import dataclasses
-import importlib.util
-import math
 import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 import atomic_files
+from data_pipeline.corpora import cooccurrence_counters, cooccurrence_runs
+from data_pipeline.corpora.cooccurrence_counters import CooccurrenceConfig
 from data_pipeline.corpora.word_corpus import Block
 from errors import MissingFile, UserError
 
 RECORD = np.dtype([("word1", "<i4"), ("word2", "<i4"), ("value", "<f8")])
 
-_RUN = np.dtype([("key", "<i8"), ("sum", "<i8")])
-_LARGEST_EXACT_WINDOW = 22  # lcm(1, ..., 22) = lcm(1, ..., 20) is below 2^28
-_RUNS_AT_ONCE = 64
 _READ = 1 << 20  # records
 _BUCKET = 1 << 22  # records that are shuffled in memory: 64 MB
 _MOST_BUCKETS = 512
-_FIRST_TABLE = 1 << 12  # slots of the table of pairs before it grows
-
-
-@dataclasses.dataclass(frozen=True)
-class CooccurrenceConfig:
-    """What counts as near; defaults are the original's.
-
-    Attributes:
-      window: the largest distance in words, within a line.
-      symmetric: whether both words are each other's context; else only the left word is
-        a context of the right one: (left, right) is counted, (right, left) is not.
-      distance_weighting: whether two words at distance d count 1 / d, or 1.
-      memory: gigabytes (2^30 bytes) to count in, about; more takes fewer passes.
-    """
-
-    window: int = 15
-    symmetric: bool = True
-    distance_weighting: bool = True
-    memory: float = 4.0
-
-    @property
-    def scale(self) -> int:
-        """What counts are multiplied by to be whole numbers.
-
-        Exact for windows up to 22; of larger ones 1 / d is off by at most d / 2^33 of
-        itself.
-        """
-        if not self.distance_weighting:
-            return 1
-        if self.window > _LARGEST_EXACT_WINDOW:
-            return 1 << 32
-        return math.lcm(*range(1, self.window + 1))
-
-    @property
-    def weights(self) -> np.ndarray:
-        """What two words at distance 0, 1, ..., `window` count, times `scale`."""
-        distances = np.arange(1, self.window + 1)
-        if not self.distance_weighting:
-            distances = np.ones_like(distances)
-        return np.append(0, np.rint(self.scale / distances)).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +65,8 @@ def count(
     """
     words = 0
     with atomic_files.temporary_folder(path + ".runs") as folder:
-        runs = _Runs(folder, config.memory)
-        counter = _counter(engine)(vocab_size, config)
+        runs = cooccurrence_runs.Runs(folder, config.memory)
+        counter = cooccurrence_counters.counter(engine)(vocab_size, config)
         for ids, places, start in _placed(blocks, config.window):
             words += len(ids) - start
             for keys, sums in counter.add(ids, places, start):
@@ -271,188 +227,3 @@ def _both_ways(keys, sums, vocab_size, config):
         sums = np.append(sums, sums[other])
     order = np.argsort(keys)
     return keys[order], sums[order]
-
-
-def _summed(keys, sums):
-    """Sorts pairs and adds up those that occur more than once."""
-    order = np.argsort(keys, kind="stable")
-    keys, sums = keys[order], sums[order]
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
-    return keys[first], np.add.reduceat(sums, first)
-
-
-class _Runs:
-    """Sorted runs on disk, in which a pair occurs once each, and their sum."""
-
-    def __init__(self, folder: str, memory: float):
-        self._folder, self._names = folder, []
-        # Of each run; with sorting, eight times as much is in memory.
-        self._buffer = int(memory * 2**30 / 8 / _RUN.itemsize / _RUNS_AT_ONCE)
-        self._buffer = max(self._buffer, 64)
-        self.written = 0
-
-    def write(self, keys, sums):
-        with self._new_run() as file:
-            self._append(file, keys, sums)
-
-    def merged(self):
-        """Yields ascending keys with their sums, a block at a time."""
-        while len(self._names) > _RUNS_AT_ONCE:
-            oldest = self._names[:_RUNS_AT_ONCE]
-            del self._names[:_RUNS_AT_ONCE]
-            with self._new_run() as file:
-                for keys, sums in self._merge(oldest):
-                    self._append(file, keys, sums)
-        yield from self._merge(self._names)
-
-    @contextlib.contextmanager
-    def _new_run(self):
-        self.written += 1
-        name = os.path.join(self._folder, str(self.written))
-        self._names.append(name)
-        with open(name, "wb") as file:
-            yield file
-
-    def _append(self, file, keys, sums):
-        for i in range(0, len(keys), _READ):
-            part = np.empty(len(keys[i : i + _READ]), _RUN)
-            part["key"], part["sum"] = keys[i : i + _READ], sums[i : i + _READ]
-            part.tofile(file)
-
-    def _merge(self, names):
-        open_runs = [_Run(name, self._buffer) for name in names]
-        while open_runs := [run for run in open_runs if run.fill()]:
-            # Up to here, every run has what it holds in its buffer.
-            bound = min(run.last_key for run in open_runs)
-            parts = [run.take(bound) for run in open_runs]
-            keys, sums = (
-                np.concatenate([part[name] for part in parts]) for name in _RUN.names
-            )
-            yield _summed(keys, sums) if len(parts) > 1 else (keys, sums)
-        for name in names:
-            os.remove(name)
-
-
-class _Run:
-    """A run that is read from start to end through a buffer."""
-
-    def __init__(self, path: str, size: int):
-        self._path, self._size = path, size
-        self._place, self._buffer = 0, np.empty(0, _RUN)
-
-    @property
-    def last_key(self):
-        return self._buffer["key"][-1]
-
-    def fill(self):
-        """Reads on if the buffer is empty; tells whether anything is in it."""
-        if not len(self._buffer):
-            self._buffer = np.fromfile(
-                self._path, _RUN, self._size, offset=self._place * _RUN.itemsize
-            )
-            self._place += len(self._buffer)
-        return len(self._buffer) > 0
-
-    def take(self, bound):
-        """Removes and returns what is up to a key."""
-        end = np.searchsorted(self._buffer["key"], bound, side="right")
-        taken, self._buffer = self._buffer[:end], self._buffer[end:]
-        return taken
-
-
-def _counter(engine):
-    if engine == "auto":
-        engine = "numba" if importlib.util.find_spec("numba") else "numpy"
-    return {"numba": _HashTable, "numpy": _SortedPairs}[engine]
-
-
-class _HashTable:
-    """Counts in an open-addressing table, by numba."""
-
-    def __init__(self, vocab_size: int, config: CooccurrenceConfig):
-        from data_pipeline.corpora import cooccurrence_table
-
-        self._add, self._move = cooccurrence_table.add, cooccurrence_table.move
-        # A quarter of the memory: emptying it takes the rest.
-        slots = config.memory * 2**30 / 4 / _RUN.itemsize
-        self._largest = max(_FIRST_TABLE, 1 << int(math.log2(slots)))
-        if self._largest // 2 <= config.window:
-            raise UserError(f"--memory={config.memory} is too little for the window")
-        # It grows as it fills, so that a small corpus touches little memory.
-        self._table = np.zeros((_FIRST_TABLE, 2), np.int64)
-        self._used = 0
-        self._settings = vocab_size, config.weights, config.symmetric
-
-    def add(self, ids, places, start):
-        """Counts words from `start` on; yields keys and sums when the table is full."""
-        window = len(self._settings[1]) - 1
-        while start < len(ids):
-            most = len(self._table) // 2 - window
-            start, self._used = self._add(
-                ids, places, start, *self._settings, self._table, self._used, most
-            )
-            if start == len(ids):
-                return
-            if len(self._table) < self._largest:
-                size = min(4 * len(self._table), self._largest)
-                larger = np.zeros((size, 2), np.int64)
-                self._move(self._table, larger)
-                self._table = larger
-            else:
-                yield from self.rest()
-                self._table[:] = 0
-                self._used = 0
-
-    def rest(self):
-        """Yields keys and sums of what is in the table."""
-        if self._used:
-            used = self._table[self._table[:, 0] > 0]
-            yield used[:, 0] - 1, used[:, 1]
-
-
-class _SortedPairs:
-    """Counts by sorting, in numpy."""
-
-    def __init__(self, vocab_size: int, config: CooccurrenceConfig):
-        self._vocab_size, self._config = vocab_size, config
-        self._weights = config.weights
-        pairs = config.memory * 2**30 / 8 / _RUN.itemsize
-        self._most = max(int(pairs), 1 << 12)
-        self._step = max(self._most // (2 * config.window), 1)
-        self._parts, self._size = [], 0
-
-    def add(self, ids, places, start):
-        """Counts words from `start` on; yields what is too much to keep."""
-        for place in range(start, len(ids), self._step):
-            keys, sums = _summed(*self._pairs(ids, places, place))
-            self._parts.append((keys, sums))
-            self._size += len(keys)
-            if self._size > self._most:
-                self._join()
-                if self._size > self._most // 2:
-                    yield from self.rest()
-
-    def rest(self):
-        """Yields keys and sums of what was counted."""
-        if self._size:
-            self._join()
-            yield self._parts.pop()
-            self._size = 0
-
-    def _join(self):
-        columns = zip(*self._parts, strict=True)
-        self._parts = [_summed(*map(np.concatenate, columns))]
-        self._size = len(self._parts[0][0])
-
-    def _pairs(self, ids, places, start):
-        """All pairs whose right word is among the `_step` words from `start` on."""
-        right_place = np.arange(start, min(start + self._step, len(ids)))
-        keys, sums = [], []
-        for distance, weight in enumerate(self._weights[1:], 1):
-            at = right_place[places[right_place] >= distance]
-            left, right = ids[at - distance].astype(np.int64), ids[at].astype(np.int64)
-            if self._config.symmetric:
-                left, right = np.minimum(left, right), np.maximum(left, right)
-            keys.append(left * self._vocab_size + right)
-            sums.append(np.full(len(at), weight))
-        return np.concatenate(keys), np.concatenate(sums)
