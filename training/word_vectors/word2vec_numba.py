@@ -258,23 +258,34 @@ def _alias_table(shares):
 
 
 @compiled.jit
-def _place(row, shard, places, copies):
-    """Returns where a shard's copy of a row is, or will be; in the table, the row."""
-    if not len(places):
-        return row
-    place = places[row]
-    if place < 0:
-        place = np.int32(copies.number[shard])
-        copies.number[shard] += 1
-        places[row] = place
-        copies.rows[shard, place] = row
-        copies.uses[shard, place] = 0
-    return place
+def _give_places(found, shard, places, copies):
+    """Turns rows into where a shard's copies of them will be; not without room.
+
+    Args:
+      found: int32 [N], rows; changed.
+      shard: the number of the copies.
+      places: int32, -1 for each row of the table, or [0]; changed.
+      copies: of the table; its numbers, rows and uses are set, these to 0.
+    """
+    number = np.int32(0)
+    if len(places):
+        # Arrays taken out of a tuple in the loop would be counted there. There is no
+        # branch, either: whether a row is new is hard to predict.
+        rows = copies.rows[shard]
+        for i in range(len(found)):
+            row = found[i]
+            place = places[row]
+            place = number if place < 0 else place
+            number = max(number, np.int32(place + 1))
+            found[i] = places[row] = place
+            rows[place] = row
+        copies.uses[shard, :number] = 0
+    copies.number[shard] = number
 
 
 @compiled.jit
-def _draw_noise(seed, noise, shard, places, copies):
-    """Draws NOISE words; returns their places."""
+def _draw_noise(seed, noise):
+    """Draws NOISE words; returns them, and what draws on."""
     own, other = noise
     random = np.full(1, seed)
     found = np.empty(NOISE, np.int32)
@@ -283,31 +294,28 @@ def _draw_noise(seed, noise, shard, places, copies):
         row = np.int32(_scale(bits, len(own)))
         if (bits & _LOW) >= own[row]:
             row = other[row]
-        found[i] = _place(row, shard, places, copies)
+        found[i] = row
     return found, random
 
 
 @compiled.jit
-def _find_targets(words, reach, seed, shard, method, noise, code, places, copies):
+def _find_targets(words, reach, seed, method, noise, code):
     """Finds what each word is predicted by.
 
     Args:
       words: int32 [N], of the shard.
       reach: int32 [N], how many words each has around it.
       seed: see _train_shard.
-      shard: the number of the copies.
       method: see _train_shard.
       noise: see _train_shard.
       code: see _train_shard.
-      places: of rows of the outputs.
-      copies: of the outputs.
 
     Returns:
       firsts: int64 [N + 1], where each word's targets begin,
-      targets: int32 [sum], places of rows of the outputs,
+      targets: int32 [sum], rows of the outputs,
       signs: float32 [sum], 1 where the logit should be high, -1 where low.
     """
-    cbow, negative, _ = method
+    negative = method[1]
     starts, nodes, codes = code
     first_node = np.int32(len(noise[0]))
     most = len(words) * (negative + 1)
@@ -317,7 +325,7 @@ def _find_targets(words, reach, seed, shard, method, noise, code, places, copies
     firsts = np.empty(len(words) + 1, np.int64)
     targets, signs = np.empty(most, np.int32), np.empty(most, np.float32)
     if negative:
-        drawn, random = _draw_noise(seed, noise, shard, places, copies)
+        drawn, random = _draw_noise(seed, noise)
     last = 0
     for i in range(len(words)):
         firsts[i] = last
@@ -325,25 +333,29 @@ def _find_targets(words, reach, seed, shard, method, noise, code, places, copies
             continue
         word = words[i]
         if negative:
-            true = _place(word, shard, places, copies)
-            targets[last], signs[last] = true, 1
+            targets[last], signs[last] = word, 1
             last += 1
             for _ in range(negative):
-                place = drawn[_scale(_next(random), NOISE)]
-                if place != true:
-                    targets[last], signs[last] = place, -1
+                row = drawn[_scale(_next(random), NOISE)]
+                if row != word:
+                    targets[last], signs[last] = row, -1
                     last += 1
         if len(nodes):
             for node in range(starts[word], starts[word + 1]):
-                row = nodes[node] + first_node
-                targets[last] = _place(row, shard, places, copies)
+                targets[last] = nodes[node] + first_node
                 signs[last] = 1 - 2 * codes[node]
                 last += 1
-        if len(places):
-            for target in range(firsts[i], last):
-                copies.uses[shard, targets[target]] += 1 if cbow else reach[i]
     firsts[len(words)] = last
-    return firsts, targets, signs
+    return firsts, targets[:last], signs[:last]
+
+
+@compiled.jit
+def _count_uses(firsts, targets, reach, cbow, uses):
+    """Counts the steps that each row of the outputs makes."""
+    for i in range(len(reach)):
+        steps = np.float32(1 if cbow else reach[i])
+        for target in range(firsts[i], firsts[i + 1]):
+            uses[targets[target]] += steps
 
 
 @_inlined
@@ -394,15 +406,15 @@ def _find_rows(windows, shard, seed, method, noise, code, places, copies):
     last = min(first + SHARD_WORDS, len(windows.words))
     begin = max(0, first - window)
     around = windows.words[begin : last + window]
-    copies[0].number[slot] = copies[1].number[slot] = 0
-    inputs = np.empty(len(around), np.int32)
-    for i in range(len(around)):
-        inputs[i] = _place(around[i], slot, places[0], copies[0])
+    inputs = around.copy()
+    _give_places(inputs, slot, places[0], copies[0])
     words = windows.words[first:last]
     left, right = windows.left[first:last], windows.right[first:last]
-    firsts, targets, signs = _find_targets(
-        words, left + right, seed, slot, method, noise, code, places[1], copies[1]
-    )
+    reach = left + right
+    firsts, targets, signs = _find_targets(words, reach, seed, method, noise, code)
+    _give_places(targets, slot, places[1], copies[1])
+    if len(places[1]):
+        _count_uses(firsts, targets, reach, method[0], copies[1].uses[slot])
     return Rows(around, inputs, first - begin, left, right, firsts, targets, signs)
 
 
