@@ -25,8 +25,9 @@ from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Answers, Classifies, ReadsPieces, TagsPieces
+from systems.capabilities import Answers, Classifies
 from systems.classification_config import ClassificationConfig
+from systems.pieces import ReadsPieces, TagsPieces
 from systems.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
 
 _POOLER = r"bert/pooler/.*"

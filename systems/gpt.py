@@ -21,14 +21,9 @@ from errors import UserError
 from modeling import GptClassifier, GptModel, GptSpanExtractor
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import (
-    Answers,
-    Classifies,
-    Generates,
-    ReadsPieces,
-    TagsPieces,
-)
+from systems.capabilities import Answers, Classifies, Generates
 from systems.classification_config import ClassificationConfig
+from systems.pieces import ReadsPieces, TagsPieces
 from systems.system import CLASSIFIER, SPAN, TAGGER, System
 
 _START, _DELIMITER, _CLASSIFY = "_start_", "_delimiter_", "_classify_"

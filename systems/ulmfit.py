@@ -24,8 +24,9 @@ from errors import UserError
 from modeling.ulmfit import SCOPE, UlmfitClassifier, UlmfitModel
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Classifies, Generates, ReadsPieces, TagsPieces
+from systems.capabilities import Classifies, Generates
 from systems.classification_config import ClassificationConfig
+from systems.pieces import ReadsPieces, TagsPieces
 from systems.system import CLASSIFIER, TAGGER, System
 from tokenization_ulmfit import MARKS, MARKS_2018, NEWLINE, UlmfitTokenizer
 

@@ -25,13 +25,8 @@ from data_pipeline.features.tagging import SpecialIds
 from modeling.config_files import COUNT, OwnConfig, check_value
 from modeling.layers import base, decoder, heads
 from optimization.groups import depth_groups
-from systems.capabilities import (
-    Answers,
-    Classifies,
-    Generates,
-    ReadsPieces,
-    TagsPieces,
-)
+from systems.capabilities import Answers, Classifies, Generates
+from systems.pieces import ReadsPieces, TagsPieces
 from systems.system import CLASSIFIER, SPAN, TAGGER, System
 from tasks.causal_language_model import CausalLanguageModelTask
 
