@@ -2,11 +2,12 @@
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import startup
 
 import numpy as np
+import tensorflow as tf
 from absl import flags
 
 import common_flags
@@ -14,14 +15,16 @@ import task_runs
 from atomic_files import atomic_path
 from data_pipeline.readers import custom, glue, task_modules
 from data_pipeline.readers import rocstories as multiple_choice
-from data_pipeline.readers.examples import DataProcessor
+from data_pipeline.readers.examples import DataProcessor, InputExample
 from data_pipeline.readers.examples import words as example_words
 from errors import UserError
+from inference import ensemble
 from modeling.vectors import READERS
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
-from training.run import Data
-from training.strategy import make_strategy
+from training.progress import write_results
+from training.run import RESULTS_FILE, Data
+from training.strategy import is_chief, make_strategy
 
 FLAGS = flags.FLAGS
 CUSTOM = "custom"
@@ -82,11 +85,24 @@ flags.DEFINE_integer(
     1,
     2,
 )
+flags.DEFINE_list(
+    "ensemble",
+    None,
+    "Folders of trainings, of any systems: the mean of their probabilities is scored "
+    "and predicted, instead of a model's.",
+)
 
 
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     yield from common_flags.check_run()
+    if FLAGS.ensemble and (FLAGS.do_train or FLAGS.init_checkpoint):
+        yield (
+            "--ensemble is of trained folders: it excludes --do_train and "
+            "--init_checkpoint"
+        )
+    if FLAGS.ensemble and FLAGS.output_dir in FLAGS.ensemble:
+        yield f"--output_dir={FLAGS.output_dir} is one of --ensemble: give another one"
     if FLAGS.channels == 2 and not FLAGS.finetune_encoder:
         yield (
             "--channels=2 and --finetune_encoder=false exclude: without training, both "
@@ -208,9 +224,51 @@ def task_config(
     )
 
 
+def run_ensemble(strategy: tf.distribute.Strategy) -> None:
+    """Scores and predicts by the mean of several trained models."""
+    members = ensemble.open_members(FLAGS.ensemble, common_flags.static_shapes())
+    processor = make_processor(members[0].task.config)
+    examples = read_examples(processor)
+    common_flags.prepare_output_dir(strategy)
+    models = ensemble.Ensemble(
+        members, strategy, common_flags.training_config(1, 0), FLAGS.use_checkpoint
+    )
+    scores = {}
+    for name, found in examples["eval"].items():
+        predictions = models.predict("eval", found, FLAGS.eval_batch_size)
+        start = f"{name}_" if name else ""
+        found = models.metrics(predictions)
+        scores |= {start + score: value for score, value in found.items()}
+    if scores and is_chief(strategy):
+        write_results(os.path.join(FLAGS.output_dir, RESULTS_FILE), scores)
+    for name, found in examples["predict"].items():
+        predictions = models.predict("predict", found, FLAGS.predict_batch_size)
+        if is_chief(strategy):
+            write_predictions(
+                FLAGS.output_dir, name, predictions, found, models.metrics
+            )
+
+
+def write_predictions(
+    folder: str,
+    name: str,
+    predictions: Mapping[str, np.ndarray],
+    examples: Sequence[InputExample],
+    score: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
+) -> None:
+    """Writes the probabilities of a set, and its scores where it has labels."""
+    write_test_results(folder, name, predictions)
+    if all(example.label is not None for example in examples):
+        path = os.path.join(folder, file_name("test_metrics", name))
+        task_runs.write_test_scores(path, score(predictions))
+
+
 def main(_):
     """Reads flags and data, then trains, evaluates and predicts."""
     strategy = make_strategy(common_flags.distribution_config())
+    if FLAGS.ensemble:
+        run_ensemble(strategy)
+        return
     trained = task_runs.trained_config(ClassificationConfig)
     processor = make_processor(trained)
     check_task(trained, processor)
@@ -237,14 +295,12 @@ def main(_):
     train = records["train"].get("")
     training = common_flags.finetuning_config(train.num_examples if train else 0)
 
-    def write_predictions(folder, name, predictions):
-        write_test_results(folder, name, predictions)
-        if all(e.label is not None for e in examples["predict"][name]):
-            path = os.path.join(folder, file_name("test_metrics", name))
-            task_runs.write_test_scores(path, task.metrics(predictions))
+    def write(folder, name, predictions):
+        found = examples["predict"][name]
+        write_predictions(folder, name, predictions, found, task.metrics)
 
     data = Data(train, records["eval"], records["predict"])
-    task_runs.run(task, strategy, training, data, write_predictions, **weights)
+    task_runs.run(task, strategy, training, data, write, **weights)
 
 
 def write_test_results(

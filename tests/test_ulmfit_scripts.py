@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scripts
 import tensorflow as tf
+import tiny_gpt
 import tiny_ulmfit
 
 import checkpoints
@@ -489,3 +490,36 @@ def test_documents_are_read_whole_and_from_the_end_if_so_asked(pretrained):
     ):
         can.buckets(8, static_shapes=True)
     assert can.buckets(8, static_shapes=False)[:3] == (8, 16, 32)
+
+
+def test_an_ensemble_is_the_mean_of_what_its_members_say(pretrained, classifier):
+    tiny_gpt.write_model(pretrained)
+    other = pretrained / "gpt"
+    words = ("--do_train", "--do_predict", "--num_train_epochs=1", "--learning_rate=0")
+    scripts.run(
+        "run_classifier",
+        f"--config_file={pretrained}/gpt_config.json",
+        f"--vocab_file={pretrained}/vocab.json",
+        "--task_name=custom",
+        f"--data_dir={pretrained}/data",
+        "--text_a_column=text",
+        "--label_column=label",
+        "--labels=good,bad",
+        "--max_seq_length=32",
+        f"--output_dir={other}",
+        *words,
+    )
+    folders = f"--ensemble={classifier},{other}"
+    both = pretrained / "both"
+    classify(pretrained, "both", "--do_eval", "--do_predict", folders)
+    one, two, mean = (
+        np.loadtxt(folder / "test_results.tsv") for folder in (classifier, other, both)
+    )
+    # Its labels are in another order.
+    np.testing.assert_allclose(mean, (one + two[:, ::-1]) / 2, atol=1e-6)
+    assert 0 < results(both)["eval_loss"] < 2
+    with pytest.raises(UserError, match="is one of --ensemble: give another one"):
+        classify(pretrained, "classifier", "--do_eval", folders)
+    words = ("--do_eval", f"--ensemble={classifier},{pretrained}/model")
+    with pytest.raises(UserError, match="model holds no trained classifier"):
+        classify(pretrained, "unused", *words)
