@@ -89,7 +89,7 @@ def _rules() -> list[Rule]:
     return rules
 
 
-_TABLE = Table(
+TABLE = Table(
     rules=_rules(),
     fields={
         "p": Field(r"(?:0\.)?(?:module\.)?", "0."),
@@ -131,7 +131,7 @@ def open_checkpoint(path: str) -> Checkpoint:
         )
     parts = state_dicts.open_checkpoint(
         path,
-        _TABLE,
+        TABLE,
         vocab_tensors=VOCAB_TENSORS,
         config=None,
         vocab_file=_find_words(os.path.dirname(path)),
@@ -279,7 +279,7 @@ def save(
     prefix = "0.module." if has_head else "0."
     found = {}
     for name, value in split(tensors).items():
-        target = _TABLE.target(name, p=prefix)
+        target = TABLE.target(name, p=prefix)
         if target is None:
             raise CheckpointError(f"fastai's files have no place for {name}")
         found[target.name] = value

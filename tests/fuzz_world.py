@@ -6,6 +6,7 @@ A subject is a folder, a file in it that a script reads, and the script's flags.
 import dataclasses
 import json
 import pathlib
+import pickle
 import shutil
 from collections.abc import Callable
 
@@ -21,11 +22,13 @@ import tiny_squad
 import tiny_streams
 import tiny_tagging
 import tiny_taglm
+import tiny_ulmfit
 import torch_writer
 
 import checkpoints
 import modeling
-from checkpoints import google_bert
+import tokenization_ulmfit
+from checkpoints import google_bert, ulmfit
 from modeling import BertModel, GptModel
 
 Folder = pathlib.Path
@@ -113,6 +116,15 @@ def make_others(world: Folder) -> None:
     (made / "input.txt").write_text("the w1 w2\nnever\n")
     shutil.copytree(TORCH / "elmo", world / "manylangs")
     (world / "manylangs/input.txt").write_text("the\tw1\nnever\n")
+    (made := world / "ulmfit").mkdir()
+    tensors = ulmfit.split(random_tensors(tiny_ulmfit.model(tiny.WORDS)))
+    named = {ulmfit.TABLE.target(name).name: x for name, x in tensors.items()}
+    torch_writer.write_state(made / "lstm_fwd.pth", named)
+    words = [*tokenization_ulmfit.SPECIAL, *tiny.WORDS]
+    (made / "itos.pkl").write_bytes(pickle.dumps(words, protocol=2))
+    convert(made / "lstm_fwd.pth", world / "fastai", "fastai")
+    for name in ("ulmfit", "fastai"):
+        (world / name / "input.txt").write_text("word1 Word2\nnever\n")
 
 
 def make_trained(world: Folder) -> None:
@@ -259,6 +271,11 @@ def subjects() -> list[Subject]:
     add("config.json", "manylangs", ["config.json", "tiny.json"], extract, flags)
     flags = _converted(".", "google_bert")
     add("torch", "torch", ["pytorch_model.bin"], convert, flags)
+    flags = _vectors("lstm_fwd.pth")
+    add("torch", "ulmfit", ["lstm_fwd.pth"], extract, flags)
+    add("words", "ulmfit", ["itos.pkl"], extract, flags)
+    files = ["ulmfit_config.json", "itos.json"]
+    add("fastai", "fastai", files, extract, _vectors("."), "model.safetensors")
     return found + _trained_subjects() + _record_subjects()
 
 

@@ -27,7 +27,7 @@ CONFIG = UlmfitConfig(vocab_size=19, **SIZES)
 def stored(arrays, prefix):
     """Returns a checkpoint of the tensors in a golden file."""
     names = {k.removeprefix(prefix): k for k in arrays if k.startswith(prefix)}
-    matched = files._TABLE.match(names)
+    matched = files.TABLE.match(names)
     assert not matched.unknown
     sources = {ours: found[0].name for ours, found in matched.sources.items()}
     return files.join(
