@@ -20,6 +20,7 @@ from data_pipeline.corpora import document_windows
 from data_pipeline.corpora.document_windows import INPUTS, TARGETS
 from data_pipeline.corpora.sentence_streams import STARTS
 from modeling import ulmfit
+from modeling.layers import dropout
 from modeling.layers.lstm import State
 from modeling.ulmfit import UlmfitModel
 from optimization.groups import ParameterGroup
@@ -121,7 +122,8 @@ class UlmfitTask(CausalLanguageModelTask):
     ) -> dict[str, tf.Tensor]:
         """Adds up the losses of a window; with them the states after it."""
         before = self._states(model, batch)
-        found = model(batch[INPUTS], states=before, dropout_seed=dropout_seed)
+        seed = dropout.encoder_seed(dropout_seed, self.frozen_encoder)
+        found = model(batch[INPUTS], states=before, dropout_seed=seed)
         dropped = found["dropped_output"]
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
             tf.reshape(batch[TARGETS], [-1]),

@@ -9,6 +9,7 @@ import tiny
 import tiny_elmo
 import tiny_gpt
 import tiny_taglm
+import tiny_ulmfit
 
 import modeling
 from modeling.layers import dropout
@@ -17,6 +18,7 @@ from optimization.optimizers import OptimizerConfig
 from systems.classification_config import ClassificationConfig
 from systems.elmo import ElmoSystem
 from systems.taglm import TaglmSystem
+from systems.ulmfit import UlmfitSystem
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
 from tasks.causal_language_model import CausalLanguageModelTask
 from tasks.classification import ClassificationTask
@@ -39,6 +41,9 @@ SYSTEMS = {
     "bert": tiny.system,
     "gpt": tiny_gpt.system,
     "elmo": lambda _: ElmoSystem(tiny_elmo.CONFIG),
+    "ulmfit": lambda _: UlmfitSystem(
+        dataclasses.replace(tiny_ulmfit.CONFIG, vocab_size=9)
+    ),
     "taglm": lambda _: TaglmSystem(tiny_taglm.CONFIG, words=()),
     "taglm on elmo": lambda _: TaglmSystem(
         tiny_taglm.CONFIG.with_lm(tiny_elmo.CONFIG), words=()
@@ -61,6 +66,8 @@ HEADS = {
     ("gpt", "classifier"): 1,
     ("gpt", "span"): 0,
     ("gpt", "tagger"): 1,
+    ("ulmfit", "classifier"): 2,
+    ("ulmfit", "tagger"): 1,
     ("elmo", "classifier"): 3,
     ("elmo", "tagger"): 3,
     ("elmo", "both ways"): 2,

@@ -15,6 +15,7 @@ from modeling import ulmfit
 from modeling.layers import batch_norm, dropout
 from modeling.layers.lstm import State
 from modeling.ulmfit import UlmfitClassifier, UlmfitConfig, UlmfitModel
+from optimization.groups import assign_groups
 from optimization.optimizers import OptimizerConfig
 from systems.ulmfit import UlmfitSystem
 
@@ -181,6 +182,32 @@ def test_it_overfits_one_batch():
         optimizer.apply(gradients, tf.constant(step))
         losses.append(float(tf.reduce_mean(loss)))
     assert losses[-1] < 0.05 < 0.4 < losses[0]
+
+
+@pytest.mark.shared_data
+def test_groups_and_their_rates_are_fastais(golden_dir):
+    golden = json.loads((golden_dir / "ulmfit" / "golden.json").read_text())
+    rates = golden["discriminative"]
+    system = UlmfitSystem(CONFIG)
+    config = OptimizerConfig(
+        layer_decay=1 / rates["factor"], learning_rate=rates["lr_last"]
+    )
+
+    def found(model, groups):
+        variables = modeling.named_variables(model)
+        groups = assign_groups(variables, groups)
+        return {n: g.lr_multiplier * config.learning_rate for n, g in groups.items()}
+
+    classifier = found(UlmfitClassifier(CONFIG, 2, 5), system.parameter_groups(config))
+    layers = ["ulmfit/embedding", *(f"ulmfit/rnn_{i}/kernel" for i in range(3))]
+    layers.append("classifier/output/output_weights")
+    wanted = rates["lrs_first_to_last_5_groups"]
+    np.testing.assert_allclose([classifier[n] for n in layers], wanted, 1e-9)
+    # Of a language model, the embeddings are the softmax: the last of four groups.
+    lm = found(UlmfitModel(CONFIG), system.lm_groups(config))
+    layers = [*layers[1:4], "ulmfit/embedding"]
+    np.testing.assert_allclose([lm[n] for n in layers], wanted[1:], 1e-9)
+    assert len(golden["lm_groups_fastai"]) == len(set(lm.values()))
 
 
 SEED = tf.constant([3, 5])

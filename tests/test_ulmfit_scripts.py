@@ -459,6 +459,7 @@ def test_documents_are_read_whole_and_from_the_end_if_so_asked(pretrained):
         examples = [
             InputExample("0", "word1 " * 50, None, "a"),
             InputExample("1", "word1", "Word2", "b"),
+            InputExample("2", "", None, "b"),
         ]
         task = ClassificationConfig(
             task_name="tiny",
@@ -471,7 +472,8 @@ def test_documents_are_read_whole_and_from_the_end_if_so_asked(pretrained):
         )
         found[backward] = can.columns(examples, task).documents
     words = tokenization_ulmfit.read_words(str(pretrained / "vocab.txt"))
-    long, pair = ([words[i] for i in ids] for ids in found[False])
+    long, pair, empty = ([words[i] for i in ids] for ids in found[False])
+    assert empty == ["xxbos"]
     assert long == ["xxbos", "xxwrep", "xxunk", "word1"]  # 50 is no word here
     assert pair == [
         "xxbos",
