@@ -4,11 +4,12 @@
 `word2vec` (Mikolov et al. 2013) needs neither its hidden layer nor its softmax, `glove`
 (Pennington et al. 2014) counts pairs before it learns, and `svd` only counts; `vectors`
 puts a task on what any of them learnt (Kim 2014); `taglm` (Peters et al. 2017) tags
-with the states of a language model a direction; `elmo` (Peters et al. 2018) makes that
-model from characters and uses all its layers, as do `elmo_reader`, which is under a
-tagger, and `elmo_classifier`; `gpt` (Radford et al. 2018) decodes from left to right;
-`bert` (Devlin et al. 2018) sees both sides. What several systems share is in `layers`,
-and `tagger` puts tags on any of them.
+with the states of a language model a direction; `ulmfit` (Howard and Ruder 2018) trains
+a language model itself on a task, under `ulmfit_classifier`; `elmo` (Peters et al.
+2018) makes TagLM's from characters and uses all its layers, as do `elmo_reader`, which
+is under a tagger, and `elmo_classifier`; `gpt` (Radford et al. 2018) decodes from left
+to right; `bert` (Devlin et al. 2018) sees both sides. What several systems share is in
+`layers`, and `tagger` puts tags on any of them.
 """
 
 from modeling.bert import (

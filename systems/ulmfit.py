@@ -21,7 +21,8 @@ from data_pipeline.features.lines import Layout
 from data_pipeline.features.tagging import SpecialIds
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
-from modeling.ulmfit import SCOPE, UlmfitClassifier, UlmfitModel
+from modeling.ulmfit import SCOPE, UlmfitModel
+from modeling.ulmfit_classifier import UlmfitClassifier
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
 from systems.capabilities import Classifies, Generates

@@ -15,7 +15,8 @@ import modeling
 from checkpoints import ulmfit
 from checkpoints.mapping import CheckpointError
 from errors import UserError
-from modeling.ulmfit import UlmfitClassifier, UlmfitModel
+from modeling.ulmfit import UlmfitModel
+from modeling.ulmfit_classifier import UlmfitClassifier
 from systems.system import make_system
 from tokenization_ulmfit import SPECIAL
 

@@ -14,7 +14,8 @@ from errors import UserError
 from modeling import ulmfit
 from modeling.layers import batch_norm, dropout
 from modeling.layers.lstm import State
-from modeling.ulmfit import UlmfitClassifier, UlmfitConfig, UlmfitModel
+from modeling.ulmfit import UlmfitConfig, UlmfitModel
+from modeling.ulmfit_classifier import UlmfitClassifier, concat_pool
 from optimization.groups import assign_groups
 from optimization.optimizers import OptimizerConfig
 from systems.ulmfit import UlmfitSystem
@@ -114,7 +115,7 @@ def test_a_classifier_pools_and_decides_as_fastais(classifier, longest, width):
     found = model.encoder(ids * mask, tf.constant(mask))["sequence_output"]
     wanted = golden["rightpad_encoder_out"] * mask[:, :24, None]
     np.testing.assert_allclose(found[:, :24], wanted, atol=1e-5)
-    pooled = ulmfit.concat_pool(found, mask)
+    pooled = concat_pool(found, mask)
     np.testing.assert_allclose(pooled, golden["pooled"], atol=1e-5)
     logits = model(ids, mask)["logits"]
     np.testing.assert_allclose(logits, golden["logits"], atol=2e-5)
