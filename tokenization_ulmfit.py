@@ -73,8 +73,11 @@ _DEBRIS = (
     ('\\"', '"'),
     (" @.@ ", "."),
     (" @-@ ", "-"),
-    ("...", " …"),
 )
+_DEBRIS_OF = {
+    MARKS: (("<unk>", MARKS.unk), ("...", " …")),
+    MARKS_2018: (("<unk>", "u_n"),),
+}
 _APART = re.compile(r"[/#\\]")
 # What spaCy parts before a letter, and `tokenization_english` takes for parted.
 _INSIDE = re.compile(r"(?:(?<=[^\W_])(?:-{1,3}|–|—{1,2}|~)|(?<=[^\W\d_]),)(?=[^\W\d_])")
@@ -104,7 +107,7 @@ def clean(text: str, marks: Marks = MARKS) -> str:
     Returns:
       The text, with marks where something is repeated.
     """
-    for found, instead in (*_DEBRIS, ("<unk>", marks.unk)):
+    for found, instead in _DEBRIS + _DEBRIS_OF[marks]:
         text = text.replace(found, instead)
     text = html.unescape(text)
     characters, words = _REPETITIONS[marks.least]

@@ -43,6 +43,8 @@ def test_the_rules_of_2018_differ_in_marks_and_counts():
     )
     wanted = "t_up nasa ( t_up usa ) saw it ! ! ! s tk_rep 4 o the the the"
     assert found == wanted.split()
+    found = tokenization_ulmfit.tokens("wait... <unk>", MARKS_2018)
+    assert found == ["wait", "...", "u_n"]
     tokenizer = UlmfitTokenizer(["_unk_", "_pad_", "xbos", "xfld", "1", "it"], "there")
     assert tokenizer.start == [2, 3, 4]
     assert tokenizer.ids(["It is"])[0].tolist() == [5, 0]
