@@ -26,7 +26,7 @@ from modeling.ulmfit import UlmfitModel
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
 from systems.system import System
-from tasks.causal_language_model import LOSS, CausalLanguageModelTask
+from tasks.causal_language_model import LOSS, TOKENS, CausalLanguageModelTask
 from tasks.task import Batch, Records, Task
 
 _AR, _TAR = "ar", "tar"
@@ -149,6 +149,39 @@ class UlmfitTask(CausalLanguageModelTask):
     ) -> tf.Tensor:
         """The sum of the means; see Task."""
         return Task.total_loss(self, sums, denominators)
+
+    def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
+        """As CausalLanguageModelTask's, a window after the other.
+
+        A row of scores is as long as the vocabulary, and a document may be long.
+        """
+        ids, mask, size = batch["input_ids"], batch["input_mask"], model.config.bptt
+        hidden = model(ids, mask)["sequence_output"]
+        zeros = tf.zeros(tf.shape(ids)[:1])
+
+        def add(start, losses, right):
+            targets = ids[:, start + 1 : start + 1 + size]
+            real = tf.cast(mask[:, start + 1 : start + 1 + size], tf.float32)
+            read = hidden[:, start : start + tf.shape(targets)[1]]
+            logits = model.lm_logits(tf.reshape(read, [-1, hidden.shape[-1]]))
+            found = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            values = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                tf.reshape(targets, [-1]), logits
+            )
+            values = tf.reshape(values, tf.shape(targets)) * real
+            hits = tf.reshape(found, tf.shape(targets)) == targets
+            hits = tf.cast(hits, tf.float32) * real
+            sums = (tf.reduce_sum(x, axis=1) for x in (values, hits))
+            return start + size, losses + next(sums), right + next(sums)
+
+        _, losses, right = tf.while_loop(
+            lambda start, *_: start + 1 < tf.shape(ids)[1],
+            add,
+            (0, zeros, zeros),
+            parallel_iterations=1,
+        )
+        tokens = tf.reduce_sum(tf.cast(mask[:, 1:], tf.float32), axis=1)
+        return {LOSS: losses, "lm_right": right, TOKENS: tokens}
 
 
 @batching.as_it_is

@@ -193,6 +193,24 @@ def test_static_shapes_are_windows_of_one_length(task):
     assert shapes == {(3, 7)}
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_evaluation_adds_up_the_losses_of_every_word_but_the_first(task, backward):
+    made, records = task(backward=backward)
+    model = made.build_model(dtype="float32", fused=False, seed=3)
+    batch = next(iter(made.eval_batches(records, batch_size=4)))
+    found = made.predict(model, batch)
+    order = batch["example_index"].numpy().tolist()
+    for row, index in enumerate(order):
+        ids = np.array([with_marks(DOCUMENTS[index])], np.int32)
+        ids = ids[:, ::-1] if backward else ids
+        scores = tf.nn.log_softmax(model.lm_logits(model(ids)["sequence_output"][0]))
+        losses = -scores.numpy()[np.arange(ids.size - 1), ids[0, 1:]]
+        np.testing.assert_allclose(found["lm_loss"][row], losses.sum(), rtol=1e-5)
+        assert found["lm_tokens"][row] == ids.size - 1
+        right = (scores.numpy()[:-1].argmax(1) == ids[0, 1:]).sum()
+        assert found["lm_right"][row] == right
+
+
 def write_text(path, number, seed):
     """Writes documents in which every word tells the next one."""
     rng = np.random.default_rng(seed)
