@@ -194,10 +194,19 @@ class UlmfitSystem(System):
         """Finds each word's row, where the file has other words than the model.
 
         Raises:
-          CheckpointError: it has, and `resize_vocab` is not set.
+          CheckpointError: it has, and `resize_vocab` is not set; or it is, but the
+            file's words are not known.
         """
-        if None in (checkpoint.vocab_file, self.vocab_file):
+        if self.vocab_file is None:
             return {}
+        if checkpoint.vocab_file is None:
+            known = checkpoint.shapes.get(files.EMBEDDING, ())[:1]
+            if known in ((), (self.config.vocab_size,)):
+                return {}
+            raise CheckpointError(
+                f"{checkpoint.path}: no list of its {known[0]} words is beside it "
+                f"(itos.json, itos*.pkl) to map those of {self.vocab_file} to"
+            )
         theirs, ours = files.read_words(checkpoint.vocab_file), self._words()
         if theirs == ours:
             return {}

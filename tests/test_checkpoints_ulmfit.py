@@ -105,6 +105,8 @@ def test_the_h5_of_2018_is_torchs_pickle_and_has_no_bias_for_words(tmp_path):
     np.testing.assert_array_equal(model.embedding.numpy(), found["0.encoder.weight"])
     assert not model.decoder_bias.numpy().any()
     assert system.entries()[-2] == r"\n"
+    system.save_beside(str(tmp_path / "out"))
+    assert ulmfit.read_words(str(tmp_path / "out" / "vocab.txt")) == WORDS
 
 
 @pytest.mark.parametrize("start", ["0.", ""])
@@ -254,6 +256,10 @@ def test_other_words_than_those_of_the_weights_need_to_be_mapped(tmp_path):
     rows = model.embedding.numpy()
     np.testing.assert_array_equal(rows[[0, 1, 2, 3, 5]], table[places])
     np.testing.assert_allclose(rows[4], table.mean(0), atol=1e-6)
+    (tmp_path / "itos_wt103.pkl").rename(tmp_path / "words.pkl")
+    with pytest.raises(CheckpointError, match="no list of its 12 words is beside it"):
+        system.initialize(modeling.named_variables(model), None)
+    (tmp_path / "words.pkl").rename(tmp_path / "itos_wt103.pkl")
     vocab.write_text("".join(f"{word}\n" for word in (*WORDS[:-2], "b", "c")))
     system = make_system(config, str(vocab), None, path).match_vocabulary()
     with pytest.raises(CheckpointError, match=r"has other words than .*--resize_vocab"):

@@ -78,9 +78,27 @@ def test_words_are_learnt_behind_the_marks_by_frequency():
         MarkedWords(14, 9, True, 0).learn(learner.count(lines), "vocab.txt")
 
 
-def test_chinese_is_read_in_the_words_that_a_segmenter_finds():
+def test_chinese_is_read_in_the_words_that_a_segmenter_finds(tmp_path):
+    line, words = "我爱北京天安门, ok", ["北京", "天安门", "ok"]
     learner = MarkedWords(14, 1, True, 0, "jieba")
-    assert set(learner.count(["我爱北京天安门, ok"])) >= {"北京", "天安门", ",", "ok"}
+    assert set(learner.count([line])) >= {",", *words}
+    vocab, text = tmp_path / "vocab.txt", tmp_path / "text.txt"
+    vocab.write_text(tokenization_ulmfit.file_text([*SPECIAL, *words]))
+    text.write_text(f"{line}\n\n")
+    scripts.run(
+        "create_pretraining_data",
+        "--model_type=ulmfit",
+        "--segmenter=jieba",
+        "--num_workers=1",
+        f"--vocab_file={vocab}",
+        f"--input_file={text}",
+        f"--output_file={tmp_path}/records",
+    )
+    known = [9, 10, 0, 11]
+    assert read(f"{tmp_path}/records")[0][-5:] == [*known, 2]
+    config = dataclasses.replace(tiny_ulmfit.CONFIG, segmenter="jieba", vocab_size=12)
+    tokenizer = make_system(config, str(vocab)).tokenizer()
+    assert tokenizer.ids([line])[0].tolist()[-4:] == known
 
 
 DOCUMENTS = [list(range(20 * i, 20 * i + n)) for i, n in enumerate((7, 3, 12, 5), 1)]
