@@ -64,10 +64,12 @@ class Classifies(Capability, abc.ABC):
     Attributes:
       has_lm_losses: whether the model predicts the tokens of its inputs as well.
       chooses: whether it can choose among several texts: output_kind multiple_choice.
+      asks_replicas: see Task.
     """
 
     has_lm_losses: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
+    asks_replicas: ClassVar[bool] = False
 
     def check(self, config: ClassificationConfig) -> None:
         """Refuses a task that the system cannot do.

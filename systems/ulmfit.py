@@ -39,6 +39,7 @@ class UlmfitClassification(Classifies):
     """Whole documents, of whose end so much is pooled as --max_seq_length says."""
 
     no_export = "a classifier on ULMFiT"
+    asks_replicas = True
 
     def buckets(self, max_seq_length: int, static_shapes: bool) -> tuple[int, ...]:
         if static_shapes:

@@ -55,6 +55,7 @@ class ClassificationTask(EncoderTask):
         self.buckets = self.can.buckets(config.max_seq_length, static_shapes)
         self.main_metric = f"eval_{config.main_metric}"
         self.can.check(config)
+        self.asks_replicas = self.can.asks_replicas
         self.feature_spec = self.can.spec(config)
         self._lm_coef = 0.0 if self.frozen_encoder else lm_coef
         self._train_examples: Sequence[InputExample] = ()

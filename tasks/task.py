@@ -46,6 +46,8 @@ class Task(abc.ABC):
       sparse_tables: regular expression, searched for in the names of the variables
         whose gradients are kept as the rows that a batch has read, for tables much
         larger than a batch; None: every gradient is as large as its variable.
+      asks_replicas: whether the forward pass of a batch needs values of the other
+        replicas', as batch normalization does; it can then not be done in pieces.
     """
 
     feature_spec: FeatureSpec
@@ -54,6 +56,7 @@ class Task(abc.ABC):
     shuffle_records: int = 1_000_000
     parts: Mapping[str, "Task"] = types.MappingProxyType({})
     sparse_tables: str | None = None
+    asks_replicas: bool = False
 
     @abc.abstractmethod
     def build_model(self, *, dtype: str, fused: bool, seed: int) -> keras.layers.Layer:

@@ -19,6 +19,7 @@ from modeling.ulmfit_classifier import UlmfitClassifier, concat_pool
 from optimization.groups import assign_groups
 from optimization.optimizers import OptimizerConfig
 from systems.ulmfit import UlmfitSystem
+from training.strategy import DistributionConfig, make_strategy
 
 pytestmark = pytest.mark.long
 
@@ -276,7 +277,7 @@ def test_batch_norm_counts_real_rows_and_evaluates_by_what_it_kept():
 
 def test_batch_norm_takes_the_rows_of_all_replicas_together():
     x = np.random.default_rng(1).normal(size=[8, 3]).astype(np.float32)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = make_strategy(DistributionConfig("mirrored"))
 
     def make():
         layer = batch_norm.BatchNorm(name="norm")

@@ -17,10 +17,14 @@ from data_pipeline.corpora import document_streams, document_windows
 from data_pipeline.corpora.learners import MarkedWords
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
+from optimization.optimizers import OptimizerConfig
 from systems.classification_config import ClassificationConfig
 from systems.system import make_system
+from tasks.classification import ClassificationTask
 from tasks.ulmfit import UlmfitTask
 from tokenization_ulmfit import MARKS_2018, SPECIAL, UlmfitTokenizer
+from training.strategy import DistributionConfig, make_strategy
+from training.trainer import Trainer, TrainingConfig
 
 pytestmark = pytest.mark.long
 
@@ -530,6 +534,44 @@ def test_documents_are_read_whole_and_from_the_end_if_so_asked(pretrained):
     ):
         can.buckets(8, static_shapes=True)
     assert can.buckets(8, static_shapes=False)[:3] == (8, 16, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classifier", "language model"])
+def test_two_replicas_train_as_one_device_does(pretrained, classifier, tmp_path, kind):
+    config = dataclasses.replace(tiny_ulmfit.CONFIG, vocab_size=42, drop_mult=0)
+    system = make_system(config, str(pretrained / "vocab.txt"))
+    if kind == "classifier":
+        trained = ClassificationConfig.from_json_file(str(classifier / "task.json"))
+        task = ClassificationTask(trained, system)
+        rows = [InputExample(str(i), f"word{i}", None, "bad") for i in range(32)]
+        records = task.records("train", rows, str(tmp_path))
+    else:
+        task = UlmfitTask(system, 24)
+        records = task.train_records([str(pretrained / "train.tfrecord")])
+    found = []
+    for kind in ("off", "mirrored"):
+        training = TrainingConfig(
+            output_dir=str(tmp_path / kind),
+            num_train_steps=6,
+            train_batch_size=8,
+            # Adam would make much of the rounding of a gradient near 0.
+            optimizer=OptimizerConfig("adagrad", 0.2, unfreeze_steps=2),
+        )
+        strategy = make_strategy(DistributionConfig(kind))
+        Trainer(task, strategy, training).train(records, None, {})
+        found.append(variables(tmp_path / kind))
+    for name, value in found[0].items():
+        np.testing.assert_allclose(found[1][name], value, atol=1e-5, err_msg=name)
+    if task.asks_replicas:
+        training = dataclasses.replace(
+            training,
+            output_dir=str(tmp_path / "pieces"),
+            gradient_accumulation_steps=2,
+        )
+        trainer = Trainer(task, strategy, training)
+        with pytest.raises(UserError, match="--gradient_accumulation_steps=2 over sev"):
+            trainer.train(records, None, {})
 
 
 def test_an_ensemble_is_the_mean_of_what_its_members_say(pretrained, classifier):

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 import modeling
+from errors import UserError
 from modeling.layers import graphs
 from optimization.optimizers import Optimizer, backing_variable
 from tasks.task import Task
@@ -65,6 +66,8 @@ class TrainStep:
           rows: of a global batch; 0 where nothing is carried from batch to batch.
 
         Raises:
+          UserError: a batch is to be computed in pieces on several replicas, but one
+            replica's pass asks the others.
           ValueError: the optimizer changes rows of a sparse table that have no
             gradient.
         """
@@ -100,11 +103,24 @@ class TrainStep:
             self.state["trainer/loss_scale"] = self._loss_scale
             self.state["trainer/good_steps"] = self._good_steps
         for part in self._parts:
-            part.forward_backward = graphs.step(
-                functools.partial(self._forward_backward, part),
-                jit_compile=config.jit_compile,
-            )
+            run = functools.partial(self._forward_backward, part)
+            # Replicas cannot ask one another from inside a graph of their own.
+            if not self._asks_replicas(part):
+                run = graphs.step(run, jit_compile=config.jit_compile)
+            part.forward_backward = run
         self.run = graphs.step(self._run)
+
+    def _asks_replicas(self, part):
+        """Tells whether a replica's pass needs the others', and there may be such."""
+        if not part.task.asks_replicas or not tf.distribute.has_strategy():
+            return False
+        pieces = self.config.gradient_accumulation_steps
+        if pieces > 1:
+            raise UserError(
+                f"--gradient_accumulation_steps={pieces} over several devices: the "
+                "model's batch normalization is over all of a batch; give 1"
+            )
+        return True
 
     def _run(self, iterator, num_steps, stop):
         """Makes several updates in one host call; `run` is its compiled form.
