@@ -7,7 +7,7 @@ its own system alone.
 
 import dataclasses
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from errors import UserError
@@ -42,6 +42,8 @@ class Entry:
       model_type: the system's name, as --model_type takes it.
       config: the class of its architecture.
       system: the subclass of systems.system.System.
+      marks: the keys of which its configs have one, in its own form or in others'; a
+        config whose "model_type" is the system's name needs none.
       files: the module of `checkpoints` for its training folders, or an OwnFolders.
       reads: the flags that it reads, of those that not every system does.
       classifies: its systems.capabilities.Classifies.
@@ -64,6 +66,7 @@ class Entry:
     config: str
     system: str
     files: str
+    marks: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
     classifies: str | None = None
     answers: str | None = None
@@ -130,6 +133,19 @@ def of_config(config: Any) -> Entry:
     return next(entry for entry in entries() if entry.config == reference)
 
 
+def of_values(values: Mapping[str, Any]) -> Entry:
+    """Returns the entry of the system that a config is of, by its JSON values.
+
+    The parent's configs have no mark: what is nobody else's is of the first, BERT.
+    """
+    first, *others = entries()
+    for entry in others:
+        named = values.get("model_type") == entry.model_type
+        if named or entry.marks & values.keys():
+            return entry
+    return first
+
+
 def need(model_type: str, ability: str) -> Any:
     """Imports what a system has for an ability.
 
@@ -192,6 +208,7 @@ register(
         config="modeling.gpt_config:GptConfig",
         system="systems.gpt:GptSystem",
         files="checkpoints.gpt",
+        marks=frozenset({"n_vocab", "n_embd"}),
         reads=frozenset(
             {"do_lower_case", "layer_decay", "resize_vocab", "ngram_baseline"}
             | {"lm_coef", "symmetric", "pooling", "long"}
@@ -213,6 +230,7 @@ register(
         config="modeling.elmo_config:ElmoConfig",
         system="systems.elmo:ElmoSystem",
         files="checkpoints.bilm",
+        marks=frozenset({"lstm"}),
         reads=frozenset({"ngram_baseline", "unroll_steps", "state_reset", "stateful"}),
         classifies="systems.elmo:ElmoClassification",
         tags="systems.elmo:ElmoTagging",

@@ -157,11 +157,6 @@ def tables(config: ElmoConfig) -> dict[str, WordTable]:
     return {name: WordTable(name) for name in sorted(VOCAB_TENSORS)}
 
 
-def claims(values: Mapping[str, Any]) -> bool:
-    """Tells whether a config is bilm-tf's options."""
-    return "lstm" in values
-
-
 def find_weights(folder: str) -> str | None:
     """Returns the HDF5 file of weights in a folder; None if there is none.
 

@@ -88,12 +88,6 @@ def tables(config: BertConfig) -> dict[str, WordTable]:
     return {_WORDS: WordTable(_WORDS), **numbered}
 
 
-def claims(values: Mapping[str, Any]) -> bool:
-    """Tells whether a config is Google's: it has no mark, and is asked for last."""
-    del values
-    return True
-
-
 def save_folder(
     folder: str,
     tensors: Mapping[str, np.ndarray],

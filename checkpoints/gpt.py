@@ -113,11 +113,6 @@ def tables(config: GptConfig) -> dict[str, WordTable]:
     }
 
 
-def claims(values: Mapping[str, Any]) -> bool:
-    """Tells whether a config is of GPT in our form, which is train.py's."""
-    return "n_vocab" in values or values.get("model_type") == "gpt"
-
-
 def check_vocab(path: str, config: GptConfig, vocab_file: str) -> None:
     """Checks that a vocabulary is of these weights.
 

@@ -177,7 +177,8 @@ def save(
 def is_config(values: Mapping[str, Any], weights: Checkpoint | None) -> bool:
     """Tells whether a config is Hugging Face's of GPT, and not our own form."""
     del weights
-    return "n_embd" in values and not gpt.claims(values)
+    ours = "n_vocab" in values or values.get("model_type") == "gpt"
+    return "n_embd" in values and not ours
 
 
 def from_dict(values: Mapping[str, Any], source: str) -> GptConfig:

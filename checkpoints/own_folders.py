@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from checkpoints import files, tensorflow_files
@@ -63,10 +62,6 @@ class OwnFolders:
         """Returns the tables of vectors that a model may have; see `WordTable`."""
         del config
         return {name: WordTable(name) for name in sorted(self.vocab_tensors)}
-
-    def claims(self, values: Mapping[str, Any]) -> bool:
-        """Tells whether a config is of the system."""
-        return values.get("model_type") == self.model_type
 
     def save_config(self, folder: str, config: ModelConfig) -> None:
         """Writes the config beside a checkpoint."""

@@ -179,12 +179,10 @@ def read_config(path: str, weights: Checkpoint | None = None) -> Any:
       ValueError: an unknown, missing or impossible key; names the file and the key.
     """
     values = json_files.read_object(path)
-    for entry in _asked():
-        for form in entry.load("formats"):
-            if form.is_config(values, weights):
-                return form.read_config(values, path)
-        if entry.load("files").claims(values):
-            break
+    entry = registry.of_values(values)
+    for form in entry.load("formats"):
+        if form.is_config(values, weights):
+            return form.read_config(values, path)
     return entry.load("config").from_dict(values, source=path)
 
 
