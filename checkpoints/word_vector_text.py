@@ -52,7 +52,7 @@ def read(reader: ByteReader) -> Iterator[Block]:
     if rows and rows not in (said[0], said[0] + (last == b"<unk>")):
         raise CheckpointError(
             f"{reader.path}, line 1 says that there are {said[0]} vectors, but {rows} "
-            "follow: is the file cut short?"
+            "follow" + (": is the file cut short?" if rows < said[0] else "")
         )
 
 

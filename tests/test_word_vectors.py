@@ -235,11 +235,11 @@ BROKEN = {
     "width": (b"2 3\na 1 2\nb 1 2\n", "line 1 says .* 3 numbers, .* line 2 has 2"),
     "more said": (
         b"3 2\na 1 2\nb 1 2\n",
-        "says that there are 3 vectors, but 2 follow",
+        "says that there are 3 vectors, but 2 follow: is the file cut short",
     ),
     "less said": (
         b"1 2\na 1 2\nb 1 2\n",
-        "says that there are 1 vectors, but 2 follow",
+        "says that there are 1 vectors, but 2 follow$",
     ),
     "cut line": (b"2 2\na 0.5 0.25\nb 0.", "line 3: wanted a word and 2 numbers"),
     "binary cut": (binary((b"a", (1, 2)), (b"b", (3, 4)))[:-3], "damaged, at word 2:"),
