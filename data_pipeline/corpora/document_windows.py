@@ -13,11 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline import batching
-from data_pipeline.corpora.sentence_streams import STARTS, deal
+from data_pipeline.corpora.sentence_streams import STARTS, deal, parsed, row_batches
 from data_pipeline.feature_spec import INDEX, REAL, FeatureSpec
 
 INPUTS, TARGETS = "inputs", "targets"
-_PARSED_RECORDS = 1024
 # Merity et al. 2018, section 5: 70 words, 5 up or down, one window of twenty half.
 _HALF_SHARE = 0.05
 _DEVIATION = 1 / 14
@@ -62,33 +61,27 @@ def window_batches(
       after them, int32 [B, T]; STARTS, int32 [B], whether a row begins with a document;
       `is_real_example`, and `example_index`, the row's number in the global batch.
     """
-    stream = batching.record_stream(files, seed, 0, True, shuffle_records)
-    stream = (
-        stream.batch(_PARSED_RECORDS)
-        .map(batching.as_it_is(lambda s: _parse(spec, s)))
-        .prefetch(1)
+    stream = parsed(
+        batching.record_stream(files, seed, 0, True, shuffle_records),
+        lambda serialized: _parse(spec, serialized),
     )
     rows = batch_size // num_replicas
-    replicas = range(replica_offset, replica_offset + local_replicas)
-    lengths = itertools.repeat(bptt)
-    if varies:
-        lengths = (window_length(bptt, seed, step) for step in itertools.count())
 
-    def generate():
-        steps = deal(_documents(stream, backward), batch_size, lengths)
-        for step, pieces in enumerate(steps):
-            for replica in replicas if step >= start_step else ():
-                first = replica * rows
-                yield _window(pieces[first : first + rows], first)
+    def steps():
+        lengths = itertools.repeat(bptt)
+        if varies:
+            lengths = (window_length(bptt, seed, step) for step in itertools.count())
+        return deal(_documents(stream, backward), batch_size, lengths)
 
     ids = tf.TensorSpec([rows, None if varies else bptt], tf.int32)
-    signature = {INPUTS: ids, TARGETS: ids}
-    signature |= {
-        name: tf.TensorSpec([rows], tf.int32) for name in (INDEX, REAL, STARTS)
-    }
-    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return batching.finish(batches.apply(endless))
+    return row_batches(
+        steps,
+        _window,
+        {INPUTS: ids, TARGETS: ids},
+        rows=rows,
+        replicas=range(replica_offset, replica_offset + local_replicas),
+        start_step=start_step,
+    )
 
 
 def window_length(bptt: int, seed: int, step: int) -> int:

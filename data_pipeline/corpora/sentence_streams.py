@@ -13,7 +13,7 @@ sentences, each from its end.
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -196,33 +196,72 @@ def window_batches(
       Dataset of dicts as `shifted` makes them, a replica's rows each, and STARTS, int32
       [B]; `example_index` is the row's number in the global batch.
     """
-    stream = batching.record_stream(files, seed, 0, shuffle, shuffle_records)
-    stream = (
-        stream.batch(_PARSED_RECORDS)
-        .map(batching.as_it_is(lambda s: _parse(spec, s)))
-        .prefetch(1)
+    stream = parsed(
+        batching.record_stream(files, seed, 0, shuffle, shuffle_records),
+        lambda serialized: _parse(spec, serialized),
     )
     rows = batch_size // num_replicas
-    replicas = range(replica_offset, replica_offset + local_replicas)
-
-    def generate():
-        lengths = itertools.repeat(unroll_steps)
-        steps = deal(_sentences(stream), batch_size, lengths)
-        for step, pieces in enumerate(steps):
-            for replica in replicas if step >= start_step else ():
-                first = replica * rows
-                yield _window(pieces[first : first + rows], unroll_steps, first)
-
+    lengths = itertools.repeat(unroll_steps)
     ids = tf.TensorSpec([rows, unroll_steps], tf.int32)
     words = tf.TensorSpec([rows, unroll_steps], tf.string)
     streams = zip(_NAMES, (ids, words, ids), strict=True)
     signature = {name + end: kind for name, kind in streams for end in DIRECTIONS}
-    signature |= {"input_mask": ids}
-    signature |= {
-        name: tf.TensorSpec([rows], tf.int32) for name in (INDEX, REAL, STARTS)
-    }
+    return row_batches(
+        lambda: deal(_sentences(stream), batch_size, lengths),
+        lambda pieces, first: _window(pieces, unroll_steps, first),
+        signature | {"input_mask": ids},
+        rows=rows,
+        replicas=range(replica_offset, replica_offset + local_replicas),
+        start_step=start_step,
+    )
+
+
+def parsed(
+    stream: tf.data.Dataset, parse: Callable[[tf.Tensor], Any]
+) -> tf.data.Dataset:
+    """Parses many records at once, while those before are dealt out.
+
+    Args:
+      stream: string [], serialised records.
+      parse: of string [N].
+    """
+    return stream.batch(_PARSED_RECORDS).map(batching.as_it_is(parse)).prefetch(1)
+
+
+def row_batches(
+    steps: Callable[[], Iterable[Sequence[Any]]],
+    window: Callable[[Sequence[Any], int], dict[str, np.ndarray]],
+    signature: Mapping[str, tf.TensorSpec],
+    *,
+    rows: int,
+    replicas: range,
+    start_step: int,
+) -> tf.data.Dataset:
+    """Makes batches of what `deal` gives every row of a global batch.
+
+    Args:
+      steps: begins anew and yields the pieces of a batch's rows, step after step.
+      window: makes a batch of some rows' pieces and the number of the first one.
+      signature: its tensors, but for INDEX, REAL and STARTS, which are int32 [rows].
+      rows: of one replica's batch.
+      replicas: this worker's.
+      start_step: global batches to leave out.
+
+    Returns:
+      Endless dataset of `window`'s dicts, one per replica and step.
+    """
+
+    def generate():
+        for step, pieces in enumerate(steps()):
+            for replica in replicas if step >= start_step else ():
+                first = replica * rows
+                yield window(pieces[first : first + rows], first)
+
+    numbers = {name: tf.TensorSpec([rows], tf.int32) for name in (INDEX, REAL, STARTS)}
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    batches = tf.data.Dataset.from_generator(
+        generate, output_signature={**signature, **numbers}
+    )
     return batching.finish(batches.apply(endless))
 
 
