@@ -142,23 +142,24 @@ class WholeWords(Learner):
 
     def learn(self, words: collections.Counter[str], output: str) -> Learnt:
         kept = vocabulary.most_frequent(words, self.vocab_size, self.min_frequency)
-        if len(kept) <= len(vocabulary.MARKS):
+        marks = "three marks"
+        file = {output: vocabulary.file_text(kept)}
+        return self._kept(words, kept, len(vocabulary.MARKS), marks, file)
+
+    def _kept(self, words, kept, num_marks, marks, file):
+        """What was learnt, or why nothing but marks is left."""
+        if len(kept) <= num_marks:
             raise UserError(
                 f"none of {len(words)} words stands "
                 f"--min_frequency={self.min_frequency} times and fits into "
-                f"--vocab_size={self.vocab_size} beside the three marks"
+                f"--vocab_size={self.vocab_size} beside the {marks}"
             )
         tokens, known = words.total(), sum(words[word] for word in kept)
-        return Learnt(
-            {output: vocabulary.file_text(kept)},
-            len(kept),
-            tokens,
-            tokens - known,
-            f"rarest_count = {words[kept[-1]]}",
-        )
+        rarest = f"rarest_count = {words[kept[-1]]}"
+        return Learnt(file, len(kept), tokens, tokens - known, rarest)
 
 
-class MarkedWords(Learner):
+class MarkedWords(WholeWords):
     """ULMFiT's: the most frequent words of running text, after fastai's marks."""
 
     reads = frozenset({"segmenter"})
@@ -184,17 +185,5 @@ class MarkedWords(Learner):
             if count >= self.min_frequency and word not in marks
         )
         kept = [*marks, *(word for _, word in found)][: self.vocab_size]
-        if len(kept) <= len(marks):
-            raise UserError(
-                f"none of {len(words)} words stands "
-                f"--min_frequency={self.min_frequency} times and fits into "
-                f"--vocab_size={self.vocab_size} beside the {len(marks)} marks"
-            )
-        tokens, known = words.total(), sum(words[word] for word in kept)
-        return Learnt(
-            {output: tokenization_ulmfit.file_text(kept)},
-            len(kept),
-            tokens,
-            tokens - known,
-            f"rarest_count = {words[kept[-1]]}",
-        )
+        file = {output: tokenization_ulmfit.file_text(kept)}
+        return self._kept(words, kept, len(marks), f"{len(marks)} marks", file)
