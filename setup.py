@@ -58,6 +58,8 @@ setuptools.setup(
         "plot": ["matplotlib>=3.8"],
         # create_pretraining_data.py --segmenter=jieba.
         "segment": ["jieba>=0.42"],
+        # XLM's text: Moses' rules.
+        "xlm": ["sacremoses>=0.2"],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
         # environment of its own, without requirements.txt.
         "beam": ["apache-beam[tfrecord]>=2.60"],
@@ -67,6 +69,7 @@ setuptools.setup(
             "ruff>=0.9",
             "tokenizers>=0.20",
             "jieba>=0.42",
+            "sacremoses>=0.2",
             "numba>=0.61",
             "matplotlib>=3.8",
         ],

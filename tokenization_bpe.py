@@ -127,7 +127,7 @@ def _split_by_rules(chunk: str) -> list[str]:
     return [token.text for token in tokenizer(chunk)]
 
 
-class _Memo(dict):
+class Memo(dict):
     """Word -> result, computed at first use; emptied when full."""
 
     def __init__(self, function: Callable):
@@ -169,10 +169,10 @@ class TextEncoder:
         _check_encoding(encoder_path, self.encoder)
         self.unknown_id = self.encoder[UNK_TOKEN]
         self.decoder = {i: piece for piece, i in self.encoder.items()}
-        self.bpe_ranks = _read_merges(bpe_path)
+        self.bpe_ranks = read_merges(bpe_path)
         _check_pair(encoder_path, self.encoder, bpe_path, self.bpe_ranks)
-        self.cache = _Memo(self._bpe)
-        self._word_ids = _Memo(self._ids_of_word)
+        self.cache = Memo(self._bpe)
+        self._word_ids = Memo(self._ids_of_word)
 
     def bpe(self, token: str) -> str:
         """Returns a lower-case token's pieces, joined by spaces."""
@@ -296,7 +296,19 @@ def _check_encoding(path: str, encoder: Mapping[str, int]) -> None:
         )
 
 
-def _read_merges(path: str) -> dict[tuple[str, str], int]:
+def read_merges(path: str, counted: bool = False) -> dict[tuple[str, str], int]:
+    """Reads the pairs of a file, in the order in which they were learnt.
+
+    Args:
+      path: a pair of pieces a line, the first of which may tell a version.
+      counted: whether a line may go on with the pair's count, as fastBPE's.
+
+    Returns:
+      Pair -> its place.
+
+    Raises:
+      UserError: a line is of another form; names it.
+    """
     try:
         text = tokenization.read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -305,8 +317,10 @@ def _read_merges(path: str) -> dict[tuple[str, str], int]:
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         if number == 1 and line.startswith("#version"):
             continue
-        pair = tuple(line.removesuffix("\r").split(" "))
-        if len(pair) != 2 or not all(pair):
+        fields = line.removesuffix("\r").split(" ")
+        pair = tuple(fields[:2])
+        more = counted and len(fields) == 3 and fields[2].isdecimal()
+        if len(fields) != 2 + more or not all(fields):
             raise UserError(f"{path}, line {number}: wanted two pieces, got {line!r}")
         ranks[pair] = len(ranks)
     return ranks
