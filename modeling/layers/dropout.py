@@ -39,8 +39,7 @@ def _mix(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """Hashes 32 bits with a key between two rounds of multiply and xor-shift.
 
     The multipliers are Wellons's `lowbias32` (github.com/skeeto/hash-prospector). His
-    last xor-shift is left out: it would change the low bits only, and the comparison in
-    `keep_mask` decides by the high ones.
+    last xor-shift is left out: it would change the low bits only, which nobody reads.
     """
     x ^= tf.bitwise.right_shift(x, tf.constant(16, _UINT32))
     x *= tf.constant(0x7FEB352D, _UINT32)
@@ -48,19 +47,16 @@ def _mix(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     return x * tf.constant(0x846CA68B, _UINT32)
 
 
-def keep_mask(
-    shape: tf.Tensor, rate: float, seed: tf.Tensor, site: int | tf.Tensor
-) -> tf.Tensor:
-    """Says which elements survive: a pure function of its arguments.
+def random_bits(shape: tf.Tensor, seed: tf.Tensor, site: int | tf.Tensor) -> tf.Tensor:
+    """Draws bits for every element; only the high ones are random.
 
     Args:
-      shape: int32 [rank], the shape of the mask, of fewer than 2^31 elements.
-      rate: float in [0, 1), the probability of dropping.
+      shape: int32 [rank], the shape of the result, of fewer than 2^31 elements.
       seed: int32 [2]: the step, and the run's seed with the replica's number.
       site: uint32 scalar, the call site's id.
 
     Returns:
-      bool, of that shape; True = keep.
+      uint32, of that shape; a pure function of the arguments.
     """
     seed = tf.bitcast(seed, _UINT32)
     site = tf.cast(site, _UINT32)
@@ -70,7 +66,24 @@ def keep_mask(
     first = _avalanche(_avalanche(_avalanche(seed[0] + golden) + seed[1]) ^ site)
     second = _avalanche(first + golden)
     index = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
-    bits = _mix(tf.bitcast(index, _UINT32) + first, second)
+    return _mix(tf.bitcast(index, _UINT32) + first, second)
+
+
+def keep_mask(
+    shape: tf.Tensor, rate: float, seed: tf.Tensor, site: int | tf.Tensor
+) -> tf.Tensor:
+    """Says which elements survive: a pure function of its arguments.
+
+    Args:
+      shape: see `random_bits`.
+      rate: float in [0, 1), the probability of dropping.
+      seed: int32 [2].
+      site: uint32 scalar.
+
+    Returns:
+      bool, of that shape; True = keep.
+    """
+    bits = random_bits(shape, seed, site)
     return bits >= tf.constant(round(rate * 2**32), _UINT32)
 
 

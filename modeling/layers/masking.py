@@ -1,4 +1,4 @@
-"""Additive attention biases; nothing else in the project makes one."""
+"""Additive attention biases, which nothing else in the project makes, and a softmax."""
 
 import tensorflow as tf
 
@@ -32,3 +32,17 @@ def causal_bias(positions: tf.Tensor, length: int | tf.Tensor) -> tf.Tensor:
     """
     seen = tf.range(length) <= positions[:, None, :, None]
     return tf.where(seen, 0.0, _FUTURE)
+
+
+def masked_softmax(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Softmax over what is real: exactly 0 elsewhere, and everywhere if nothing is.
+
+    Args:
+      scores: float32 [..., S].
+      mask: bool [..., S], True = real.
+
+    Returns:
+      float32 [..., S].
+    """
+    weights = tf.nn.softmax(tf.where(mask, scores, tf.float32.min))
+    return tf.where(mask, weights, 0.0)
