@@ -61,7 +61,7 @@ class SelfAttention(base.Layer):
 
         Args:
           x: float [B*S, H].
-          bias: float32 [B, 1, 1, S], added to the scores.
+          bias: float32 [1 or B, 1, 1 or S, S], added to the scores.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:

@@ -1,12 +1,88 @@
 """Token, segment and position embeddings, summed, normalized and dropped."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from errors import UserError
 from modeling.layers import base, dense, dropout, fused
 
 
-class Embeddings(base.Layer):
+class SummedEmbeddings(base.Layer):
+    """How a sum of embeddings becomes the input of the first block.
+
+    Args:
+      hidden_size: int, H.
+      max_position_embeddings: int, the longest sequence.
+      dropout_rate: float.
+      epsilon: float, of the layer normalization.
+      **kwargs: see `base.Layer`.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        max_position_embeddings: int,
+        dropout_rate: float = 0.0,
+        epsilon: float = 1e-12,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden_size = hidden_size
+        self.max_position_embeddings = max_position_embeddings
+        self.dropout_rate = dropout_rate
+        self.norm = dense.LayerNorm(epsilon, **self.inherit("LayerNorm"))
+
+    def build(self, input_shape):
+        """Makes the variables of `LayerNorm`."""
+        self.norm.build([None, self.hidden_size])
+        self.site = dropout.site_id(base.released_name(self.path))
+
+    def checked_length(self, input_ids: tf.Tensor) -> int | tf.Tensor:
+        """Returns S of int [B, S].
+
+        Raises:
+          UserError: a static S is longer than the position table; an S that is only
+            known when running fails in the slice instead.
+        """
+        length = base.shape_list(input_ids)[1]
+        if isinstance(length, int) and length > self.max_position_embeddings:
+            raise UserError(
+                f"input_ids have sequence length {length}, but the position table "
+                f"ends at max_position_embeddings {self.max_position_embeddings}"
+            )
+        return length
+
+    def normalize(
+        self, parts: Sequence[tf.Tensor], dropout_seed: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Dropout(LayerNorm(the sum of the parts)).
+
+        Args:
+          parts: float32 [B, S, H] or [S, H]; the first is [B, S, H].
+          dropout_seed: int32 [2]; None = inference.
+
+        Returns:
+          compute dtype [B*S, H].
+        """
+        if self.fused:
+            x = fused.sum_norm_dropout(
+                parts,
+                self.norm.gamma,
+                self.norm.beta,
+                self.norm.epsilon,
+                self.dropout_rate,
+                dropout_seed,
+                self.site,
+                self.compute_dtype,
+            )
+        else:
+            x = self.norm(sum(parts[1:], parts[0]))
+            x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
+        return tf.reshape(x, [-1, self.hidden_size])
+
+
+class Embeddings(SummedEmbeddings):
     """BERT's input (Devlin et al. 2018, figure 2): the released scope `embeddings`.
 
     Args:
@@ -29,13 +105,11 @@ class Embeddings(base.Layer):
         epsilon: float = 1e-12,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            hidden_size, max_position_embeddings, dropout_rate, epsilon, **kwargs
+        )
         self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
         self.type_vocab_size = type_vocab_size
-        self.max_position_embeddings = max_position_embeddings
-        self.dropout_rate = dropout_rate
-        self.norm = dense.LayerNorm(epsilon, **self.inherit("LayerNorm"))
 
     def build(self, input_shape):
         """Makes the three tables and the variables of `LayerNorm`."""
@@ -49,8 +123,7 @@ class Embeddings(base.Layer):
         self.position_embeddings = self.add_normal(
             "position_embeddings", [self.max_position_embeddings, width]
         )
-        self.norm.build([None, width])
-        self.site = dropout.site_id(base.released_name(self.path))
+        super().build(input_shape)
 
     def call(
         self,
@@ -69,35 +142,13 @@ class Embeddings(base.Layer):
           compute dtype [B*S, H].
 
         Raises:
-          UserError: a static S is longer than the position table; an S that is only
-            known when running fails in the slice instead.
+          UserError: see `checked_length`.
         """
-        length = base.shape_list(input_ids)[1]
-        if isinstance(length, int) and length > self.max_position_embeddings:
-            raise UserError(
-                f"input_ids have sequence length {length}, but the position table "
-                f"ends at max_position_embeddings {self.max_position_embeddings}"
-            )
+        length = self.checked_length(input_ids)
         words = tf.gather(self.word_embeddings, input_ids)  # [B, S, H]
         types = tf.gather(self.token_type_embeddings, segment_ids)
         positions = tf.slice(self.position_embeddings, [0, 0], [length, -1])
-        if self.fused:
-            x = fused.sum_norm_dropout(
-                words,
-                types,
-                positions,
-                self.norm.gamma,
-                self.norm.beta,
-                self.norm.epsilon,
-                self.dropout_rate,
-                dropout_seed,
-                self.site,
-                self.compute_dtype,
-            )
-        else:
-            x = self.norm(words + types + positions)
-            x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
-        return tf.reshape(x, [-1, self.hidden_size])
+        return self.normalize((words, types, positions), dropout_seed)
 
 
 def look_up(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

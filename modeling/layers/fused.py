@@ -8,7 +8,7 @@ bias belongs to the cluster after it. The plain layers compute the same to round
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -223,20 +223,16 @@ def bias_dropout_residual_norm(
 
 
 @cluster
-def _sum_norm_dropout(
-    words, types, positions, gamma, beta, seed, site, *, rate, epsilon, dtype
-):
-    centred, variance = _normalized(words + types + positions)
+def _sum_norm_dropout(gamma, beta, seed, site, *parts, rate, epsilon, dtype):
+    centred, variance = _normalized(sum(parts[1:], parts[0]))
     y = centred * (tf.math.rsqrt(variance + epsilon) * gamma) + beta
     return narrow(drop(y, rate, seed, site), dtype)
 
 
 @cluster
-def _sum_norm_dropout_grad(
-    words, types, positions, gamma, seed, site, dy, *, rate, epsilon
-):
+def _sum_norm_dropout_grad(gamma, seed, site, dy, *parts, rate, epsilon):
     dy = drop(tf.cast(dy, tf.float32), rate, seed, site)
-    normalized = _normalized(words + types + positions)
+    normalized = _normalized(sum(parts[1:], parts[0]))
     dx, dgamma = _norm_grad(*normalized, gamma, dy, epsilon)
     return (
         dx,
@@ -247,9 +243,7 @@ def _sum_norm_dropout_grad(
 
 
 def sum_norm_dropout(
-    words: tf.Tensor,
-    types: tf.Tensor,
-    positions: tf.Tensor,
+    parts: Sequence[tf.Tensor],
     gamma: tf.Tensor,
     beta: tf.Tensor,
     epsilon: float,
@@ -258,12 +252,11 @@ def sum_norm_dropout(
     site: int,
     dtype: str,
 ) -> tf.Tensor:
-    """Dropout(LayerNorm(words + types + positions)).
+    """Dropout(LayerNorm(the sum of the parts)).
 
     Args:
-      words: float32 [B, S, H].
-      types: float32 [B, S, H].
-      positions: float32 [S, H].
+      parts: float32 [B, S, H], or [S, H] what is the same in all rows; the first is
+        [B, S, H].
       gamma: float32 [H].
       beta: float32 [H].
       epsilon: float, of the layer normalization.
@@ -279,19 +272,18 @@ def sum_norm_dropout(
     constants = {"rate": rate, "epsilon": epsilon}
 
     @tf.custom_gradient
-    def op(words, types, positions, gamma, beta):
+    def op(gamma, beta, *parts):
         def gradient(dy):
-            dx, dpositions, dgamma, dbeta = _sum_norm_dropout_grad(
-                words, types, positions, gamma, seed, site, dy, **constants
+            dx, dshared, dgamma, dbeta = _sum_norm_dropout_grad(
+                gamma, seed, site, dy, *parts, **constants
             )
-            return dx, dx, dpositions, dgamma, dbeta
+            dparts = (dx if part.shape.rank == 3 else dshared for part in parts)
+            return dgamma, dbeta, *dparts
 
-        tensors = (words, types, positions, gamma, beta)
-        y = _sum_norm_dropout(*tensors, seed, site, dtype=dtype, **constants)
+        y = _sum_norm_dropout(gamma, beta, seed, site, *parts, dtype=dtype, **constants)
         return y, gradient
 
-    gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
-    return op(words, types, positions, gamma, beta)
+    return op(tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta), *parts)
 
 
 @cluster

@@ -162,7 +162,7 @@ class Attention(base.Layer):
 
         Args:
           x: float [B*S, H].
-          bias: float32 [B, 1, 1, S], added to the scores.
+          bias: float32 [1 or B, 1, 1 or S, S], added to the scores.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:
@@ -260,7 +260,7 @@ class TransformerBlock(base.Layer):
 
         Args:
           x: float [B*S, H].
-          bias: float32 [B, 1, 1, S], added to the attention scores.
+          bias: float32 [1 or B, 1, 1 or S, S], added to the attention scores.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:
@@ -327,7 +327,7 @@ class Encoder(base.Layer):
 
         Args:
           x: float [B*S, H].
-          bias: float32 [B, 1, 1, S], added to the attention scores.
+          bias: float32 [1 or B, 1, 1 or S, S], added to the attention scores.
           dropout_seed: int32 [2]; None = inference.
 
         Returns:
