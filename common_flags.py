@@ -139,13 +139,14 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "adam_weight_decay",
         OPTIMIZERS,
         "The parent's Adam without bias correction, the standard AdamW, the Adam that "
-        "GPT was trained with, ELMo's Adagrad, or AdamW with ULMFiT's betas.",
+        "GPT was trained with, ELMo's Adagrad, AdamW with ULMFiT's betas, XLM's Adam.",
     )
     flags.DEFINE_enum(
         "learning_rate_decay",
         "linear",
         DECAYS,
-        "After the warm-up; slanted is ULMFiT's triangle, which it is the rise of.",
+        "After the warm-up; slanted is ULMFiT's triangle, which it is the rise of, and "
+        "inverse_sqrt XLM's, which never reaches zero.",
     )
     flags.DEFINE_float(
         "weight_decay",

@@ -8,8 +8,9 @@ with the states of a language model a direction; `ulmfit` (Howard and Ruder 2018
 a language model itself on a task, under `ulmfit_classifier`; `elmo` (Peters et al.
 2018) makes TagLM's from characters and uses all its layers, as do `elmo_reader`, which
 is under a tagger, and `elmo_classifier`; `gpt` (Radford et al. 2018) decodes from left
-to right; `bert` (Devlin et al. 2018) sees both sides. What several systems share is in
-`layers`, and `tagger` puts tags on any of them.
+to right; `bert` (Devlin et al. 2018) sees both sides, and `xlm` (Lample and Conneau
+2019) is BERT's encoder for many languages. What several systems share is in `layers`,
+and `tagger` puts tags on any of them.
 """
 
 from modeling.bert import (
@@ -31,6 +32,13 @@ from modeling.gpt import (
 from modeling.gpt_config import GptConfig
 from modeling.layers.base import named_variables
 from modeling.taglm import TaglmConfig, TaglmModel
+from modeling.xlm import (
+    XlmClassifier,
+    XlmConfig,
+    XlmLanguageModel,
+    XlmModel,
+    XlmSpanExtractor,
+)
 
 __all__ = [
     "BertClassifier",
@@ -49,5 +57,10 @@ __all__ = [
     "GptSpanExtractor",
     "TaglmConfig",
     "TaglmModel",
+    "XlmClassifier",
+    "XlmConfig",
+    "XlmLanguageModel",
+    "XlmModel",
+    "XlmSpanExtractor",
     "named_variables",
 ]

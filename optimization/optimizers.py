@@ -7,6 +7,8 @@ warm-up then linear decay, gradients clipped to a global norm of 1. And GPT's
 three schedules of its own, the same clipping. And ELMo's (allenai/bilm-tf): Adagrad at
 a constant rate of 0.2, gradients clipped to a global norm of 10. And ULMFiT's: Adam
 that remembers less of the first moment, a slanted triangle, one layer more an epoch.
+And XLM's (facebookresearch/XLM, optim.py): bias-corrected Adam under a rate that falls
+as one over the root of the step.
 """
 
 import abc
@@ -21,7 +23,10 @@ from errors import UserError
 from optimization.groups import ParameterGroup, assign_groups
 from optimization.schedules import Schedule
 
-OPTIMIZERS = ("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam")
+OPTIMIZERS = (
+    *("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam"),
+    "xlm_adam",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +35,8 @@ class OptimizerConfig:
 
     Attributes:
       kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam,
-        Adagrad, which decays no weights, or AdamW with ULMFiT's betas, .7 and .99.
+        Adagrad, which decays no weights, AdamW with ULMFiT's betas, .7 and .99, or
+        XLM's Adam.
       learning_rate: peak rate.
       num_warmup_steps: updates of linear warm-up; see schedules.warmup_steps.
       decay: see Schedule.
@@ -75,6 +81,8 @@ class OptimizerConfig:
             return AdagradOptimizer(variables, schedule, groups)
         if self.kind == "openai_adam":
             return OpenAIAdamOptimizer(variables, schedule, groups)
+        if self.kind == "xlm_adam":
+            return XlmAdamOptimizer(variables, schedule, groups)
         if self.kind == "ulmfit_adam":
             betas = {"beta_1": 0.7, "beta_2": 0.99}  # section 4.1
             return AdamWeightDecayOptimizer(
@@ -289,6 +297,22 @@ class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
         beta_1_power, beta_2_power, *_ = super()._rule(step)
         factor = tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
         return beta_1_power, beta_2_power, self.epsilon, factor
+
+
+class XlmAdamOptimizer(OpenAIAdamOptimizer):
+    """Adam as XLM has it (facebookresearch/XLM, optim.py), with its betas of 2019.
+
+    As OpenAI's, but the decay goes by the rate itself: w <- (1 - rate decay) w, then
+    w <- w - rate_t m / (sqrt(v) + eps). Theirs decays vectors, too.
+    """
+
+    def __init__(self, *args, beta_2: float = 0.98, **kwargs):
+        """Makes the moments; arguments as of OpenAIAdamOptimizer."""
+        super().__init__(*args, beta_2=beta_2, **kwargs)
+
+    def _rule(self, step):
+        *rule, _ = super()._rule(step)
+        return *rule, 1.0
 
 
 class AdagradOptimizer(Optimizer):

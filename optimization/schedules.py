@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step: the parent's, OpenAI's and ULMFiT's."""
+"""Learning rates as functions of the step: the parent's and those of other systems."""
 
 import dataclasses
 import math
@@ -10,9 +10,9 @@ from errors import UserError
 DECAYS = (
     *("linear", "cosine", "constant"),
     *("warmup_linear", "warmup_cosine", "warmup_constant"),
-    "slanted",
+    *("slanted", "inverse_sqrt"),
 )
-_OPENAIS, _ULMFITS = "warmup_", "slanted"
+_OPENAIS, _ULMFITS, _XLMS = "warmup_", "slanted", "inverse_sqrt"
 _RATIO = 32  # of the highest rate to the lowest; Howard and Ruder 2018, section 3.2
 
 
@@ -41,20 +41,23 @@ class Schedule:
     the same shapes differ in two things: the last step of the warm-up, at the full
     rate, is step `num_warmup_steps` itself, and "warmup_linear" decays during the
     warm-up too, so that it has no drop. ULMFiT's slanted triangle is none of them, see
-    `_slanted`.
+    `_slanted`, nor is XLM's, which never reaches zero, see `_inverse_sqrt`.
 
     Attributes:
       init_lr: the peak learning rate, without unit.
       num_train_steps: the step at which the rate reaches zero.
       num_warmup_steps: steps of linear warm-up, see `warmup_steps`; 0 for none.
       decay: "linear", "cosine" (half a period) or "constant"; OpenAI's are
-        "warmup_linear", "warmup_cosine" and "warmup_constant", ULMFiT's "slanted".
+        "warmup_linear", "warmup_cosine" and "warmup_constant", ULMFiT's "slanted" and
+        XLM's "inverse_sqrt".
+      warmup_init_lr: XLM's rate of the first step.
     """
 
     init_lr: float
     num_train_steps: int
     num_warmup_steps: float = 0
     decay: str = "linear"
+    warmup_init_lr: float = 1e-7
 
     def __post_init__(self):
         """Raises ValueError on an unknown decay or an impossible number of steps."""
@@ -75,6 +78,8 @@ class Schedule:
         step = tf.cast(step, tf.float32)
         if self.decay == _ULMFITS:
             return self._slanted(step)
+        if self.decay == _XLMS:
+            return self._inverse_sqrt(step)
         progress = tf.minimum(step / self.num_train_steps, 1.0)
         if self.decay.endswith("linear"):
             rate = self.init_lr * (1.0 - progress)
@@ -104,3 +109,13 @@ class Schedule:
         falling = max(cut * (self.num_train_steps / rising - 1), 1)
         p = tf.where(step < cut, step / cut, 1 - (step - cut) / falling)
         return self.init_lr * (1 + tf.maximum(p, 0.0) * (_RATIO - 1)) / _RATIO
+
+    def _inverse_sqrt(self, step):
+        """XLM's rate (optim.py, AdamInverseSqrtWithWarmup), with w steps of warm-up.
+
+        A line from `warmup_init_lr` to the peak, then peak sqrt(w / t)
+        """
+        warmup = max(self.num_warmup_steps, 1)
+        rise = (self.init_lr - self.warmup_init_lr) / warmup
+        falling = self.init_lr * tf.sqrt(warmup / tf.maximum(step, 1.0))
+        return tf.where(step < warmup, self.warmup_init_lr + rise * step, falling)

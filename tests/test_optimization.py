@@ -137,6 +137,7 @@ def test_a_config_builds_the_optimizer_that_it_names(kind):
         "openai_adam": 1 - 0.1 * corrected * (m / v**0.5 + 0.5),
         "adagrad": 1 - 0.1 * 2 / (1 + 4) ** 0.5,  # no decay
         "ulmfit_adam": 1 - 0.1 * (1 + 0.5),
+        "xlm_adam": 1 - 0.1 * (1 + 0.5),
     }
     np.testing.assert_allclose(variable.numpy(), [[expected[kind]]], rtol=1e-4)
 
