@@ -8,16 +8,20 @@ python create_vocab.py --model_type=elmo --input_file='tokenized/*.txt' \
     --output_file=vocab.txt --vocab_size=50000
 python create_vocab.py --model_type=ulmfit --input_file='text/*.txt' \
     --output_file=vocab.txt --vocab_size=60000
+python create_vocab.py --model_type=xlm --languages=en,de \
+    --input_file='en:text/*.en,de:text/*.de' --output_file=xlm/vocab --vocab_size=8000
 
 GPT's merges come to lie beside its vocabulary, as merges.txt. ELMo's text is tokenized:
 its words are what white space separates, and the file has the most frequent ones first.
-ULMFiT's are found by English's rules, with marks for capitals and repetitions.
+ULMFiT's are found by English's rules, with marks for capitals and repetitions. XLM's
+byte pairs are of several languages together; its codes come to lie beside its
+vocabulary, with "codes" instead of "vocab" in their name.
 """
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import startup
 
@@ -36,11 +40,16 @@ FLAGS = flags.FLAGS
 flags.DEFINE_enum(
     "model_type", "bert", registry.model_types("learns"), "Whose vocabulary."
 )
-flags.DEFINE_string("input_file", None, "Text files: names and globs, by commas.")
+flags.DEFINE_string(
+    "input_file",
+    None,
+    "Text files: names and globs, by commas. XLM: en:FILES,de:FILES.",
+)
+flags.DEFINE_list("languages", [], "XLM: the languages of the text, as in en,de.")
 flags.DEFINE_string(
     "output_file",
     None,
-    "The vocabulary to write; default: vocab.txt, GPT's vocab.json.",
+    "The vocabulary to write; default: vocab.txt, GPT's vocab.json, XLM's vocab.",
 )
 flags.DEFINE_integer(
     "vocab_size", 30522, "The most pieces, special tokens included.", 1
@@ -75,29 +84,40 @@ def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     learner = make_learner()
     yield from command_line.unread(FLAGS.model_type, "learns")
-    yield from learner.problems(FLAGS.output_file or learner.output_file)
+    output = FLAGS.output_file or learner.output_file
+    yield from learner.problems(output, FLAGS.input_file)
+
+
+def lines(files: Sequence[str]) -> Iterator[str]:
+    """Yields the lines of all files."""
+    return (line for path in files for _, some in corpus.chunks(path) for line in some)
 
 
 def main(_):
     """Counts words, learns, writes, and tells how the text fares."""
     start = time.perf_counter()
     learner = make_learner()
-    files = paths.find_files(FLAGS.input_file.split(","), "input_file")
+    files = {
+        name: paths.find_files(patterns, "input_file")
+        for name, patterns in learner.patterns(FLAGS.input_file).items()
+    }
     output = FLAGS.output_file or learner.output_file
-    paths.check_outputs({"output_file": learner.outputs(output)}, {"input_file": files})
-    lines = (line for path in files for _, some in corpus.chunks(path) for line in some)
-    words = learner.count(lines)
-    logging.info("%d words, %d distinct", words.total(), len(words))
-    if not words:
-        raise UserError(f"--input_file={FLAGS.input_file}: no word in {files}")
-    learnt = learner.learn(words, output)
+    read = [path for some in files.values() for path in some]
+    paths.check_outputs({"output_file": learner.outputs(output)}, {"input_file": read})
+    texts = learner.count_texts({name: lines(some) for name, some in files.items()})
+    num_words = sum(words.total() for words in texts.values())
+    distinct = len(set().union(*texts.values()))
+    logging.info("%d words, %d distinct", num_words, distinct)
+    if not num_words:
+        raise UserError(f"--input_file={FLAGS.input_file}: no word in {read}")
+    learnt = learner.learn_texts(texts, output)
     with contextlib.ExitStack() as stack:  # all files or none
         for path, text in learnt.files.items():
             aside = stack.enter_context(atomic_path(path))
             with tf.io.gfile.GFile(aside, "w") as file:
                 file.write(text)
-    print(f"words = {words.total()}")
-    print(f"distinct_words = {len(words)}")
+    print(f"words = {num_words}")
+    print(f"distinct_words = {distinct}")
     print(f"pieces = {learnt.pieces}")
     print(learnt.note)
     print(f"tokens = {learnt.tokens}")

@@ -322,6 +322,21 @@ def _read_json(path: str) -> tuple[list[str], None]:
     return [*SPECIAL, *map(_fast_bpe_form, pieces[len(SPECIAL) :])], None
 
 
+def file_texts(
+    pieces: Iterable[tuple[str, int]], codes: Mapping[tuple[str, str], int]
+) -> tuple[str, str]:
+    """Returns what fastBPE's vocabulary and codes hold.
+
+    Args:
+      pieces: each with its occurrences, the most frequent first; "</w>" ends a word.
+      codes: pair of pieces -> its occurrences, in the order in which they were learnt.
+    """
+    lines = [f"{_fast_bpe_form(piece)} {count}\n" for piece, count in pieces]
+    pairs = [f"{' '.join(pair)} {count}\n" for pair, count in codes.items()]
+    return "".join(lines), "".join(pairs)
+
+
 def _fast_bpe_form(piece: str) -> str:
+    """Returns "low" of "low</w>", and "lo@@" of "lo"."""
     ends = piece.endswith(END_OF_WORD)
     return piece.removesuffix(END_OF_WORD) if ends else piece + GOES_ON

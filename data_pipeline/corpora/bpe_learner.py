@@ -1,9 +1,9 @@
-r"""Learns GPT's byte pairs from text (the extra `vocab`).
+r"""Learns GPT's and XLM's byte pairs from text (the extra `vocab`).
 
 The package `tokenizers` merges. This module decides which words it is given, which
-characters are known, and the order of the rows, which is that of OpenAI's release:
+characters are known, and the order of the rows. GPT's is that of OpenAI's release:
 <unk>, the characters, the characters at a word's end, the pieces in the order they were
-learnt, "\n</w>".
+learnt, "\n</w>". XLM's vocabulary is what the merges make of a text, by frequency.
 """
 
 import collections
@@ -26,6 +26,7 @@ from tokenization_bpe import (
     split_words,
     word_tokens,
 )
+from tokenization_xlm import SPECIAL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,18 +75,13 @@ def learn(words: Mapping[str, int], vocab_size: int, min_frequency: int) -> Voca
     Raises:
       UserError: there is no room for a single character.
     """
-    characters = collections.Counter()
-    for word, count in words.items():
-        for character in word.strip("\n"):  # a row of its own
-            characters[character] += count
     room = vocab_size - 2  # <unk>, newline
-    letters = common_characters(characters)[: max(room, 0) // 2]
-    if not letters:
+    alphabet = _alphabet(words, room)
+    if not alphabet:
         raise UserError(
             f"--vocab_size={vocab_size} leaves no room for a character: inside a word "
             "and at its end, beside <unk> and the newline, it takes 4 rows"
         )
-    alphabet = [*letters, *(letter + END_OF_WORD for letter in letters)]
     merges = _merges(words, alphabet, room, min_frequency)
     # Two merges may make the same piece.
     pieces = dict.fromkeys([UNK_TOKEN, *alphabet, *map("".join, merges), NEWLINE_TOKEN])
@@ -96,6 +92,68 @@ def learn(words: Mapping[str, int], vocab_size: int, min_frequency: int) -> Voca
         tokens += count * len(spelt)
         unknown += count * sum(piece not in pieces for piece in spelt)
     return Vocabulary(list(pieces), merges, tokens, unknown)
+
+
+def learn_codes(
+    sampled: Mapping[str, int],
+    words: Mapping[str, int],
+    room: int,
+    min_frequency: int,
+) -> tuple[dict[tuple[str, str], int], collections.Counter[str]]:
+    """Learns merges, and counts the pieces that they make, as fastBPE's commands do.
+
+    Args:
+      sampled: words to learn from, and how often each occurs.
+      words: those to count.
+      room: the most pieces: single characters and merges.
+      min_frequency: of the pair of pieces that a new piece is made from.
+
+    Returns:
+      Pair -> how often it was merged in `sampled`, in the order in which they were
+      learnt; and piece -> how often it occurs in `words`, the most frequent first.
+
+    Raises:
+      UserError: there is no room for a single character.
+    """
+    alphabet = _alphabet(sampled, room)
+    if not alphabet:
+        raise UserError(
+            f"--vocab_size={room + len(SPECIAL)} leaves no room for a character beside "
+            f"{len(SPECIAL)} special pieces: inside a word and at its end it takes 2"
+        )
+    # fastBPE's reader wants every piece to be made by one pair.
+    made = {}
+    for pair in _merges(sampled, alphabet, room, min_frequency):
+        made.setdefault("".join(pair), pair)
+    ranks = {pair: place for place, pair in enumerate(made.values())}
+    occurrences = _count_pieces(sampled, ranks)
+    for piece, pair in reversed(made.items()):  # larger ones hold smaller ones
+        for part in pair:
+            occurrences[part] += occurrences[piece]
+    codes = {pair: occurrences[piece] for piece, pair in made.items()}
+    pieces = _count_pieces(words, ranks)
+    by_frequency = sorted(pieces.items(), key=lambda item: (-item[1], item[0]))
+    return codes, collections.Counter(dict(by_frequency))
+
+
+def _count_pieces(
+    words: Mapping[str, int], ranks: Mapping[tuple[str, str], int]
+) -> collections.Counter[str]:
+    pieces = collections.Counter()
+    for word, count in words.items():
+        for piece in merge(word, ranks):
+            pieces[piece] += count
+    return pieces
+
+
+def _alphabet(words: Mapping[str, int], room: int) -> list[str]:
+    """Characters, the most frequent first, then the same at a word's end."""
+    characters = collections.Counter()
+    for word, count in words.items():
+        for character in word.strip("\n"):  # a row of its own
+            characters[character] += count
+    letters = common_characters(characters)[: max(room, 0) // 2]
+    return [*letters, *(letter + END_OF_WORD for letter in letters)]
 
 
 def _merges(

@@ -3,13 +3,19 @@
 import abc
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import tokenization_bpe
 import tokenization_ulmfit
+import tokenization_xlm
 import vocabulary
-from data_pipeline.corpora import bpe_learner, segmentation, wordpiece_learner
+from data_pipeline.corpora import (
+    bpe_learner,
+    language_texts,
+    segmentation,
+    wordpiece_learner,
+)
 from errors import UserError
 
 
@@ -42,6 +48,7 @@ class Learner(abc.ABC):
       do_lower_case: whether the text is lower-cased.
       num_unused: rows without a piece.
       segmenter: finds words in Chinese, see `segmentation`; None: white space does.
+      languages: those of the texts, where there is a text of each.
       output_file: the file's usual name.
       reads: the flags that it reads, of those that not every learner does.
     """
@@ -51,6 +58,7 @@ class Learner(abc.ABC):
     do_lower_case: bool
     num_unused: int
     segmenter: str | None = None
+    languages: Sequence[str] = ()
 
     output_file: ClassVar[str] = "vocab.txt"
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -59,10 +67,26 @@ class Learner(abc.ABC):
         """Returns the files that are written where the first is to be `output`."""
         return [output]
 
-    def problems(self, output: str) -> Iterator[str]:
-        """Yields what is wrong with the flags and the file to write."""
-        del output
+    def problems(self, output: str, input_file: str | None) -> Iterator[str]:
+        """Yields what is wrong with the flags and with what is read and written."""
+        del output, input_file
         return iter(())
+
+    def patterns(self, input_file: str) -> dict[str, list[str]]:
+        """Returns the names and globs of each text; one that is alone has no name."""
+        return {"": input_file.split(",")}
+
+    def count_texts(
+        self, texts: Mapping[str, Iterable[str]]
+    ) -> dict[str, collections.Counter[str]]:
+        """Counts the words of each text, as `count`."""
+        return {name: self.count(lines) for name, lines in texts.items()}
+
+    def learn_texts(
+        self, texts: Mapping[str, collections.Counter[str]], output: str
+    ) -> Learnt:
+        """Learns from the words of all texts, as `learn`."""
+        return self.learn(sum(texts.values(), collections.Counter()), output)
 
     @abc.abstractmethod
     def count(self, lines: Iterable[str]) -> collections.Counter[str]:
@@ -107,7 +131,8 @@ class BytePairs(Learner):
     def outputs(self, output: str) -> list[str]:
         return [output, tokenization_bpe.merges_beside(output)]
 
-    def problems(self, output: str) -> Iterator[str]:
+    def problems(self, output: str, input_file: str | None) -> Iterator[str]:
+        del input_file
         try:
             self.outputs(output)
         except UserError as error:
@@ -132,6 +157,66 @@ class BytePairs(Learner):
             learnt.unknown,
             f"merges = {len(learnt.merges)}",
         )
+
+
+class LanguageBytePairs(Learner):
+    """XLM's: byte pairs that languages share, in fastBPE's two files."""
+
+    output_file = tokenization_xlm.VOCAB
+    reads = frozenset({"do_lower_case", "languages"})
+
+    def outputs(self, output: str) -> list[str]:
+        return [output, tokenization_xlm.codes_beside(output)]
+
+    def problems(self, output: str, input_file: str | None) -> Iterator[str]:
+        yield from language_texts.problems(self.languages, input_file)
+        try:
+            self.outputs(output)
+        except UserError as error:
+            yield str(error)
+
+    def patterns(self, input_file: str) -> dict[str, list[str]]:
+        return language_texts.patterns(self.languages, input_file)
+
+    def count_texts(
+        self, texts: Mapping[str, Iterable[str]]
+    ) -> dict[str, collections.Counter[str]]:
+        def words(lines, language):
+            for line in lines:
+                yield tokenization_xlm.prepare(line, language, self.do_lower_case)
+
+        return {name: self.count(words(lines, name)) for name, lines in texts.items()}
+
+    def count(self, lines: Iterable[str]) -> collections.Counter[str]:
+        """Counts what stands between white space."""
+        return collections.Counter(word for line in lines for word in line.split())
+
+    def learn_texts(
+        self, texts: Mapping[str, collections.Counter[str]], output: str
+    ) -> Learnt:
+        """Learns merges from languages in other shares; all words count as pieces.
+
+        See language_texts.smoothed.
+        """
+        sampled = language_texts.smoothed(texts)
+        room = self.vocab_size - len(tokenization_xlm.SPECIAL)
+        words = sum(texts.values(), collections.Counter())
+        codes, pieces = bpe_learner.learn_codes(
+            sampled, words, room, self.min_frequency
+        )
+        kept = pieces.most_common(room)
+        known = sum(count for _, count in kept)
+        names = self.outputs(output)
+        return Learnt(
+            dict(zip(names, tokenization_xlm.file_texts(kept, codes), strict=True)),
+            len(kept) + len(tokenization_xlm.SPECIAL),
+            pieces.total(),
+            pieces.total() - known,
+            f"codes = {len(codes)}",
+        )
+
+    def learn(self, words: collections.Counter[str], output: str) -> Learnt:
+        return self.learn_texts({"": words}, output)
 
 
 class WholeWords(Learner):
