@@ -139,7 +139,8 @@ def define_training_flags(max_seq_length: int = 128) -> None:
         "adam_weight_decay",
         OPTIMIZERS,
         "The parent's Adam without bias correction, the standard AdamW, the Adam that "
-        "GPT was trained with, ELMo's Adagrad, AdamW with ULMFiT's betas, XLM's Adam.",
+        "GPT was trained with, ELMo's Adagrad, AdamW with ULMFiT's betas, XLM's Adam, "
+        "or MT-DNN's Adamax.",
     )
     flags.DEFINE_enum(
         "learning_rate_decay",

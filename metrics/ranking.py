@@ -1,10 +1,14 @@
 """Metrics of rankings: candidates of questions, put in the order of their scores.
 
-A question can be scored where it has a right candidate and a wrong one: without the
-former nothing is to be found, without the latter nothing can go wrong. So "clean" TREC
-QA is scored (Rao et al. 2016); the others are counted. scikit-learn is
-imported on first use.
+A question is scored where it has a right candidate and a wrong one: without the former
+nothing is to be found, without the latter nothing can go wrong. So "clean" TREC QA is
+scored (Rao et al. 2016); whoever reads the data counts the others.
+
+Candidates with equal scores have no order: precision is taken after all of them, as
+scikit-learn does, and a wrong one counts as standing before a right one.
 """
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,51 +17,81 @@ from errors import UserError
 from metrics.inputs import paired
 
 
-def ranking(
-    targets: ArrayLike, scores: ArrayLike, questions: ArrayLike
-) -> dict[str, float]:
-    """Mean average precision and mean reciprocal rank over questions.
-
-    Candidates with equal scores have no order: precision is taken after all of them, as
-    scikit-learn does, and a wrong one counts as standing before a right one.
+def average_precision(right: np.ndarray, scores: np.ndarray) -> float:
+    """The mean, over right candidates, of the share of right ones up to each.
 
     Args:
-        targets: int [N], 1 = the candidate is right, 0 = it is wrong.
-        scores: float [N], a better candidate's is higher.
-        questions: int [N], whose candidate each is.
+        right: bool [C], some of each.
+        scores: float [C], a better candidate's is higher.
 
     Returns:
-        {"map": 0 to 1, "mrr": 0 to 1, "scored_questions", "questions_without_right",
-        "questions_without_wrong": counts}; both metrics are 0 where no question can be
-        scored.
+        0 to 1.
+    """
+    from sklearn.metrics import average_precision_score  # it takes most of a second
+
+    return float(average_precision_score(right, scores))
+
+
+def reciprocal_rank(right: np.ndarray, scores: np.ndarray) -> float:
+    """1 over the place of the first right candidate; arguments as above."""
+    return 1 / (1 + np.count_nonzero(scores[~right] >= scores[right].max()))
+
+
+METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "map": average_precision,
+    "mrr": reciprocal_rank,
+}
+
+
+def compute(
+    names: Sequence[str], questions: ArrayLike, right: ArrayLike, scores: ArrayLike
+) -> dict[str, float]:
+    """Every named metric, averaged over the questions that are scored.
+
+    Args:
+        names: keys of `METRICS`.
+        questions: int [N], whose candidate each is, in any order.
+        right: bool [N].
+        scores: float [N], a better candidate's is higher.
+
+    Returns:
+        name -> value, in the order of `names`.
 
     Raises:
-        UserError: a target other than 0 and 1, or see `inputs.paired`.
+        UserError: no question can be scored, or see `inputs.paired`.
     """
-    from sklearn.metrics import average_precision_score
+    found = list(_scored(questions, right, scores))
+    return {
+        name: float(np.mean([METRICS[name](*question) for question in found]))
+        for name in names
+    }
 
-    targets, scores = paired("ranking", targets, scores, (1,))
-    _, questions = paired("ranking", targets, questions, (1,))
-    strange = targets[~np.isin(targets, (0, 1))]
-    if strange.size:
-        raise UserError(f"ranking: targets hold {strange[0]}, wanted 0 or 1")
+
+def cross_entropy(questions: ArrayLike, right: ArrayLike, scores: ArrayLike) -> float:
+    """What a ranker is trained to lower (Liu et al. 2019, eq. 8 and 9).
+
+    Each right candidate is compared with all wrong ones of its question at once, by a
+    softmax, of which this is the mean negative logarithm. Arguments and errors as of
+    `compute`.
+    """
+    losses = []
+    for of_right, found in _scored(questions, right, scores):
+        wrong = np.logaddexp.reduce(found[~of_right])
+        losses.append(np.logaddexp(found[of_right], wrong) - found[of_right])
+    return float(np.mean(np.concatenate(losses)))
+
+
+def _scored(questions, right, scores) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the candidates of each question that can be scored: right, and scores."""
+    questions, right = paired("ranking", questions, right, (1,))
+    _, scores = paired("ranking", right, scores, (1,))
+    right, scores = right.astype(bool), scores.astype(np.float64)
     order = np.argsort(questions, kind="stable")
     bounds = np.flatnonzero(np.diff(questions[order])) + 1
-    precisions, reciprocals = [], []
-    counts = {"questions_without_right": 0.0, "questions_without_wrong": 0.0}
+    some = False
     for rows in np.split(order, bounds):
-        right, found = targets[rows] == 1, scores[rows]
-        if not right.any():
-            counts["questions_without_right"] += 1
-        elif right.all():
-            counts["questions_without_wrong"] += 1
-        else:
-            precisions.append(average_precision_score(right, found))
-            before = np.count_nonzero(found[~right] >= found[right].max())
-            reciprocals.append(1 / (1 + before))
-    return {
-        "map": float(np.mean(precisions)) if precisions else 0.0,
-        "mrr": float(np.mean(reciprocals)) if reciprocals else 0.0,
-        "scored_questions": float(len(precisions)),
-        **counts,
-    }
+        if right[rows].any() and not right[rows].all():
+            some = True
+            yield right[rows], scores[rows]
+    if not some:
+        raise UserError("ranking: no question has a right and a wrong candidate")

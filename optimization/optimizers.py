@@ -8,7 +8,8 @@ three schedules of its own, the same clipping. And ELMo's (allenai/bilm-tf): Ada
 a constant rate of 0.2, gradients clipped to a global norm of 10. And ULMFiT's: Adam
 that remembers less of the first moment, a slanted triangle, one layer more an epoch.
 And XLM's (facebookresearch/XLM, optim.py): bias-corrected Adam under a rate that falls
-as one over the root of the step.
+as one over the root of the step. And MT-DNN's (namisan/mt-dnn, mt_dnn/optim.py):
+Adamax, otherwise BERT's.
 """
 
 import abc
@@ -25,7 +26,7 @@ from optimization.schedules import Schedule
 
 OPTIMIZERS = (
     *("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam"),
-    "xlm_adam",
+    *("xlm_adam", "adamax"),
 )
 
 
@@ -35,8 +36,8 @@ class OptimizerConfig:
 
     Attributes:
       kind: one of OPTIMIZERS: the parent's Adam, the standard AdamW, OpenAI's Adam,
-        Adagrad, which decays no weights, AdamW with ULMFiT's betas, .7 and .99, or
-        XLM's Adam.
+        Adagrad, which decays no weights, AdamW with ULMFiT's betas, .7 and .99,
+        XLM's Adam, or MT-DNN's Adamax.
       learning_rate: peak rate.
       num_warmup_steps: updates of linear warm-up; see schedules.warmup_steps.
       decay: see Schedule.
@@ -83,6 +84,8 @@ class OptimizerConfig:
             return OpenAIAdamOptimizer(variables, schedule, groups)
         if self.kind == "xlm_adam":
             return XlmAdamOptimizer(variables, schedule, groups)
+        if self.kind == "adamax":
+            return AdamaxOptimizer(variables, schedule, groups)
         if self.kind == "ulmfit_adam":
             betas = {"beta_1": 0.7, "beta_2": 0.99}  # section 4.1
             return AdamWeightDecayOptimizer(
@@ -313,6 +316,40 @@ class XlmAdamOptimizer(OpenAIAdamOptimizer):
     def _rule(self, step):
         *rule, _ = super()._rule(step)
         return *rule, 1.0
+
+
+class AdamaxOptimizer(Optimizer):
+    """Adamax (Kingma and Ba 2015, section 7.1) with decoupled weight decay.
+
+    m <- b1 m + (1-b1) g;  u <- max(b2 u, |g|)
+    w <- w - rate decay w - rate / (1-b1^t) m / (u + eps)
+
+    MT-DNN's AdamaxW. As in TensorFlow and Keras, and other than in torch, epsilon is
+    not in the maximum: where gradients are far above it, that is the same.
+    """
+
+    initial_slots: ClassVar[Mapping[str, float]] = {"adamax_m": 0.0, "adamax_u": 0.0}
+    beta_1, beta_2, epsilon = 0.9, 0.999, 1e-8
+
+    def _make_rule(self, step):
+        beta_1_power = tf.pow(self.beta_1, tf.cast(step + 1, tf.float32))
+
+        def adamax(w, g, m, u, *, lr, decay):
+            if decay:
+                w.assign_sub(lr * decay * w)
+            tf.raw_ops.ResourceApplyAdaMax(
+                var=w.handle,
+                m=m.handle,
+                v=u.handle,
+                beta1_power=beta_1_power,
+                lr=lr,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=g,
+            )
+
+        return adamax
 
 
 class AdagradOptimizer(Optimizer):

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -123,6 +124,33 @@ def test_openais_adam_follows_its_formulas():
     np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
 
 
+def test_adamax_follows_its_paper_torch_and_keras():
+    # Gradients that grow, shrink and vanish: the maximum is the new one or the old one.
+    rng = np.random.default_rng(5)
+    start = rng.normal(size=(4, 3)).astype(np.float32)
+    scales = (1.0, 3.0, 0.01, 0.0, 0.5, 2.0, 0.0)
+    gradients = [(rng.normal(size=(4, 3)) * s).astype(np.float32) for s in scales]
+    gradients[0][0] = 0.0  # as in rows of embeddings that are read late
+    config = optimization.OptimizerConfig("adamax", 0.1, decay="constant")
+    variable, undecayed = tf.Variable(start), tf.Variable(start)
+    keras_variable = keras.Variable(start)
+    theirs = keras.optimizers.Adamax(0.1, 0.9, 0.999, 1e-8)
+    optimizer = config.build({"w": variable}, 10, one_group(weight_decay=0.3))
+    plain = config.build({"w": undecayed}, 10, one_group())
+    w, m, u = start.astype(np.float64), 0.0, 0.0
+    for t, gradient in enumerate(gradients, 1):
+        for ours in (optimizer, plain):
+            ours.apply([tf.constant(gradient)], tf.constant(t - 1))
+        theirs.apply([tf.constant(gradient)], [keras_variable])
+        # mt_dnn/optim.py, in float64: torch's Adamax after a decay of its own.
+        w = w * (1 - 0.1 * 0.3)
+        m = 0.9 * m + 0.1 * gradient
+        u = np.maximum(0.999 * u, np.abs(gradient.astype(np.float64)) + 1e-8)
+        w = w - 0.1 / (1 - 0.9**t) * m / u
+    np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
+    np.testing.assert_allclose(undecayed.numpy(), keras_variable.numpy(), atol=2e-6)
+
+
 @pytest.mark.parametrize("kind", optimization.OPTIMIZERS)
 def test_a_config_builds_the_optimizer_that_it_names(kind):
     # At the first update they differ most: g / (sqrt(v) + epsilon) by constants.
@@ -138,6 +166,7 @@ def test_a_config_builds_the_optimizer_that_it_names(kind):
         "adagrad": 1 - 0.1 * 2 / (1 + 4) ** 0.5,  # no decay
         "ulmfit_adam": 1 - 0.1 * (1 + 0.5),
         "xlm_adam": 1 - 0.1 * (1 + 0.5),
+        "adamax": 1 - 0.1 * (1 + 0.5),
     }
     np.testing.assert_allclose(variable.numpy(), [[expected[kind]]], rtol=1e-4)
 
