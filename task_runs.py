@@ -15,7 +15,7 @@ from absl import flags, logging
 import checkpoints
 import common_flags
 import registry
-from data_pipeline.readers.examples import drawn_rows
+from data_pipeline.readers import examples
 from systems.system import System
 from systems.task_config import Config
 from tasks.encoder import EncoderTask, find_task_file
@@ -86,10 +86,7 @@ def setting(name: str, trained: Config | None) -> Any:
 
 def sample(train: list) -> list:
     """Draws --max_train_examples of a training set by --seed; all, if it has fewer."""
-    number = FLAGS.max_train_examples
-    if not number or number >= len(train):
-        return train
-    return [train[i] for i in drawn_rows(len(train), number, FLAGS.seed)]
+    return examples.sample(train, FLAGS.max_train_examples, FLAGS.seed)
 
 
 def task_options() -> dict[str, bool]:

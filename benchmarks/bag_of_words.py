@@ -15,7 +15,7 @@ import startup
 from absl import flags
 
 import metrics
-from data_pipeline.readers import custom, glue
+from data_pipeline.readers import custom, examples, glue
 from data_pipeline.readers.examples import DataProcessor
 from errors import UserError
 from metrics import bag_of_words
@@ -30,6 +30,10 @@ flags.DEFINE_enum("task_name", "custom", ["custom", *TASKS], "Whose files they a
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string("text_a_column", None, "custom: column of the text.")
 flags.DEFINE_string("label_column", None, "custom: column of the label.")
+flags.DEFINE_integer(
+    "max_train_examples", None, "Those that run_classifier.py draws; else all.", 1
+)
+flags.DEFINE_integer("seed", 0, "Of that draw.", 0)
 flags.DEFINE_enum("scored_set", "dev", ["dev", "test"], "Which set is scored.")
 
 
@@ -51,6 +55,7 @@ def main(_) -> None:
     """Reads, learns, and prints one line of JSON."""
     processor = make_processor()
     train = processor.get_train_examples(FLAGS.data_dir)
+    train = examples.sample(train, FLAGS.max_train_examples, FLAGS.seed)
     read = {"dev": processor.get_dev_examples, "test": processor.get_test_examples}
     scored = read[FLAGS.scored_set](FLAGS.data_dir)
     if any(example.label is None for example in scored):

@@ -51,6 +51,12 @@ def test_the_script_scores_a_set(data_dir, capsys, flags, accuracy):
     assert result["accuracy"] == pytest.approx(accuracy)
 
 
+def test_the_script_learns_from_as_many_examples_as_are_asked(data_dir, capsys):
+    flags = ["--task_name=sst-2", "--max_train_examples=4", "--seed=1"]
+    scripts.run("benchmarks.bag_of_words", f"--data_dir={data_dir}", *flags)
+    assert json.loads(capsys.readouterr().out)["train"] == 4
+
+
 def test_a_set_without_labels_and_files_without_columns_are_refused(data_dir):
     (data_dir / "test.tsv").write_text("index\tsentence\n0\tgood\n")
     arguments = "benchmarks.bag_of_words", f"--data_dir={data_dir}"

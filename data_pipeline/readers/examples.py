@@ -147,3 +147,10 @@ def drawn_rows(num_examples: int, number: int, seed: int) -> np.ndarray:
       int64 [number], from 0, in the order in which they were drawn.
     """
     return np.random.default_rng(seed).permutation(num_examples)[:number]
+
+
+def sample(examples: list, number: int | None, seed: int) -> list:
+    """Draws examples, see `drawn_rows`; all, if there are fewer or no number is."""
+    if not number or number >= len(examples):
+        return examples
+    return [examples[i] for i in drawn_rows(len(examples), number, seed)]
