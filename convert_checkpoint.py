@@ -12,7 +12,8 @@ Input may be a TensorFlow checkpoint (prefix or folder), a training folder (the
 optimizer's state stays behind), a Hugging Face folder, a .safetensors file, OpenAI's
 folder of GPT or bilm-tf's HDF5 file. The output is a folder with weights, config and
 vocabulary. BERT is written as google_bert or huggingface (a tagger without a CRF as
-BertForTokenClassification), GPT as openai_gpt or huggingface, ELMo as bilm.
+BertForTokenClassification), with the heads of several tasks as google_bert or mt_dnn,
+GPT as openai_gpt or huggingface, ELMo as bilm.
 
 Word vectors, or a model's --table, are written in the format of word2vec, GloVe,
 fastText, numpy or TensorBoard's projector, whatever they were in.

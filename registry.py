@@ -199,7 +199,11 @@ register(
         learns="data_pipeline.corpora.learners:WordPieces",
         makes_records="data_pipeline.corpora.makers:Pairs",
         pretrains="tasks.language_model:MaskedLanguageModelTask",
-        formats=("checkpoints.google_bert:FORMAT", "checkpoints.huggingface:FORMAT"),
+        formats=(
+            "checkpoints.google_bert:FORMAT",
+            "checkpoints.mt_dnn:FORMAT",
+            "checkpoints.huggingface:FORMAT",
+        ),
     )
 )
 register(

@@ -29,7 +29,8 @@ class Format:
       find: returns the path of the weights file in a folder, or None. A format whose
         files are safetensors' or torch.save's need not: those are found for all.
       is_file: tells a weights file by its first bytes.
-      is_tensors: tells a file of safetensors or torch.save by its tensors' names.
+      is_tensors: tells a file of safetensors or torch.save by its tensors' names, and
+        by those of what stands beside them there.
       is_config: tells a configuration by its JSON values, and by the weights that it is
         read for, if they are known.
       read_config: makes the system's configuration of these values; takes the name of

@@ -31,7 +31,7 @@ from modeling.bert_config import BertConfig
 
 CONFIG = "config.json"
 
-_FIELDS = {
+FIELDS = {
     "bert": Field(r"(?:bert\.)?", "bert."),  # none in a bare BertModel
     "n": Field(r"\d+"),
     "table": Field("word|position|token_type"),
@@ -58,7 +58,7 @@ def _norm(theirs: str, ours: str) -> list[Rule]:
 
 _LAYER, _OUR_LAYER = "{bert}encoder.layer.{n}.", "bert/encoder/layer_{n}/"
 _MLM, _OUR_MLM = "cls.predictions.", "cls/predictions/"
-_RULES = [
+RULES = [
     Rule(
         "{bert}embeddings.{table}_embeddings.weight",
         "bert/embeddings/{table}_embeddings",
@@ -85,7 +85,7 @@ _RULES = [
     Rule("qa_outputs.weight", "cls/squad/output_weights"),
     Rule("qa_outputs.bias", "cls/squad/output_bias"),
 ]
-_IGNORED = {r"(bert\.)?embeddings\.position_ids": "a buffer: 0, 1, 2 ..."}
+IGNORED = {r"(bert\.)?embeddings\.position_ids": "a buffer: 0, 1, 2 ..."}
 
 
 def _table(head: str) -> Table:
@@ -94,7 +94,7 @@ def _table(head: str) -> Table:
         Rule("classifier.weight", f"{head}output_weights"),
         Rule("classifier.bias", f"{head}output_bias"),
     ]
-    return Table([*_RULES, *classifier], _FIELDS, _IGNORED)
+    return Table([*RULES, *classifier], FIELDS, IGNORED)
 
 
 _EMISSIONS = "tagger/emissions/"

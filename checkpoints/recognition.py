@@ -136,8 +136,8 @@ def _open_file(path: str) -> Checkpoint:
         if word_vectors.is_file(path):
             return vectors.open_vectors(path)
         _refuse(path, f"a file that starts with {head!r}")
-    tensors, _ = state_dicts.list_tensors(path)
-    return next(form for form in _foreign() if form.is_tensors(tensors)).open(path)
+    names = {name for found in state_dicts.list_tensors(path) for name in found}
+    return next(form for form in _foreign() if form.is_tensors(names)).open(path)
 
 
 def _refuse(path: str, got: str) -> NoReturn:

@@ -66,6 +66,13 @@ _FLOATS = frozenset(dtype for dtype in _STORAGES.values() if dtype.kind in "fV")
 _INERT = (
     "_codecs encode",
     "argparse Namespace",
+    "data_utils.metrics Metric",  # of MT-DNN, as the next six
+    "data_utils.task_def DataFormat",
+    "data_utils.task_def EncoderModelType",
+    "data_utils.task_def TaskType",
+    "data_utils.vocab Vocabulary",
+    "experiments.exp_def TaskDef",
+    "mt_dnn.loss LossCriterion",
     "numpy dtype",
     "numpy ndarray",
     "numpy._core.multiarray _reconstruct",
@@ -78,7 +85,7 @@ _INERT = (
     "xlm.utils AttrDict",
 )
 # Under which names training checkpoints keep the model.
-_MODEL_KEYS = ("model", "state_dict", "model_state_dict")
+_MODEL_KEYS = ("model", "state_dict", "model_state_dict", "state")
 _REPLICATED = "module."  # in front of every name, from torch's DataParallel
 
 

@@ -8,9 +8,10 @@ with the states of a language model a direction; `ulmfit` (Howard and Ruder 2018
 a language model itself on a task, under `ulmfit_classifier`; `elmo` (Peters et al.
 2018) makes TagLM's from characters and uses all its layers, as do `elmo_reader`, which
 is under a tagger, and `elmo_classifier`; `gpt` (Radford et al. 2018) decodes from left
-to right; `bert` (Devlin et al. 2018) sees both sides, and `xlm` (Lample and Conneau
-2019) is BERT's encoder for many languages. What several systems share is in `layers`,
-and `tagger` puts tags on any of them.
+to right; `bert` (Devlin et al. 2018) sees both sides; `mt_dnn` (Liu et al. 2019) is one
+BERT for several tasks, pairs of which `san` may read over and over, and `xlm` (Lample
+and Conneau 2019) is BERT's encoder for many languages. What several systems share is in
+`layers`, and `tagger` puts tags on any of them.
 """
 
 from modeling.bert import (
