@@ -60,6 +60,13 @@ setuptools.setup(
         "segment": ["jieba>=0.42"],
         # XLM's text: Moses' rules.
         "xlm": ["sacremoses>=0.2"],
+        # serve.py: bert-as-service's protocol, HTTP, and what Prometheus reads.
+        "serve": [
+            "pyzmq>=25",
+            "starlette>=0.37",
+            "uvicorn>=0.29",
+            "prometheus_client>=0.20",
+        ],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
         # environment of its own, without requirements.txt.
         "beam": ["apache-beam[tfrecord]>=2.60"],
@@ -72,6 +79,13 @@ setuptools.setup(
             "sacremoses>=0.2",
             "numba>=0.61",
             "matplotlib>=3.8",
+            # What is served, and the clients that are served.
+            "pyzmq>=25",
+            "starlette>=0.37",
+            "uvicorn>=0.29",
+            "prometheus_client>=0.20",
+            "bert-serving-client==1.10.0",
+            "openai>=1.40",
         ],
     },
 )

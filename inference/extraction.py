@@ -83,9 +83,14 @@ class ExtractionConfig:
     static_shapes: bool = False
 
     def __post_init__(self):
-        pooled = pooling.strategy_name(self.pooling)
-        how = self.layer_combination or ("separate" if pooled == "none" else "concat")
+        given, pooled = self.pooling, pooling.strategy_name(self.pooling)
         object.__setattr__(self, "pooling", pooled)
+        if pooled == "cls_pooled" and (self.layers or self.layer_combination):
+            raise UserError(
+                f"--pooling={given}: the pooler reads the last layer; wanted no "
+                "--layers, and no --layer_combination"
+            )
+        how = self.layer_combination or ("separate" if pooled == "none" else "concat")
         object.__setattr__(self, "layer_combination", how)
         if self.word_weighting and pooled != "mean":
             raise UserError(
@@ -139,6 +144,8 @@ class FeatureExtractor:
                 f"--pooling=cls: {system.model_type} reads no [CLS]; wanted first, for "
                 f"the first of a line's {source.units}, or another one"
             )
+        if config.pooling == "cls_pooled":
+            source.check_pooler()
         source.check_length(config.max_seq_length, config.long == "window")
         separate = config.layer_combination == "separate"
         self.layer_axis = self.layers if separate else None
@@ -335,6 +342,8 @@ class FeatureExtractor:
 
     def _run_replica(self, inputs):
         batch, counts = inputs
+        if self.config.pooling == "cls_pooled":
+            return self._source.pooled_output(self._model, batch)
         states = self._states.read(1) if self._states else None
         outputs, states = self._source.layer_outputs(self._model, batch, states)
         if self._states:

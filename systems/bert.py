@@ -105,6 +105,18 @@ class BertLines(ReadsPieces):
     def layout(self, tokenizer) -> Layout:
         return bert_layout(tokenizer)
 
+    def check_pooler(self) -> None:
+        path = self.system.init_checkpoint
+        shapes = checkpoints.open_checkpoint(path).shapes
+        if not any(re.fullmatch(_POOLER, name) for name in shapes):
+            raise UserError(
+                f"--pooling=cls_pooled: {path}, as of a masked language model, has no "
+                "pooler; wanted another pooling"
+            )
+
+    def pooled_output(self, model: keras.layers.Layer, batch: Batch) -> tf.Tensor:
+        return model(**self.system.encoder_inputs(batch))["pooled_output"]
+
 
 class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""

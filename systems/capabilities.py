@@ -311,6 +311,29 @@ class Extracts(Capability, abc.ABC):
           Each layer's outputs, float [B, length, width]; the states after the batch.
         """
 
+    def check_pooler(self) -> None:
+        """Refuses a system, or weights of it, without a pooler.
+
+        Raises:
+          UserError: what --pooling=cls_pooled takes is not there.
+        """
+        raise UserError(
+            f"--pooling=cls_pooled: {self.system.model_type} has no pooler; wanted "
+            "another pooling"
+        )
+
+    def pooled_output(self, model: keras.layers.Layer, batch: Batch) -> tf.Tensor:
+        """Runs the encoder, and its pooler; only after `check_pooler`.
+
+        Args:
+          model: what System.build_encoder made.
+          batch: as of `layer_outputs`.
+
+        Returns:
+          float32 [B, width].
+        """
+        raise NotImplementedError
+
     def report(self) -> None:
         """Logs what happened to units on the way, after the last line."""
 

@@ -18,6 +18,7 @@ from absl.flags import Error as FlagError
 import modeling
 from checkpoints import google_bert
 from data_pipeline.features import lines as sentences
+from errors import UserError
 from inference import extraction
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from systems.bert import BertSystem
@@ -190,6 +191,27 @@ def test_pooled_vectors_are_pools_of_the_piece_vectors(model, strategy):
     expected = np.stack([pools[strategy](x) for x in pieces])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert not np.allclose(found, values(model, layers=(-1,), pooling=strategy))
+
+
+def test_cls_pooled_is_the_poolers_output(model):
+    plain = modeling.named_variables(modeling.BertModel(CONFIG, seed=5))
+    kernel, bias = (plain[f"bert/pooler/dense/{x}"] for x in ("kernel", "bias"))
+    first = values(model, layers=(-1,), pooling="cls", long="window")
+    found = values(model, pooling="CLS_POOLED", long="window", batch_size=4)
+    np.testing.assert_allclose(found, np.tanh(first @ kernel + bias), atol=1e-5)
+    assert extractor(model, pooling="cls_pooled").row_shape == (15,)
+
+
+def test_without_a_pooler_there_is_no_cls_pooled(model, tmp_path):
+    variables = modeling.named_variables(modeling.BertModel(CONFIG))
+    tensors = {k: v.numpy() for k, v in variables.items() if "pooler" not in k}
+    vocab = str(model / "vocab.txt")
+    google_bert.save_folder(str(tmp_path), tensors, CONFIG, vocab, True)
+    with pytest.raises(UserError, match="as of a masked language model, has no pooler"):
+        extractor(tmp_path, pooling="cls_pooled")
+    for more in ({"layers": (-2,)}, {"layer_combination": "separate"}):
+        with pytest.raises(UserError, match="cls_pooled: the pooler reads the last"):
+            extractor(model, pooling="cls_pooled", **more)
 
 
 def test_without_cls_and_sep_only_words_count(model):

@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from errors import UserError
 
-STRATEGIES = ("none", "cls", "mean", "max", "mean_max", "first", "last")
+STRATEGIES = ("none", "cls", "cls_pooled", "mean", "max", "mean_max", "first", "last")
 _BERT_AS_SERVICE = {
     "reduce_mean": "mean",
     "reduce_max": "max",
     "reduce_mean_max": "mean_max",
     "cls_token": "cls",
+    "cls_pooled": "cls_pooled",
     "first_token": "first",
     "last_token": "last",
     "sep_token": "last",
@@ -48,7 +49,8 @@ def pool(x: tf.Tensor, mask: tf.Tensor, strategy: str) -> tf.Tensor:
     Args:
       x: float32 [B, S, ..., H].
       mask: int [B, S], 1 = the piece counts; where none does, the result is 0.
-      strategy: one of STRATEGIES. `cls` takes the first position, whatever the mask
+      strategy: one of STRATEGIES but `cls_pooled`, which a model's pooler computes.
+        `cls` takes the first position, whatever the mask
         says; `first` and `last` take the first and last piece that counts.
 
     Returns:
