@@ -40,6 +40,8 @@ setuptools.setup(
         "scipy>=1.11",
         "seqeval>=1.2",
         "rich>=13.0",
+        # Files of tasks (run_multitask.py).
+        "PyYAML>=6.0",
         # GPT's text was repaired with it (tokenization_bpe.py).
         "ftfy>=6.1",
     ],

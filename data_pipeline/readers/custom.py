@@ -103,7 +103,7 @@ class CustomProcessor(DataProcessor):
 
     def get_train_examples(self, data_dir: str) -> list[InputExample]:
         """Reads the training set and, unless they were given, its labels."""
-        path = self._find(data_dir, "train")
+        path = self.find(data_dir, "train")
         examples = self._read(path, labelled=True)
         if self._labels is None and self.output_kind != "regression":
             self._labels = self._discover(examples, path)
@@ -112,12 +112,12 @@ class CustomProcessor(DataProcessor):
     def get_dev_examples(self, data_dir: str) -> list[InputExample]:
         """Reads the development set; its labels must be known ones."""
         self._need_labels(data_dir)
-        return self._read(self._find(data_dir, "dev"), labelled=True)
+        return self._read(self.find(data_dir, "dev"), labelled=True)
 
     def get_test_examples(self, data_dir: str) -> list[InputExample]:
         """Reads the test set, with its labels if it has that column."""
         self._need_labels(data_dir)
-        return self._read(self._find(data_dir, "test"), labelled=False)
+        return self._read(self.find(data_dir, "test"), labelled=False)
 
     def get_labels(self) -> list[str]:
         """The labels as given or, after reading, as found in the training set.
@@ -135,8 +135,12 @@ class CustomProcessor(DataProcessor):
         if self._labels is None and self.output_kind != "regression":
             self.get_train_examples(data_dir)
 
-    def _find(self, data_dir: str, split: str) -> str:
-        """The one file of a split."""
+    def find(self, data_dir: str, split: str) -> str:
+        """The one file of a split.
+
+        Raises:
+          UserError: there is none, or more than one.
+        """
         if split in self._files:
             return self._files[split]
         names = [f"{split}.{ending}" for ending in text_files.READERS]

@@ -63,13 +63,13 @@ def tsv_rows(
     Raises:
       UserError: a missing column or a row of the wrong width, and as `read_text`.
     """
-    lines = _lines(path)
+    found = lines(path)
     first = 1
     if header is None:
-        header, first = lines[0].split("\t"), 2
+        header, first = found[0].split("\t"), 2
     pick = _picker(path, header, columns, optional)
     skipped = []
-    for number, line in enumerate(lines[first - 1 :], first):
+    for number, line in enumerate(found[first - 1 :], first):
         fields = line.split("\t")
         if len(fields) == len(header):
             yield number, pick(fields)
@@ -120,7 +120,7 @@ def jsonl_rows(
 
     Args, Yields, Raises: as `tsv_rows`; a column is missing if any object lacks it.
     """
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines(path), 1):
         content = json_files.parse(line, f"{path}, line {number}")
         if not isinstance(content, dict):
             raise UserError(
@@ -142,12 +142,16 @@ READERS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
-def _lines(path: str) -> list[str]:
-    """Lines ended by LF or CRLF, without blank ones at the end of the file."""
-    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
-    while not lines[-1].strip():
-        lines.pop()
-    return lines
+def lines(path: str) -> list[str]:
+    """Lines ended by LF or CRLF, without blank ones at the end of the file.
+
+    Raises:
+      UserError: as `read_text`.
+    """
+    found = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    while not found[-1].strip():
+        found.pop()
+    return found
 
 
 def _picker(
