@@ -8,10 +8,14 @@
         --input_file='tokenized/*.txt' --output_file=examples.tfrecord
     python create_pretraining_data.py --model_type=ulmfit --vocab_file=vocab.txt \
         --input_file='text/*.txt' --output_file=examples.tfrecord --max_seq_length=512
+    python create_pretraining_data.py --model_type=xlm --vocab_file=xlm/vocab \
+        --languages=en,de --input_file='en:text/*.en,de:text/*.de' \
+        --parallel=en-de:pairs.en,pairs.de --output_file=records
 
 Text files hold one sentence a line and a blank line between documents. ELMo's hold
 tokenized sentences, what white space separates being the words; blank lines mean
-nothing there.
+nothing there. XLM's hold sentences as they are, those of --parallel line by line each
+other's translation; every language and pair gets its own files: records.en-de.
 """
 
 import os
@@ -33,14 +37,40 @@ flags.DEFINE_enum(
     "bert",
     registry.model_types("makes_records"),
     "bert: masked pairs of sentences; gpt: the documents joined and cut; elmo: "
-    "sentences of words; ulmfit: documents in words.",
+    "sentences of words; ulmfit: documents in words; xlm: streams of a language, and "
+    "pairs.",
 )
-flags.DEFINE_string("input_file", None, "Text files: names and globs, by commas.")
+flags.DEFINE_string(
+    "input_file",
+    None,
+    "Text files: names and globs, by commas. XLM: en:FILES,de:FILES.",
+)
+flags.DEFINE_list("languages", [], "XLM: the languages of the text, as in en,de.")
+flags.DEFINE_string(
+    "parallel",
+    None,
+    "XLM: en-de:FILE,FILE, more by commas; line by line translations of one another.",
+)
+flags.DEFINE_integer(
+    "max_vocab",
+    None,
+    "XLM: so many pieces, where the model has no more. Default: all.",
+    15,
+)
 flags.DEFINE_string("output_file", None, "TFRecord files to write, by commas.")
-flags.DEFINE_string("vocab_file", None, "vocab.txt; vocab.json, merges beside it.")
+flags.DEFINE_string(
+    "vocab_file",
+    None,
+    "vocab.txt; vocab.json, merges beside it; XLM's vocab, codes beside it.",
+)
 flags.DEFINE_bool("do_lower_case", True, "True for uncased models.")
 flags.DEFINE_bool("do_whole_word_mask", False, "Masks all pieces of a word together.")
-flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest record.", 2)
+flags.DEFINE_integer(
+    "max_seq_length",
+    None,
+    "Pieces of the longest record; XLM leaves longer pairs out. Default: 128, XLM 256.",
+    2,
+)
 flags.DEFINE_integer(
     "max_predictions_per_seq", 20, "The most masked pieces of a pair.", 1
 )
@@ -87,8 +117,9 @@ flags.DEFINE_multi_string(
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags: those that exclude one another."""
     yield from command_line.unread(FLAGS.model_type, "makes_records")
-    reads = registry.need(FLAGS.model_type, "makes_records").reads
-    masks = "do_whole_word_mask" in reads
+    maker = registry.need(FLAGS.model_type, "makes_records")
+    yield from maker.problems(FLAGS.flag_values_dict())
+    masks = "do_whole_word_mask" in maker.reads
     if FLAGS.segmenter and masks and not FLAGS.do_whole_word_mask:
         yield f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask"
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
@@ -112,18 +143,12 @@ def main(_):
     start = time.perf_counter()
     # Here, so that worker processes, which import this file, start without TensorFlow.
     import paths
-    from data_pipeline.corpora import shards
 
-    output_files = shards.shard_files(FLAGS.output_file, FLAGS.num_output_shards)
-    files = paths.find_files(FLAGS.input_file.split(","), "input_file")
     maker = registry.need(FLAGS.model_type, "makes_records")(FLAGS.flag_values_dict())
-    paths.check_outputs(
-        {"output_file": output_files},
-        {"input_file": files, "vocab_file": maker.vocab_files()},
-    )
-    report = maker.make(files, output_files)
+    paths.check_outputs({"output_file": maker.output_files}, maker.inputs())
+    report = maker.make()
     seconds = time.perf_counter() - start
-    print("\n".join(report.lines(FLAGS.max_seq_length, seconds)))
+    print("\n".join(report.lines(maker.options["max_seq_length"], seconds)))
 
 
 if __name__ == "__main__":

@@ -314,7 +314,8 @@ def read_merges(path: str, counted: bool = False) -> dict[tuple[str, str], int]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8: {error}") from None
     ranks = {}
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+    lines = text.removesuffix("\n").split("\n") if text else ()
+    for number, line in enumerate(lines, 1):
         if number == 1 and line.startswith("#version"):
             continue
         fields = line.removesuffix("\r").split(" ")

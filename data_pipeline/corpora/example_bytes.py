@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 # Field numbers of tf.train.Feature: which kind of list it is.
-FLOAT_LIST, INT64_LIST = 2, 3
+BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
 
 
 def example(entries: bytes) -> bytes:
@@ -24,8 +24,8 @@ def entry(name: str, kind: int, values: bytes) -> bytes:
 
     Args:
       name: of the feature.
-      kind: FLOAT_LIST or INT64_LIST.
-      values: packed, as `varints` returns them, or little-endian float32.
+      kind: BYTES_LIST, FLOAT_LIST or INT64_LIST.
+      values: the one text; packed, as `varints` returns them; little-endian float32.
     """
     return _entry_start(name, kind, len(values)) + values
 

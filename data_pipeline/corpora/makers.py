@@ -5,7 +5,8 @@ again, start without TensorFlow.
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 _PAIR_SETTINGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
@@ -18,13 +19,22 @@ class RecordMaker(abc.ABC):
     Attributes:
       options: name of a flag of create_pretraining_data.py -> its value.
       reads: the flags that it reads, of those that not every maker does.
+      usual_length: of the longest record, where --max_seq_length does not say.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
+    usual_length: ClassVar[int] = 128
 
     def __init__(self, options: Mapping[str, Any]):
         """Keeps the flags' values."""
-        self.options = options
+        length = options["max_seq_length"] or self.usual_length
+        self.options = {**options, "max_seq_length": length}
+
+    @staticmethod
+    def problems(options: Mapping[str, Any]) -> Iterator[str]:
+        """Yields what is wrong with the flags."""
+        del options
+        return iter(())
 
     @staticmethod
     @abc.abstractmethod
@@ -36,8 +46,29 @@ class RecordMaker(abc.ABC):
         """
 
     @abc.abstractmethod
-    def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
-        """Writes the records of text files; returns the report, whose lines() it is."""
+    def make(self) -> Any:
+        """Writes the records; returns the report, whose lines() it is."""
+
+    @functools.cached_property
+    def input_files(self) -> list[str]:
+        """The text files."""
+        import paths
+
+        return paths.find_files(self.options["input_file"].split(","), "input_file")
+
+    @functools.cached_property
+    def output_files(self) -> list[str]:
+        """The files to write."""
+        from data_pipeline.corpora import shards
+
+        return shards.shard_files(*self._outputs())
+
+    def _outputs(self):
+        return self.options["output_file"], self.options["num_output_shards"]
+
+    def inputs(self) -> dict[str, list[str]]:
+        """Returns the files to read, by their flags."""
+        return {"input_file": self.input_files, "vocab_file": self.vocab_files()}
 
     def vocab_files(self) -> list[str]:
         """Returns the files that tell the vocabulary."""
@@ -62,7 +93,7 @@ class Pairs(RecordMaker):
 
         return bert_records.features(options["max_predictions_per_seq"])
 
-    def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
+    def make(self) -> Any:
         import tokenization
         from data_pipeline.corpora import bert_corpus
 
@@ -72,7 +103,8 @@ class Pairs(RecordMaker):
             tokenization.load_vocab(vocab_file),
             **self.settings("max_seq_length", "random_seed", *_PAIR_SETTINGS),
         )
-        shared = files, vocab_file, options["do_lower_case"], config, output_files
+        texts = self.input_files, vocab_file, options["do_lower_case"]
+        shared = *texts, config, self.output_files
         if options["compatible"]:
             from data_pipeline.corpora import bert_compatible
 
@@ -106,13 +138,13 @@ class TokenStreams(RecordMaker):
         vocab_file = self.options["vocab_file"]
         return [vocab_file, tokenization_bpe.merges_beside(vocab_file)]
 
-    def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
+    def make(self) -> Any:
         from data_pipeline.corpora import token_streams
 
         vocab_file = self.options["vocab_file"]
         settings = self.settings("max_seq_length", "random_seed")
         config = token_streams.stream_config(vocab_file, **settings)
-        shared = files, vocab_file, config, output_files
+        shared = self.input_files, vocab_file, config, self.output_files
         return token_streams.create(*shared, self.options["num_workers"])
 
 
@@ -126,14 +158,14 @@ class Sentences(RecordMaker):
 
         return sentence_streams.SPEC.features
 
-    def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
+    def make(self) -> Any:
         from data_pipeline.corpora import sentence_streams
 
         return sentence_streams.create(
-            files,
+            self.input_files,
             self.options["vocab_file"],
             self.options["max_seq_length"],
-            output_files,
+            self.output_files,
             self.options["num_workers"],
         )
 
@@ -147,14 +179,106 @@ class Documents(RecordMaker):
     def features(options: Mapping[str, Any]) -> Sequence[Any]:
         return TokenStreams.features(options)
 
-    def make(self, files: Sequence[str], output_files: Sequence[str]) -> Any:
+    def make(self) -> Any:
         from data_pipeline.corpora import document_streams
 
         return document_streams.create(
-            files,
+            self.input_files,
             self.options["vocab_file"],
             self.options["max_seq_length"],
-            output_files,
+            self.output_files,
             self.options["num_workers"],
             self.options["segmenter"],
+        )
+
+
+class LanguageStreams(RecordMaker):
+    """XLM's: runs of pieces of one language, and pairs of sentences of two."""
+
+    reads = frozenset(
+        {"random_seed", "do_lower_case", "languages", "parallel", "max_vocab"}
+    )
+    usual_length = 256  # the original's --bptt
+
+    @staticmethod
+    def problems(options: Mapping[str, Any]) -> Iterator[str]:
+        from data_pipeline.corpora import language_texts
+
+        flags = (options[name] for name in ("languages", "input_file", "parallel"))
+        return language_texts.problems(*flags)
+
+    @staticmethod
+    def features(options: Mapping[str, Any]) -> Sequence[Any]:
+        del options
+        from data_pipeline.corpora import language_streams
+
+        return language_streams.features()
+
+    @functools.cached_property
+    def texts(self) -> dict[str, list[str]]:
+        """Language -> its files."""
+        import paths
+        from data_pipeline.corpora import language_texts
+
+        options = self.options
+        named = language_texts.patterns(options["languages"], options["input_file"])
+        return {
+            name: paths.find_files(patterns, "input_file")
+            for name, patterns in named.items()
+        }
+
+    @functools.cached_property
+    def pairs(self) -> dict[str, list[str]]:
+        """Pair of languages -> its two files."""
+        import paths
+        from data_pipeline.corpora import language_texts
+
+        parallel = self.options["parallel"] or ""
+        named = language_texts.pairs(self.options["languages"], parallel)
+        return {
+            name: [paths.find_files([path], "parallel")[0] for path in files]
+            for name, files in named.items()
+        }
+
+    @functools.cached_property
+    def input_files(self) -> list[str]:
+        """All text files."""
+        return [path for files in self.texts.values() for path in files]
+
+    @functools.cached_property
+    def written(self) -> dict[str, list[str]]:
+        """Language or pair -> the files to write, with it at the end of their name."""
+        from data_pipeline.corpora import shards
+
+        names, number = self._outputs()
+        return {
+            name: shards.shard_files(
+                ",".join(f"{path}.{name}" for path in names.split(",")), number
+            )
+            for name in (*self.texts, *self.pairs)
+        }
+
+    @functools.cached_property
+    def output_files(self) -> list[str]:
+        """All files to write."""
+        return [path for files in self.written.values() for path in files]
+
+    def inputs(self) -> dict[str, list[str]]:
+        pairs = [path for files in self.pairs.values() for path in files]
+        return {**super().inputs(), "parallel": pairs}
+
+    def vocab_files(self) -> list[str]:
+        """Returns the vocabulary, and the codes beside it."""
+        import tokenization_xlm
+
+        vocab_file = self.options["vocab_file"]
+        return [vocab_file, tokenization_xlm.codes_beside(vocab_file)]
+
+    def make(self) -> Any:
+        from data_pipeline.corpora import language_streams
+
+        names = ("vocab_file", "do_lower_case", "max_vocab", "max_seq_length")
+        config = language_streams.Config(**self.settings(*names, "random_seed"))
+        return language_streams.create(
+            self.texts, self.pairs, config, self.written, self.options["num_workers"]
         )

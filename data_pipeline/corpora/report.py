@@ -24,8 +24,8 @@ class Report:
     instance_tokens: int = 0
 
     def add(self, other: "Report") -> None:
-        """Adds another's counts to this one's."""
-        for field in dataclasses.fields(self):
+        """Adds another's counts, all or some of this one's kind, to this one's."""
+        for field in dataclasses.fields(other):
             total = getattr(self, field.name) + getattr(other, field.name)
             setattr(self, field.name, total)
 

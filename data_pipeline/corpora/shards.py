@@ -1,7 +1,8 @@
 """The TFRecord files that records are dealt out to."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from data_pipeline.corpora.report import Report
 from errors import UserError
@@ -36,15 +37,28 @@ def write_shards(
       made: portions of records, each with its counts.
       report: these are added to it; it counts no instances yet.
     """
+    with opened(output_files) as writers:
+        deal(writers, made, report)
+
+
+@contextlib.contextmanager
+def opened(output_files: Sequence[str]) -> Iterator[list[Any]]:
+    """Opens TFRecord files, which appear at the end, complete, if all went well."""
     import tensorflow as tf
 
     from atomic_files import atomic_path
 
     with contextlib.ExitStack() as stack:
         paths = [stack.enter_context(atomic_path(p)) for p in output_files]
-        with contextlib.ExitStack() as opened:
-            writers = [opened.enter_context(tf.io.TFRecordWriter(p)) for p in paths]
-            for records, counts in made:
-                for place, record in enumerate(records, report.instances):
-                    writers[place % len(writers)].write(record)
-                report.add(counts)
+        with contextlib.ExitStack() as writing:
+            yield [writing.enter_context(tf.io.TFRecordWriter(p)) for p in paths]
+
+
+def deal(
+    writers: Sequence[Any], made: Iterable[tuple[list[bytes], Report]], report: Report
+) -> None:
+    """Deals records out to files of `opened`; the other arguments as `write_shards`."""
+    for records, counts in made:
+        for place, record in enumerate(records, report.instances):
+            writers[place % len(writers)].write(record)
+        report.add(counts)

@@ -106,7 +106,11 @@ def create(
             report = _tokenize(files, vocab_file, stream, num_workers)
         if not stream.num_tokens:
             raise UserError(f"no text in {', '.join(files)}")
-        write_shards(output_files, _blocks(path, stream.num_tokens, config), report)
+        made = (
+            (list(encode_rows(rows)), counts)
+            for rows, counts in blocks(path, stream.num_tokens, config)
+        )
+        write_shards(output_files, made, report)
     return report
 
 
@@ -173,10 +177,19 @@ def _tokenize(
     return report
 
 
-def _blocks(
+def blocks(
     path: str, num_tokens: int, config: StreamConfig
-) -> Iterator[tuple[list[bytes], Report]]:
-    """Yields the stream's records in their order, a block of them at a time."""
+) -> Iterator[tuple[list[np.ndarray], Report]]:
+    """Yields the runs of a stream in their order, a block of them at a time.
+
+    Args:
+      path: of a file of tokens.
+      num_tokens: how many there are.
+      config: how they are stored and cut.
+
+    Returns:
+      Some runs of token ids, and their counts.
+    """
     length = config.max_seq_length
     number = -(-num_tokens // length)
     order = Permutation(number, config.random_seed)
@@ -194,7 +207,7 @@ def _blocks(
                 for start in (block * length).tolist()
             ]
             counts = Report(instances=len(rows), instance_tokens=sum(map(len, rows)))
-            yield list(encode_rows(rows)), counts
+            yield rows, counts
 
 
 def features() -> list[Any]:
