@@ -4,9 +4,9 @@ Taggers and ELMo read sentences of words.
 
     python export_saved_model.py --model_dir=mrpc_output --export_dir=mrpc_export/1
 
---model_dir is any output folder of run_classifier.py, run_squad.py or run_tagger.py, or
-a folder with ELMo. For the signatures, and how to load the result, see
-inference/export.py.
+--model_dir is any output folder of run_classifier.py, run_multitask.py, run_squad.py or
+run_tagger.py, or a folder with ELMo. For the signatures, and how to load the result,
+see inference/export.py.
 """
 
 import startup
@@ -21,7 +21,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "model_dir",
     None,
-    "An output folder of run_classifier.py, run_squad.py or run_tagger.py, or ELMo's.",
+    "An output folder of run_classifier.py, run_multitask.py, run_squad.py or "
+    "run_tagger.py, or ELMo's.",
 )
 flags.DEFINE_string("export_dir", None, "Folder to write; new or empty.")
 flags.DEFINE_enum(

@@ -15,6 +15,7 @@ from errors import UserError
 # Ability -> what a system without it does not do, and the script that asks for it.
 ABILITIES = {
     "classifies": ("classify", "run_classifier.py"),
+    "shares": ("learn several tasks at once", "run_multitask.py"),
     "answers": ("answer questions", "run_squad.py"),
     "tags": ("tag", "run_tagger.py"),
     "learns": ("learn a vocabulary", "create_vocab.py"),
@@ -47,6 +48,7 @@ class Entry:
       files: the module of `checkpoints` for its training folders, or an OwnFolders.
       reads: the flags that it reads, of those that not every system does.
       classifies: its systems.capabilities.Classifies.
+      shares: its systems.capabilities.Shares.
       answers: its systems.capabilities.Answers.
       tags: its systems.capabilities.Tags.
       begins: the function that makes a new system for a training text, as
@@ -69,6 +71,7 @@ class Entry:
     marks: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
     classifies: str | None = None
+    shares: str | None = None
     answers: str | None = None
     tags: str | None = None
     begins: str | None = None
@@ -193,6 +196,7 @@ register(
             | {"pooling", "long", "mask_cls_sep"}
         ),
         classifies="systems.bert:BertClassification",
+        shares="systems.bert:BertSharing",
         answers="systems.bert:BertAnswers",
         tags="systems.bert:BertTagging",
         extracts="systems.bert:BertLines",

@@ -123,13 +123,20 @@ def run(
             "task": task.config.training_values(),
             "model": task.system.describe(),
             **settings,
-            "train_records": data.train and os.path.basename(data.train.files[0]),
+            "train_records": data.train and _file_names(data.train),
         },
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
         use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
     ).run_seeds(config, FLAGS.seeds)
+
+
+def _file_names(records):
+    """Tells training examples from others: their file, or those of several tasks."""
+    if isinstance(records, Mapping):
+        return {name: _file_names(found) for name, found in records.items()}
+    return os.path.basename(records.files[0])
 
 
 def write_test_scores(path: str, scores: Mapping[str, float]) -> None:

@@ -15,6 +15,7 @@ SCRIPTS = {
     "create_pretraining_data": "makes records for pre-training from text",
     "run_pretraining": "pre-trains a model on such records",
     "run_classifier": "fine-tunes a classifier of texts and pairs",
+    "run_multitask": "fine-tunes one encoder on several tasks at once",
     "run_squad": "fine-tunes a model that answers questions",
     "run_tagger": "fine-tunes a tagger of words",
     "run_word_vectors": "learns word vectors from text",

@@ -100,9 +100,19 @@ def read_do_lower_case(folder: str) -> bool | None:
 def read_outputs(folder: str) -> Outputs | None:
     """Returns what a training folder's task.json says of its head; None without one."""
     path = find(folder, TASK)
-    if path is None:
-        return None
-    values = json_files.read_object(path)
+    return path and _outputs(json_files.read_object(path), path)
+
+
+def read_parts(folder: str) -> dict[str, Outputs]:
+    """Returns what a training folder's task.json says of the heads of several tasks."""
+    path = find(folder, TASK)
+    parts = json_files.read_object(path).get("parts", []) if path else []
+    if not isinstance(parts, list) or not all(isinstance(p, dict) for p in parts):
+        raise CheckpointError(f"{path}: parts is {parts!r}, wanted a list of objects")
+    return {str(part.get("task_name")): _outputs(part, path) for part in parts}
+
+
+def _outputs(values, path):
     kind, labels = values.get("output_kind", values.get("task_name")), ()
     if "labels" in values:
         labels = values["labels"]

@@ -4,7 +4,9 @@ Tensors are stored by name, and our names are these names: there is no table, on
 names that are not the model's.
 """
 
+import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +19,14 @@ from checkpoints.mapping import Checkpoint, check_shape
 from checkpoints.tensorflow_files import find_prefix, prefix_of, save
 from checkpoints.word_tables import WordTable
 from modeling.bert_config import BertConfig
+from modeling.mt_dnn import SCOPE
 
 __all__ = [
     "CONFIG",
     "TASK",
     "VOCAB_TENSORS",
     "find_prefix",
+    "of_part",
     "open_checkpoint",
     "prefix_of",
     "save",
@@ -66,6 +70,24 @@ def beside(folder: str) -> dict[str, Any]:
         "vocab_file": files.find(folder, files.VOCAB),
         "do_lower_case": files.read_do_lower_case(folder),
     }
+
+
+def of_part(checkpoint: Checkpoint, task_name: str) -> Checkpoint:
+    """Returns a checkpoint of several tasks as one of a single task, by its names.
+
+    Args:
+      checkpoint: with the head of the task, `scoring_list/<task>/...`; one that is
+        more than an output layer keeps its name.
+      task_name: one of its `parts`.
+    """
+    of_head = re.compile(rf"{SCOPE}/{re.escape(task_name)}/(?=output_(weights|bias)$)")
+    theirs = {of_head.sub("", name): name for name in checkpoint.shapes}
+    return dataclasses.replace(
+        checkpoint,
+        shapes={ours: checkpoint.shapes[name] for ours, name in theirs.items()},
+        outputs=checkpoint.parts[task_name],
+        reader=lambda name: checkpoint.reader(theirs[name]),
+    )
 
 
 def check(checkpoint: Checkpoint) -> None:

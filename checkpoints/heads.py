@@ -11,7 +11,7 @@ from checkpoints.mapping import Checkpoint, CheckpointError, Outputs, find_reaso
 
 _LABELS_SHOWN = 10
 # Outputs that are told apart by their place only, if there is more than one.
-_NAMELESS = ("regression", "multiple_choice")
+_NAMELESS = ("regression", "multiple_choice", "ranking")
 _NO_NAME = re.compile(r"LABEL_\d+")  # Hugging Face's, of labels that nobody named
 
 
@@ -57,6 +57,23 @@ class Fit:
     unused: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, Rows] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def of_several(cls, fits: Mapping[str, "Fit"], own: Sequence[str], all_: str):
+        """Puts the fits of several heads together.
+
+        Args:
+          fits: name of a head -> its fit.
+          own: regular expressions over the names of their variables.
+          all_: regular expression over those of all heads that a file may have.
+        """
+        others = {rf"(?!({'|'.join(own)})$){all_}": "the head of another task"}
+        return cls(
+            "\n".join(f"{name}: {fit.line}" for name, fit in fits.items() if fit.line),
+            {key: value for fit in fits.values() for key, value in fit.new.items()},
+            {k: v for fit in fits.values() for k, v in fit.unused.items()} | others,
+            {key: value for fit in fits.values() for key, value in fit.rows.items()},
+        )
+
 
 def fit_new(checkpoint: Checkpoint, head: Head) -> Fit:
     """Fits a file's head to one that is to be trained.
@@ -82,6 +99,8 @@ def fit_new(checkpoint: Checkpoint, head: Head) -> Fit:
         return _fit_unnamed(checkpoint, head)
     if found.kind != wanted.kind:
         return _fresh(pattern, f"the file's is of another kind, {found.kind}")
+    if not stored.keys() & head.shapes.keys():
+        return _fresh(pattern, "the file's is of another form")
     # Parts that this head has not: a CRF, where tags are now chosen one by one.
     unused = {
         re.escape(name): "a part that this head has not"

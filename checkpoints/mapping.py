@@ -269,6 +269,7 @@ class Checkpoint:
       do_lower_case: what the folder's tokenizer does; None when it does not say.
       outputs: of the head, when the folder says what it is; None when it does not.
       reader: our name -> float32 array; call `read`.
+      parts: of a model of several tasks, by their names, what their heads decide.
     """
 
     format: str
@@ -282,6 +283,7 @@ class Checkpoint:
     do_lower_case: bool | None
     outputs: Outputs | None
     reader: Callable[[str], np.ndarray]
+    parts: Mapping[str, Outputs] = dataclasses.field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...] | None:

@@ -29,7 +29,7 @@ _DAMAGE = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
 
 _IGNORED = {
     r"(.*/)?global_step": "step counter of the training that wrote the file",
-    r".*/(adam|lamb)_[mv]": "optimizer slot",
+    r".*/(adam|lamb|adamax)_[mvu]": "optimizer slot",
     r".*/(Adam|AdamWeightDecayOptimizer|LAMBOptimizer)(_\d+)?": "optimizer slot",
     r".*/Momentum(_\d+)?": "optimizer slot",
     r"(.*/)?beta[12]_power(_\d+)?": "optimizer state",
@@ -252,6 +252,7 @@ def open_checkpoint(prefix: str, **kwargs) -> Checkpoint:
         ignored=ignored,
         unknown={},
         outputs=files.read_outputs(os.path.dirname(prefix)),
+        parts=files.read_parts(os.path.dirname(prefix)),
         reader=lambda name: _read(reader, prefix, name),
         **kwargs,
     )

@@ -26,7 +26,7 @@ _BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
 as_it_is = tf.autograph.experimental.do_not_convert
 
 # What a random draw is for; folded into the seed so that no two draws are related.
-_FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS = range(4)
+_FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS, _TURNS_DRAWN = range(5)
 
 
 def default_buckets(max_seq_length: int) -> tuple[int, ...]:
@@ -201,7 +201,7 @@ def eval_batches(
 
 
 def turns(
-    batches: Sequence[int], seed: int, start_step: int
+    batches: Sequence[int], seed: int, start_step: int, extra: int | None = None
 ) -> tuple[tf.data.Dataset, list[int]]:
     """Says which of several data sets each batch is of, in an order drawn each epoch.
 
@@ -209,20 +209,34 @@ def turns(
       batches: how many batches of each data set an epoch has.
       seed: of the order.
       start_step: batches to leave out.
+      extra: so many of an epoch's batches are not of the first data set, drawn anew
+        each epoch from those that `batches` says, without replacement; None: all.
 
     Returns:
       Infinite dataset of int32 [], places in `batches`; and how many batches of each
       data set were left out.
     """
     epoch_turns = np.repeat(np.arange(len(batches), dtype=np.int32), batches)
-    first_epoch, skipped = divmod(start_step, len(epoch_turns))
+    first, others = epoch_turns[: batches[0]], epoch_turns[batches[0] :]
+    kept = len(others) if extra is None else min(extra, len(others))
+    first_epoch, skipped = divmod(start_step, len(first) + kept)
 
     @as_it_is
     def of_epoch(epoch: tf.Tensor) -> tf.Tensor:
-        return _shuffled(tf.constant(epoch_turns), _fold(seed, _TURNS, epoch))
+        found = tf.constant(epoch_turns)
+        if kept < len(others):
+            drawn = _shuffled(tf.constant(others), _fold(seed, _TURNS_DRAWN, epoch))
+            found = tf.concat([first, drawn[:kept]], axis=0)
+        return _shuffled(found, _fold(seed, _TURNS, epoch))
 
-    past = np.bincount(of_epoch(first_epoch)[:skipped], minlength=len(batches))
-    past += first_epoch * np.array(batches)
+    def counted(found: np.ndarray) -> np.ndarray:
+        return np.bincount(found, minlength=len(batches))
+
+    past = counted(of_epoch(first_epoch)[:skipped])
+    if kept == len(others):
+        past += first_epoch * np.array(batches)
+    else:
+        past += sum(counted(of_epoch(epoch)) for epoch in range(first_epoch))
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
     return finish(epochs.map(of_epoch).unbatch().skip(skipped)), past.tolist()
 

@@ -38,6 +38,7 @@ from inference.serving import (
 from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
+from tasks.multitask import MultitaskTask, RankingPart
 from tasks.span import SpanTask
 from tasks.tagging import TaggingTask
 
@@ -82,6 +83,45 @@ def save_classifier(
     strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
     # Each part is one function in the file, whoever calls it.
     served.encode = tf.function(encoder, autograph=False)
+    encode = served.encode.get_concrete_function(**strings)
+    signatures = {
+        TEXTS: word_serving.trace(lambda **texts: answer(**encode(**texts)), strings),
+        TOKENS: answer,
+    }
+    tf.saved_model.save(served, folder, signatures=signatures)
+
+
+def save_multitask(task: MultitaskTask, model: keras.layers.Layer, folder: str) -> None:
+    """Writes the SavedModel of a model of several tasks, all heads on one encoder pass.
+
+    What is loaded from it has `encode`, as a classifier's; a text alone has "" beside
+    it.
+
+    Args:
+      task: the parts.
+      model: its trained model.
+      folder: where to; see `export_model` for the signatures.
+    """
+    served = tf.Module()
+    served.weights = [variable.value for variable in model.variables]
+    labels = {
+        part.task_name: tf.constant(part.labels, tf.string)
+        for part in task.config.parts
+    }
+
+    def answer(**features):
+        found = {}
+        for name, logits in model(**features).items():
+            answers = _answers(task.parts[name], logits, labels[name])
+            found |= {f"{name}/{key}": value for key, value in answers.items()}
+        return found
+
+    spec = task.system.need("classifies").spec(task.config.parts[0])
+    answer = word_serving.trace(answer, task.system.encoder_inputs(spec.signature()))
+    served.encoder = task.system.text_encoder(task.config.max_seq_length)
+    served.encode = tf.function(served.encoder, autograph=False)
+    texts = ("text_a", "text_b")
+    strings = {name: tf.TensorSpec([None], tf.string, name) for name in texts}
     encode = served.encode.get_concrete_function(**strings)
     signatures = {
         TEXTS: word_serving.trace(lambda **texts: answer(**encode(**texts)), strings),
@@ -152,23 +192,27 @@ def _save_beside(task, served, function, folder):
 def _answer_function(
     task: ClassificationTask, model: keras.layers.Layer, labels: tf.Variable
 ) -> Callable[..., Outputs]:
-    """Returns a function from the model's inputs to what a client is answered.
+    """Returns a function from the model's inputs to what a client is answered."""
+    return lambda **features: _answers(
+        task, task.can.run(model, features, None)["logits"], labels
+    )
+
+
+def _answers(
+    task: ClassificationTask | RankingPart, logits: tf.Tensor, labels: tf.Variable
+) -> Outputs:
+    """Returns what a client is answered.
 
     Every answer has one row for each text, as TensorFlow Serving's REST API wants it.
     """
-
-    def answer(**features):
-        logits = task.can.run(model, features, None)["logits"]
-        outputs = task.probabilities(logits)
-        if task.config.output_kind == "regression":
-            return {"scores": outputs[:, 0]}
-        if task.config.output_kind == "multi_label":
-            names = tf.broadcast_to(labels, tf.shape(outputs))
-            return {"label_names": names, "probabilities": outputs}
-        best = tf.gather(labels, tf.argmax(outputs, axis=-1))
-        return {"labels": best, "probabilities": outputs}
-
-    return answer
+    if task.config.output_kind in ("regression", "ranking"):
+        return {"scores": logits[:, 0]}
+    outputs = task.probabilities(logits)
+    if task.config.output_kind == "multi_label":
+        names = tf.broadcast_to(labels, tf.shape(outputs))
+        return {"label_names": names, "probabilities": outputs}
+    best = tf.gather(labels, tf.argmax(outputs, axis=-1))
+    return {"labels": best, "probabilities": outputs}
 
 
 def export_model(
@@ -178,7 +222,7 @@ def export_model(
     use_checkpoint: str = "last",
     dtype: str = "float32",
 ) -> None:
-    """Exports what run_classifier.py, run_squad.py or run_tagger.py trained, and ELMo.
+    """Exports what a script that fine-tunes has trained, and ELMo.
 
     Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
     or `question` and `context`, string [B]; `token_ids` reads `input_ids`,
@@ -191,6 +235,8 @@ def export_model(
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
       regression   `scores` float32 [B]
 
+    and of several tasks `<task>/labels` and so on, a ranking's candidates `scores`, all
+    from one `text_a` and `text_b`, "" where there is none;
     but for questions: from texts `answers` string [B] and `scores` float32 [B] (and
     `null_odds` float32 [B], of SQuAD 2.0), from tokens `start_logits` and `end_logits`,
     float32 [B, S].
@@ -243,6 +289,7 @@ def _export_task(
         ClassificationTask: save_classifier,
         SpanTask: save_span_extractor,
         TaggingTask: save_tagger,
+        MultitaskTask: save_multitask,
     }[type(task)]
     save(task, model, folder)
 
@@ -282,8 +329,8 @@ def _find_folder(model_dir: str, use_checkpoint: str) -> str:
     if not tf.io.gfile.isdir(folder) or not checkpoints.find_weights(folder):
         raise UserError(
             f"--model_dir={model_dir}: there is no trained checkpoint in {folder}; "
-            "wanted an output folder of run_classifier.py, run_squad.py or "
-            "run_tagger.py --do_train"
+            "wanted an output folder of run_classifier.py, run_multitask.py, "
+            "run_squad.py or run_tagger.py --do_train"
             + (" --do_eval" if use_checkpoint == "best" else "")
             + " (of several seeds, one of the folders seed_<n>), or one of ELMo"
         )

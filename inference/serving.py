@@ -20,15 +20,18 @@ from data_pipeline.squad import features as squad_features
 from errors import UserError
 from inference.word_serving import WORDS, WordPredictor, check_sentences
 from systems.classification_config import ClassificationConfig
+from systems.multitask_config import MultitaskConfig
 from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import TASK_FILE, EncoderTask
+from tasks.multitask import MultitaskTask
 from tasks.span import SpanConfig, SpanTask
 from tasks.tagging import TaggingConfig, TaggingTask
 
 _TASKS = {
     SpanConfig.task_name: (SpanConfig, SpanTask),
     TaggingConfig.task_name: (TaggingConfig, TaggingTask),
+    MultitaskConfig.task_name: (MultitaskConfig, MultitaskTask),
 }
 TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
 # Beside a SavedModel, TensorFlow's name for files that its graph does not read.

@@ -11,6 +11,7 @@ from absl import logging
 
 import checkpoints
 import tokenization
+from checkpoints import google_bert
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import bert as features
 from data_pipeline.features import tagging_graph
@@ -22,13 +23,14 @@ from data_pipeline.squad.answers import AnswerConfig
 from data_pipeline.squad.features import WindowConfig
 from data_pipeline.squad.pieces import WordPieces
 from errors import UserError
-from modeling import BertClassifier, BertModel, BertSpanExtractor
+from modeling import BertClassifier, BertModel, BertSpanExtractor, mt_dnn
 from optimization.groups import ParameterGroup, depth_groups
 from optimization.optimizers import OptimizerConfig
-from systems.capabilities import Answers, Classifies
+from systems.capabilities import Answers, Classifies, Shares
 from systems.classification_config import ClassificationConfig
+from systems.multitask_config import PartConfig
 from systems.pieces import ReadsPieces, TagsPieces
-from systems.system import CLASSIFIER, PRE_TRAINING, SPAN, TAGGER, System
+from systems.system import CLASSIFIER, PRE_TRAINING, SHARED, SPAN, TAGGER, System
 
 _POOLER = r"bert/pooler/.*"
 
@@ -69,6 +71,23 @@ class BertClassification(Classifies):
     ) -> dict[str, tf.Tensor]:
         inputs = self.system.encoder_inputs(batch)
         return {"logits": model(**inputs, dropout_seed=dropout_seed)}
+
+
+class BertSharing(Shares):
+    """MT-DNN: a head for each task (Liu et al. 2019, section 3.1)."""
+
+    def build(self, parts: Sequence[PartConfig], **kwargs) -> keras.layers.Layer:
+        return mt_dnn.MtDnnModel(
+            self.system.config,
+            {part.task_name: _head(part) for part in parts},
+            **kwargs,
+        )
+
+
+def _head(part: PartConfig) -> mt_dnn.HeadConfig:
+    kinds = {"single_label": mt_dnn.CLASSIFICATION}
+    kind = kinds.get(part.output_kind, part.output_kind)
+    return mt_dnn.HeadConfig(kind, part.num_outputs, part.enable_san, part.dropout_p)
 
 
 class BertTagging(TagsPieces):
@@ -127,8 +146,11 @@ class BertSystem(System):
         SPAN: r"cls/squad/.*",
         PRE_TRAINING: r"cls/(predictions|seq_relationship)/.*",
         TAGGER: r"tagger/.*",
+        SHARED: rf"{mt_dnn.SCOPE}/.*",
     }
-    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {r"output_(weights|bias)": (0,)}
+    label_axes: ClassVar[Mapping[str, Sequence[int]]] = {
+        rf"({mt_dnn.SCOPE}/[^/]+/(classifier/)?)?output_(weights|bias)": (0,)
+    }
 
     @property
     def max_length(self) -> tuple[str, int]:
@@ -209,12 +231,20 @@ class BertSystem(System):
         self, head: str | None, checkpoint: checkpoints.Checkpoint
     ) -> Mapping[str, str]:
         """The pooler, where only the sequence is used, or where it is to be trained."""
-        if head != CLASSIFIER:
+        if head not in (CLASSIFIER, SHARED):
             return {_POOLER: "not used here"}
         known = any(re.fullmatch(_POOLER, name) for name in checkpoint.shapes)
         if known or not self.new_head:
             return {}
         return {_POOLER: "the file, as of a masked language model, has no pooler"}
+
+    def of_part(
+        self, checkpoint: checkpoints.Checkpoint, task_name: str
+    ) -> checkpoints.Checkpoint:
+        return google_bert.of_part(checkpoint, task_name)
+
+    def part_pattern(self, task_name: str) -> str:
+        return rf"{mt_dnn.SCOPE}/{re.escape(task_name)}/.*"
 
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """See `encoder_groups`."""

@@ -24,6 +24,7 @@ from data_pipeline.squad.pieces import SquadTokenizer
 from errors import UserError
 from modeling.tagger import Tagger
 from systems.classification_config import ClassificationConfig
+from systems.multitask_config import PartConfig
 
 
 class Capability:
@@ -137,6 +138,28 @@ class Classifies(Capability, abc.ABC):
         Returns:
           `logits` float32 [B, outputs]; with `has_lm_losses`, `lm_losses` float32
           [B, R], the mean over the tokens of each of an example's R sequences.
+        """
+
+
+class Shares(Capability, abc.ABC):
+    """Learns several tasks on one encoder; each is laid out as `Classifies` does."""
+
+    @abc.abstractmethod
+    def build(
+        self, parts: Sequence[PartConfig], *, frozen_encoder: bool, **kwargs
+    ) -> keras.layers.Layer:
+        """Makes the encoder with a head for each task.
+
+        Args:
+          parts: the tasks.
+          frozen_encoder: turns dropout off in the encoder, which is not trained.
+          **kwargs: as of Task.build_model.
+
+        Returns:
+          A layer, to be called with `task`, the name of one, beside what
+          System.encoder_inputs returns and `dropout_seed`; it returns that head's
+          float32 [B, outputs]. Without `task` it returns those of all heads, by the
+          names of the tasks, from one pass of the encoder.
         """
 
 

@@ -20,7 +20,7 @@ from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
 
 CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
-TAGGER = "tagger"
+TAGGER, SHARED = "tagger", "shared"
 
 # Where a tagger has a value for each tag; see System.label_axes.
 _TAGS = {
@@ -190,14 +190,17 @@ class System(abc.ABC):
         self,
         variables: Mapping[str, keras.Variable],
         head: str | None,
-        outputs: checkpoints.Outputs | None = None,
+        outputs: checkpoints.Outputs | Mapping[str, checkpoints.Outputs] | None = None,
+        task_name: str | None = None,
     ) -> None:
         """Fills the encoder, and the head if the initial checkpoint has one.
 
         Args:
           variables: name -> variable.
           head: which of `heads` the model has; None for the encoder alone.
-          outputs: what the head decides, where its outputs are the task's labels.
+          outputs: what the head decides, where its outputs are the task's labels; of
+            the heads of several tasks, by the tasks' names.
+          task_name: of the one task; of several that the file is of, its head is taken.
 
         Raises:
           checkpoints.CheckpointError: see checkpoints.initialize, and checkpoints'
@@ -207,6 +210,8 @@ class System(abc.ABC):
             logging.info("no --init_checkpoint: training starts from random weights")
             return
         checkpoint = checkpoints.open_checkpoint(self.init_checkpoint)
+        if task_name in checkpoint.parts and head != SHARED:
+            checkpoint = self.of_part(checkpoint, task_name)
         fit = self._fit_head(checkpoint, variables, head, outputs)
         unused = {
             pattern: f"a {kind} head; not used here"
@@ -221,8 +226,27 @@ class System(abc.ABC):
             resize_vocab=self.resize_vocab,
             rows={**self.rows(checkpoint), **fit.rows},
         )
-        if fit.line:
-            logging.info("head: %s", fit.line)
+        for line in fit.line.splitlines():
+            logging.info("head: %s", line)
+
+    def of_part(
+        self, checkpoint: checkpoints.Checkpoint, task_name: str
+    ) -> checkpoints.Checkpoint:
+        """Returns a checkpoint of several tasks as if it were of one of them.
+
+        Args:
+          checkpoint: of a system that has the ability "shares".
+          task_name: one of its `parts`.
+        """
+        raise NotImplementedError(f"{self.model_type} has no such checkpoints")
+
+    def part_pattern(self, task_name: str) -> str:
+        """Returns a regular expression over the names of one of several heads.
+
+        Args:
+          task_name: whose head it is.
+        """
+        raise NotImplementedError(f"{self.model_type} has one head")
 
     def _fit_head(self, checkpoint, variables, head, outputs):
         """Says how a head is filled; a new one only where it is to be trained."""
@@ -234,7 +258,17 @@ class System(abc.ABC):
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         axes = {**self.label_axes, **_TAGS}
         fit = checkpoints.fit_new if self.new_head else checkpoints.fit_trained
-        return fit(checkpoint, checkpoints.Head(pattern, axes, shapes, outputs))
+        if not isinstance(outputs, Mapping):
+            return fit(checkpoint, checkpoints.Head(pattern, axes, shapes, outputs))
+        own = {name: self.part_pattern(name) for name in outputs}
+        fits = {
+            name: fit(
+                dataclasses.replace(checkpoint, outputs=checkpoint.parts.get(name)),
+                checkpoints.Head(own[name], axes, shapes, decided),
+            )
+            for name, decided in outputs.items()
+        }
+        return checkpoints.Fit.of_several(fits, list(own.values()), pattern)
 
     def rows(
         self, checkpoint: checkpoints.Checkpoint

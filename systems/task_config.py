@@ -69,14 +69,28 @@ class TaskConfig:
           The config; JSON's lists are tuples.
 
         Raises:
-          UserError: the file is missing or no JSON object, keys are missing or
-            unknown, it is another task's, or a value is impossible.
+          UserError: the file is missing or no JSON object; and as `from_values`.
         """
         if not tf.io.gfile.exists(path):
             raise UserError(
                 f"{path} does not exist; it is written by {cls.script} --do_train"
             )
-        values = json_files.read_object(path)
+        return cls.from_values(json_files.read_object(path), path)
+
+    @classmethod
+    def from_values(
+        cls: type[Config], values: Mapping[str, Any], source: str
+    ) -> Config:
+        """Reads the fields as JSON has them.
+
+        Args:
+          values: field -> value.
+          source: where they are from, for messages.
+
+        Raises:
+          UserError: keys are missing or unknown, it is another task's, or a value is
+            impossible.
+        """
         names = {field.name for field in dataclasses.fields(cls)}
         missing = sorted(names - cls.optional_keys - values.keys())
         unknown = sorted(values.keys() - names)
@@ -84,7 +98,7 @@ class TaskConfig:
         # A class of one task has its name as the default.
         if missing or unknown or task_name != getattr(cls, "task_name", task_name):
             raise UserError(
-                f"{path} is not of a model that {cls.script} trained: task_name "
+                f"{source} is not of a model that {cls.script} trained: task_name "
                 f"{task_name!r}, missing keys {missing}, unknown keys {unknown}"
             )
         values = {k: tuple(v) if type(v) is list else v for k, v in values.items()}
@@ -93,7 +107,7 @@ class TaskConfig:
             config = cls(**values)
             config.check()
         except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+            raise UserError(f"{source}: {error}") from None
         return config
 
     def check(self) -> None:
@@ -120,8 +134,8 @@ class TaskConfig:
 
 
 def _check_types(cls: type, values: Mapping[str, Any]) -> None:
-    """Raises UserError for a value that is not of its field's type."""
+    """Raises UserError for a value that is not of its field's type, if JSON has it."""
     for field in dataclasses.fields(cls):
-        is_one, wanted = _TYPES[field.type]
+        is_one, wanted = _TYPES.get(field.type, (lambda _: True, ""))
         if field.name in values and not is_one(values[field.name]):
             raise UserError(f"{field.name} is {values[field.name]!r}, wanted {wanted}")

@@ -79,7 +79,9 @@ class EncoderTask(Task):
 
     def initialize(self, variables: Mapping[str, keras.Variable]) -> None:
         """Fills the encoder, and the head if the initial checkpoint has one."""
-        self.system.initialize(variables, self.head, self.config.outputs)
+        self.system.initialize(
+            variables, self.head, self.config.outputs, self.config.task_name
+        )
 
     def save_beside(self, folder: str) -> None:
         """Writes the system's files, and task.json."""

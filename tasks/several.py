@@ -1,6 +1,6 @@
 """Several tasks learnt together by one model, every batch being of one of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -31,6 +31,22 @@ class SeveralTasks(Task):
         """Keeps the tasks, in this order."""
         self.parts = dict(parts)
 
+    def batches(self, records: Mapping[str, Records], batch_size: int) -> list[int]:
+        """Says how many batches of each task are learnt in an epoch.
+
+        Args:
+          records: name -> training examples, counted.
+          batch_size: rows of a batch.
+
+        Returns:
+          As many numbers as there are tasks, in their order.
+        """
+        return [-(-records[name].num_examples // batch_size) for name in self.parts]
+
+    def extra_batches(self, batches: Sequence[int]) -> int | None:
+        """Says how many of an epoch's batches are not of the first task; None: all."""
+        del batches
+
     def turns(
         self, records: Mapping[str, Records], *, batch_size: int, seed: int, step: int
     ) -> tuple[tf.data.Dataset, dict[str, int]]:
@@ -46,8 +62,8 @@ class SeveralTasks(Task):
           The place in `parts` of each batch, int32 [], without end; and name -> how
           many batches each task has had before `step`.
         """
-        batches = [-(-records[name].num_examples // batch_size) for name in self.parts]
-        order, past = batching.turns(batches, seed, step)
+        batches = self.batches(records, batch_size)
+        order, past = batching.turns(batches, seed, step, self.extra_batches(batches))
         return order, dict(zip(self.parts, past, strict=True))
 
     def scores(self, scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

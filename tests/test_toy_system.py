@@ -199,7 +199,7 @@ def test_its_vectors_are_written_by_two_scripts(pretrained, tmp_path):
     assert found[0] == pytest.approx((of_one + of_two) / 2, abs=1e-4)
 
 
-@pytest.mark.parametrize("ability", registry.ABILITIES)
+@pytest.mark.parametrize("ability", sorted({*registry.ABILITIES} - {"shares"}))
 def test_who_lacks_an_ability_is_refused_and_the_toy_is_named(ability, monkeypatch):
     mute = Entry("mute", config="", system="", files="")
     monkeypatch.setitem(registry._ENTRIES, "mute", mute)

@@ -235,8 +235,16 @@ class Trainer:
         )
 
     def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
-        """Predicts for every example, in order; see Evaluator.predict."""
-        return self._evaluators[""].predict(records, batch_size)
+        """Predicts for every example, in order; see Evaluator.predict.
+
+        Of a task of several, `records` and what is returned are by their names.
+        """
+        if not self._task.parts:
+            return self._evaluators[""].predict(records, batch_size)
+        return {
+            name: self._evaluators[name].predict(found, batch_size)
+            for name, found in records.items()
+        }
 
     def _follow(self, step, dev, best, progress, variables):
         """Evaluates while training, and keeps the best checkpoint.
@@ -288,10 +296,13 @@ class Trainer:
 
     def _iterator(self, train, start_step):
         """Opens what the updates read; see TrainStep."""
-        if not self._task.parts:
-            return iter(self._batches(train, start_step))
-        turns, past = self._turns(train, start_step)
         parts = self._task.parts.items()
+        if not parts:
+            return iter(self._batches(train, start_step))
+        if len(parts) == 1:  # whose turn it always is
+            ((name, part),) = parts
+            return iter(self._batches(train[name], start_step, part))
+        turns, past = self._turns(train, start_step)
         streams = [self._batches(train[k], past[k], part) for k, part in parts]
         return iter(turns), [iter(stream) for stream in streams]
 
