@@ -172,6 +172,18 @@ def test_both_kinds_of_dropout_are_in_training_only(rates):
     assert not np.allclose(one, layer(*inputs))
 
 
+@pytest.mark.slow
+def test_a_compiled_network_of_mixed_precision_drops_and_computes_the_same():
+    config, (x, premise, hypothesis) = SanConfig(2, answer_mem_drop_p=0.5), pairs()
+    layer = SanClassifier(C, config, 0.5, dtype="mixed_bfloat16", name="san")
+    layer.build([None, None, H])
+    compiled = tf.function(layer.call, jit_compile=True, autograph=False)
+    arguments = tf.cast(x, tf.bfloat16), premise, hypothesis, tf.constant([1, 2])
+    found, wanted = compiled(*arguments), layer.call(*arguments)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["none", "simple", "bilinear"])
 def test_what_is_not_of_the_pair_is_never_looked_at(kind):
     layer, (x, premise, hypothesis) = tiny_san(answer_att_type=kind), pairs()
