@@ -19,6 +19,7 @@ from modeling import mt_dnn, san
 from modeling.layers import heads
 from modeling.mt_dnn import HeadConfig, MtDnnModel
 from modeling.san import SanClassifier, SanConfig
+from tasks.classification import ClassificationTask
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/mtdnn"
 VARIANTS = (
@@ -157,6 +158,15 @@ def test_features_are_dropped_at_all_places_of_a_row():
     assert not np.array_equal(dropped[0], dropped[1])
 
 
+def test_features_are_dropped_where_the_original_drops_them(monkeypatch):
+    layer, sites = tiny_san(0.5, answer_num_turn=2), []
+    monkeypatch.setattr(layer, "_drop", lambda x, site, seed: sites.append(site) or x)
+    layer.turns(*pairs(), tf.constant([1, 2]))
+    # What the premise gives is of the whole one; only its comparison is of a part.
+    wanted = ["query", "x_0", "s_0", "merged_0", "state_1", "x_1", "s_1", "merged_1"]
+    assert sites == wanted
+
+
 @pytest.mark.parametrize("rates", [(0.5, 0.0), (0.0, 0.5)])
 def test_both_kinds_of_dropout_are_in_training_only(rates):
     layer = tiny_san(rates[0], answer_mem_drop_p=rates[1])
@@ -202,6 +212,8 @@ def test_a_row_without_a_text_has_scores_and_gradients():
             loss = tf.reduce_sum(layer(x, *masks))
         gradients = tape.gradient(loss, [v.value for v in layer.variables])
         assert all(np.isfinite(value).all() for value in (loss, *gradients))
+    found = layer(x, nothing, nothing)
+    np.testing.assert_array_equal(layer(-x, nothing, nothing), found)
 
 
 def test_a_network_learns_a_batch_by_heart():
@@ -262,6 +274,38 @@ def test_a_ranking_is_the_originals_whatever_room_there_is_for_candidates():
     np.testing.assert_allclose(losses, [0.0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "logits", "labels", "wanted"),
+    [
+        ("single_label", "cls_logits", "cls_labels", "classification_CeCriterion"),
+        (
+            *("single_label", "cls_logits", "cls_labels_ignore"),
+            "classification_CeCriterion_ignore_index=-1",
+        ),
+        ("regression", "reg_logits", "reg_labels", "regression_MseCriterion"),
+    ],
+)
+def test_the_losses_of_texts_and_pairs_are_the_originals(
+    tmp_path, kind, logits, labels, wanted
+):
+    golden = load("losses")
+    found = tiny.task(tmp_path)
+    names = {} if kind == "single_label" else {"labels": (), "metrics": ("mse",)}
+    config = dataclasses.replace(found.config, output_kind=kind, **names)
+    task = ClassificationTask(config, found.system)
+    label_ids = golden[labels]
+    # What it leaves out has a label of -1 there; here no real example is without one.
+    real = label_ids != -1 if kind == "single_label" else np.ones_like(label_ids, bool)
+    batch = dict.fromkeys(("input_ids", "input_mask", "segment_ids")) | {
+        "label_ids": tf.constant(np.where(real, label_ids, 0)),
+        "is_real_example": tf.constant(real),
+    }
+    sums = task.loss_sums(lambda **_: tf.constant(golden[logits]), batch, None)
+    loss = task.total_loss(sums, task.loss_denominators(batch))
+    value = json.loads((GOLDEN / "losses.json").read_text())[wanted]
+    np.testing.assert_allclose(loss, value, atol=1e-5)
+
+
 TASKS = {
     "grades": HeadConfig("classification", 3, dropout_p=0.5),
     "pairs": HeadConfig("classification", 2, enable_san=True),
@@ -317,15 +361,15 @@ def test_padding_changes_nothing_under_any_head(model):
 
 
 def test_each_task_has_dropout_of_its_own(model):
-    seed = tf.constant([1, 2])
-    without = dataclasses.replace(TASKS["grades"], dropout_p=0.0)
-    frozen = MtDnnModel(
-        tiny.CONFIG, {**TASKS, "grades": without}, frozen_encoder=True, seed=3
-    )
-    still = frozen(*batch(), task="grades", dropout_seed=seed)
-    np.testing.assert_array_equal(still, model(*batch(), task="grades"))
-    moved = frozen(*batch(), task="pairs", dropout_seed=seed)
-    assert not np.allclose(moved, model(*batch(), task="pairs"))
+    rates = {"grades": 0.5, "pairs": 0.5, "score": 0.0, "answers": 0.5}
+    heads = {
+        name: dataclasses.replace(head, dropout_p=rates[name])
+        for name, head in TASKS.items()
+    }
+    frozen = MtDnnModel(tiny.CONFIG, heads, frozen_encoder=True, seed=3)
+    dropped = frozen(*batch(), dropout_seed=tf.constant([1, 2]))
+    for name, whole in model(*batch()).items():
+        assert np.array_equal(dropped[name], whole) == (rates[name] == 0), name
 
 
 def test_names_are_the_tasks_and_initial_weights_do_not_depend_on_other_tasks(model):
