@@ -481,6 +481,30 @@ def training_config(
     )
 
 
+def define_language_flag() -> None:
+    """Defines --language, of systems that are told what their texts are in."""
+    flags.DEFINE_string(
+        "language", None, "XLM: what the texts are in, as the model names it."
+    )
+
+
+def check_language(found: System) -> None:
+    """Refuses --language for a system that reads all texts alike.
+
+    Raises:
+      UserError: names the systems that are told.
+    """
+    if FLAGS.language is None or found.tells_languages:
+        return
+    able = [
+        e.model_type for e in registry.entries() if e.load("system").tells_languages
+    ]
+    raise UserError(
+        f"--language={FLAGS.language} is not for {found.model_type}, only for "
+        + ", ".join(sorted(able))
+    )
+
+
 def begin(entry: registry.Entry, config: Any, words: Iterable[str], **more) -> System:
     """Makes a new system by its entry's `begins`.
 

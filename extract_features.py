@@ -28,6 +28,7 @@ common_flags.define_distribution_flags()
 common_flags.define_precision_flag()
 common_flags.define_word_flags()
 common_flags.define_tokenizer_flag()
+common_flags.define_language_flag()
 flags.DEFINE_string("input_file", None, "One text a line, or a pair as `a ||| b`.")
 flags.DEFINE_string("output_file", None, "File to write; replaced when complete.")
 flags.DEFINE_list(
@@ -116,6 +117,8 @@ def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
     common_flags.check_output("output_file", "input_file")
     system = common_flags.system("extracts")
+    common_flags.check_language(system)
+    system = system.in_language(FLAGS.language)
     strategy = make_strategy(common_flags.distribution_config())
     extractor = FeatureExtractor(extraction_config(), system, strategy=strategy)
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)

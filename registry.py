@@ -309,3 +309,19 @@ register(
         formats=("checkpoints.vectors:FORMAT",),
     )
 )
+register(
+    Entry(
+        "xlm",
+        config="modeling.xlm:XlmConfig",
+        system="systems.xlm:XlmSystem",
+        files="checkpoints.xlm:FILES",
+        reads=frozenset({"do_lower_case", "layer_decay", "pooling", "long"})
+        | {"mask_cls_sep"},
+        classifies="systems.xlm:XlmClassification",
+        answers="systems.xlm:XlmAnswers",
+        tags="systems.xlm:XlmTagging",
+        extracts="systems.xlm:XlmLines",
+        learns="data_pipeline.corpora.learners:LanguageBytePairs",
+        formats=("checkpoints.xlm:FORMAT", "checkpoints.huggingface_xlm:FORMAT"),
+    )
+)

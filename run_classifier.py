@@ -27,7 +27,7 @@ from training.run import RESULTS_FILE, Data
 from training.strategy import is_chief, make_strategy
 
 FLAGS = flags.FLAGS
-CUSTOM = "custom"
+CUSTOM, XNLI = "custom", "xnli"
 PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 
 common_flags.define_model_flags()
@@ -37,6 +37,7 @@ common_flags.define_finetuning_flags()
 common_flags.define_word_flags()
 common_flags.define_tokenizer_flag()
 common_flags.define_unfreezing_flag()
+common_flags.define_language_flag()
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",
@@ -55,6 +56,16 @@ flags.DEFINE_list(
     "ending_columns", None, "custom: columns of the endings to choose from."
 )
 flags.DEFINE_string("label_column", None, "custom: column of the label.")
+flags.DEFINE_string(
+    "language_column",
+    None,
+    "custom: column of what the texts are in, for XLM; each is scored for itself, too.",
+)
+flags.DEFINE_list(
+    "eval_languages",
+    [],
+    "xnli: further languages whose sets are read, each for itself.",
+)
 flags.DEFINE_enum(
     "label_kind",
     "single_label",
@@ -111,6 +122,8 @@ def check_flags() -> Iterator[str]:
     name = (FLAGS.task_name or CUSTOM).lower()
     if name not in (CUSTOM, *PROCESSORS) and not FLAGS.task_module:
         yield unknown_task(PROCESSORS)
+    if FLAGS.eval_languages and not (name == XNLI and FLAGS.language):
+        yield f"--eval_languages needs --task_name={XNLI} and --language"
     if FLAGS.task_name and name == CUSTOM:
         for flag in ("text_a_column", "label_column"):
             if not FLAGS[flag].value:
@@ -139,6 +152,8 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
         processors = PROCESSORS | own
         if name not in processors:
             raise UserError(unknown_task(processors))
+        if name == XNLI and FLAGS.language:
+            return glue.XnliProcessor(FLAGS.language, FLAGS.eval_languages)
         return processors[name]()
     known_kind = trained and not FLAGS["label_kind"].present
     return custom.CustomProcessor(
@@ -149,6 +164,7 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
         labels=FLAGS.labels or (trained and trained.labels or None),
         ending_columns=FLAGS.ending_columns or (),
         symmetric=FLAGS.symmetric,
+        language_column=FLAGS.language_column,
     )
 
 
@@ -221,6 +237,7 @@ def task_config(
         do_lower_case=do_lower_case,
         text_pair=text_pair,
         symmetric=trained.symmetric if trained else processor.symmetric,
+        language=task_runs.setting("language", trained),
     )
 
 
@@ -278,6 +295,8 @@ def main(_):
         yield from example_words(read()["train"][""])
 
     system = task_runs.encoder("classifies", words() if FLAGS.do_train else None)
+    if FLAGS.task_name.lower() != XNLI:  # whose sets are chosen by it
+        common_flags.check_language(system)
     lm_losses = system.need("classifies").has_lm_losses
     weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
     examples = read()

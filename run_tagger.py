@@ -29,6 +29,7 @@ common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
 common_flags.define_word_flags()
+common_flags.define_language_flag()
 flags.DEFINE_string("train_file", None, "Tagged sentences to learn from.")
 flags.DEFINE_string("dev_file", None, "Tagged sentences to score.")
 flags.DEFINE_string("test_file", None, "Sentences to tag; scored if they have tags.")
@@ -131,6 +132,7 @@ def make_task(
         crf=task_runs.setting("crf", trained),
         max_seq_length=task_runs.setting("max_seq_length", trained),
         do_lower_case=system.do_lower_case,
+        language=task_runs.setting("language", trained),
     )
     task = TaggingTask(config, system, **task_runs.task_options())
     for split in texts.keys() - {"test"}:
@@ -181,6 +183,7 @@ def main(_):
     texts = read_texts(task_runs.setting("tag_scheme", trained))
     words = texts["train"].words if FLAGS.do_train else None
     system = task_runs.encoder("tags", words)
+    common_flags.check_language(system)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)

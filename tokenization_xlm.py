@@ -336,6 +336,14 @@ def file_texts(
     return "".join(lines), "".join(pairs)
 
 
+def json_form(piece: str) -> str:
+    """Returns a piece as Hugging Face's vocab.json has it; the inverse of the next."""
+    if piece in SPECIAL:
+        return piece
+    goes_on = piece.endswith(GOES_ON)
+    return piece.removesuffix(GOES_ON) if goes_on else piece + END_OF_WORD
+
+
 def _fast_bpe_form(piece: str) -> str:
     """Returns "low" of "low</w>", and "lo@@" of "lo"."""
     ends = piece.endswith(END_OF_WORD)

@@ -59,6 +59,11 @@ def find(folder: str, name: str) -> str | None:
     return path if tf.io.gfile.exists(path) else None
 
 
+def list_names(folder: str) -> list[str]:
+    """Returns the names of what is in a folder; "" is the current one."""
+    return sorted(tf.io.gfile.listdir(folder or "."))
+
+
 def find_one(folder: str, names: Sequence[str]) -> str | None:
     """Returns the path of the one of `names` that is in `folder`, or None.
 

@@ -177,12 +177,19 @@ def to_dict(
         torch_dtype="float32",
     )
     if labels is not None:
-        values["id2label"] = {str(i): label for i, label in enumerate(labels)}
-        values["label2id"] = {label: i for i, label in enumerate(labels)}
+        values |= label_keys(labels)
     problems = {ours: theirs for theirs, ours in _PROBLEMS.items()}
     if labels is not None and kind in problems:
         values["problem_type"] = problems[kind]
     return values
+
+
+def label_keys(labels: Sequence[str]) -> dict[str, Any]:
+    """Returns the keys of config.json that name labels."""
+    return {
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
 
 
 def outputs(values: Mapping[str, Any], source: str) -> Outputs:

@@ -211,6 +211,8 @@ class Embeddings(embeddings.SummedEmbeddings):
         else:
             parts.append(tf.gather(self.position_embeddings, position_ids))
         if language_ids is not None and self.config.has_languages:
+            if language_ids.shape.rank == 1:
+                language_ids = language_ids[:, None]
             ids = tf.broadcast_to(language_ids, tf.shape(input_ids))
             parts.append(tf.gather(self.language_embeddings, ids))
         return self.normalize(parts, dropout_seed)
@@ -221,17 +223,26 @@ class _Model(base.Model):
 
     config_class = XlmConfig
 
-    def __init__(self, config: XlmConfig, **kwargs):
+    def __init__(self, config: XlmConfig, *, language: str | None = None, **kwargs):
         # The deviation of the original's uniform numbers, +-1 / sqrt(inputs), of all
         # matrices but the one with 4 H inputs, where theirs is half of it.
         kwargs["initializer_range"] = (3 * config.emb_dim) ** -0.5
         super().__init__(config, **kwargs)
+        self.language = language
 
     def make_encoder(self) -> "XlmModel":
         """Makes the encoder of a model with a head."""
         return XlmModel(
-            self.config, dtype=self.dtype_policy, seed=self.seed, fused=self.fused
+            self.config,
+            language=self.language,
+            dtype=self.dtype_policy,
+            seed=self.seed,
+            fused=self.fused,
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"language": self.language}
 
 
 class XlmModel(_Model):
@@ -239,6 +250,8 @@ class XlmModel(_Model):
 
     Args:
       config: the architecture.
+      language: str, of texts of which no other is told; None: these get no embedding
+        of a language.
       dtype: a Keras dtype policy: `float32`, or `mixed_bfloat16` or `mixed_float16`,
         where variables, statistics and softmax stay float32.
       seed: int, of the initial weights.
@@ -281,8 +294,8 @@ class XlmModel(_Model):
         Args:
           input_ids: int [B, S].
           input_mask: int [B, S], 1 = real, 0 = padding at the end; None = all real.
-          language_ids: int [B, S], or [B, 1] where a row is of one language; None = no
-            language is told.
+          language_ids: int [B, S], or [B] where a row is of one language; None = all
+            are of `language`.
           position_ids: int [B, S]; None = 0, 1, 2 ...
           causal: whether a position sees no later one.
           dropout_seed: int32 [2]; None = inference.
@@ -292,6 +305,8 @@ class XlmModel(_Model):
           compute dtype [B, S, H], 0 at padding.
         """
         shape = [*base.shape_list(input_ids), self.config.emb_dim]
+        if language_ids is None and self.language is not None:
+            language_ids = tf.constant([self.config.language_id(self.language)])
         mask = tf.ones_like(input_ids) if input_mask is None else input_mask
         x = self.embeddings(
             input_ids, language_ids, position_ids, dropout_seed=dropout_seed
@@ -318,7 +333,7 @@ class XlmLanguageModel(_Model):
       config: the architecture.
       frozen_encoder: bool; True uses the encoder for features only: no dropout in it.
       name: str; the root's own name is no part of released names.
-      **kwargs: `dtype`, `seed` and `fused`, see `XlmModel`.
+      **kwargs: `language`, `dtype`, `seed` and `fused`, see `XlmModel`.
     """
 
     def __init__(
@@ -404,7 +419,7 @@ class XlmClassifier(_Model):
       num_outputs: int, classes, or 1 for a regression.
       frozen_encoder: bool; see `XlmLanguageModel`.
       name: str; the root's own name is no part of released names.
-      **kwargs: `dtype`, `seed` and `fused`, see `XlmModel`.
+      **kwargs: `language`, `dtype`, `seed` and `fused`, see `XlmModel`.
     """
 
     def __init__(
@@ -467,7 +482,7 @@ class XlmSpanExtractor(_Model):
       config: the architecture.
       frozen_encoder: bool; see `XlmLanguageModel`.
       name: str; the root's own name is no part of released names.
-      **kwargs: `dtype`, `seed` and `fused`, see `XlmModel`.
+      **kwargs: `language`, `dtype`, `seed` and `fused`, see `XlmModel`.
     """
 
     def __init__(

@@ -25,10 +25,13 @@ class ClassificationConfig(TaskConfig):
       do_lower_case: whether the tokenizer lower-cases; None where there is none.
       text_pair: whether the inputs are pairs of texts.
       symmetric: whether the order of a pair's texts means nothing.
+      language: see TaskConfig.
     """
 
     script: ClassVar[str] = "run_classifier.py"
-    optional_keys: ClassVar[frozenset[str]] = frozenset({"text_pair", "symmetric"})
+    optional_keys: ClassVar[frozenset[str]] = frozenset(
+        {"text_pair", "symmetric", "language"}
+    )
     choices: ClassVar[Mapping[str, Collection[str]]] = {
         "output_kind": ("single_label", "multi_label", "regression", "multiple_choice"),
         "metrics": tuple(metrics.METRICS),
@@ -43,6 +46,7 @@ class ClassificationConfig(TaskConfig):
     do_lower_case: bool | None
     text_pair: bool = False
     symmetric: bool = False
+    language: str | None = None
 
     @property
     def outputs(self) -> Outputs:

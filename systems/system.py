@@ -59,6 +59,7 @@ class System(abc.ABC):
         have a value for each label -> which axes the labels lie along.
       finetunes_by_default: whether a classifier's or a tagger's training changes the
         encoder unless it is told not to.
+      tells_languages: whether it reads texts as `in_language` says.
     """
 
     config: Any
@@ -72,6 +73,7 @@ class System(abc.ABC):
     heads: ClassVar[Mapping[str, str]]
     label_axes: ClassVar[Mapping[str, Sequence[int]]] = {}
     finetunes_by_default: ClassVar[bool] = True
+    tells_languages: ClassVar[bool] = False
 
     def need(self, ability: str) -> Any:
         """Returns the system's capability of a kind; see `capabilities`.
@@ -96,6 +98,15 @@ class System(abc.ABC):
     def needs_vocabulary(self) -> bool:
         """Whether texts cannot be read without `vocab_file`."""
         return True
+
+    def in_language(self, language: str | None) -> Self:
+        """Returns the system as it reads texts of a language; None: it is not told.
+
+        Raises:
+          UserError: the system does not know that language.
+        """
+        del language  # most read all alike
+        return self
 
     @property
     @abc.abstractmethod

@@ -17,6 +17,7 @@ _LONGEST = 1_000_000  # pieces
 # Types of fields -> what of JSON is one, and how it is called.
 _TYPES = {
     str: (lambda x: isinstance(x, str), "a text"),
+    str | None: (lambda x: x is None or isinstance(x, str), "a text or null"),
     bool: (lambda x: isinstance(x, bool), "true or false"),
     bool | None: (lambda x: x is None or isinstance(x, bool), "true, false or null"),
     int: (lambda x: type(x) is int, "a whole number"),
@@ -34,6 +35,7 @@ class TaskConfig:
     Attributes:
       task_name: tells the file from other tasks'.
       max_seq_length: pieces of the longest input.
+      language: of texts of which no other is told; None: not told.
       script: the script that trains such models.
       optional_keys: fields that a file may lack: older than the others.
       choices: fields -> the names that may stand there.
@@ -41,6 +43,7 @@ class TaskConfig:
 
     task_name: str
     max_seq_length: int
+    language: str | None = None
     script: ClassVar[str]
     optional_keys: ClassVar[frozenset[str]] = frozenset()
     choices: ClassVar[Mapping[str, Collection[str]]] = {}

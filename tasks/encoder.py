@@ -71,7 +71,8 @@ class EncoderTask(Task):
           ValueError: `max_seq_length` is beyond the position table.
         """
         length = config.max_seq_length
-        self.config, self.system = config, system.with_special_tokens()
+        system = system.with_special_tokens().in_language(config.language)
+        self.config, self.system = config, system
         self.can = self.system.need(self.needs)
         system.check_length(length)
         self.frozen_encoder = frozen_encoder

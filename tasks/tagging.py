@@ -35,12 +35,14 @@ class TaggingConfig(TaskConfig):
       max_seq_length: pieces of the longest row, the special ones included.
       do_lower_case: whether the tokenizer lower-cases.
       task_name: tells this file from another task's.
+      language: see TaskConfig.
 
     Raises:
       UserError: one of the schemes is plain, the other not.
     """
 
     script: ClassVar[str] = "run_tagger.py"
+    optional_keys: ClassVar[frozenset[str]] = frozenset({"language"})
     choices: ClassVar[Mapping[str, Collection[str]]] = {
         "tag_scheme": conll.SCHEMES,
         "output_scheme": conll.SCHEMES,
@@ -53,6 +55,7 @@ class TaggingConfig(TaskConfig):
     max_seq_length: int
     do_lower_case: bool | None
     task_name: str = "tagging"
+    language: str | None = None
 
     def __post_init__(self):
         if (self.tag_scheme == PLAIN) != (self.output_scheme == PLAIN):

@@ -6,6 +6,7 @@ import tiny
 import tiny_elmo
 import tiny_gpt
 import tiny_taglm
+import tiny_xlm
 from absl import flags
 
 import command_line
@@ -21,6 +22,7 @@ WRITE_MODEL = {
     "bert": tiny.write_model,
     "gpt": tiny_gpt.write_model,
     "elmo": tiny_elmo.write_model,
+    "xlm": tiny_xlm.write_model,
 }
 CONFIGS = {
     "taglm": tiny_taglm.CONFIG,

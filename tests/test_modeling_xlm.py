@@ -267,7 +267,7 @@ def _ids(*lengths, width=9):
 def test_padding_and_what_comes_later_change_nothing(fused):
     model = modeling.XlmModel(CONFIG, fused=fused)
     ids, mask = _ids(9, 5)
-    languages = tf.constant([[1], [2]])
+    languages = tf.constant([1, 2])
     whole = model(ids, mask, languages)["sequence_output"]
     alone = model(ids[1:, :5], None, languages[1:])["sequence_output"]
     np.testing.assert_allclose(whole[1:, :5], alone, atol=1e-5)
@@ -283,12 +283,22 @@ def test_positions_and_languages_of_every_place_are_what_is_told():
     ids, _ = _ids(8, width=8)
     twice = tf.concat([ids[:, :4]] * 2, 1)
     positions = tf.constant([[0, 1, 2, 3] * 2])
-    same = model(twice, None, tf.constant([[1]]), positions)["embedding_output"][0]
+    same = model(twice, None, tf.constant([1]), positions)["embedding_output"][0]
     np.testing.assert_array_equal(same[:4], same[4:])
     languages = tf.constant([[1] * 4 + [2] * 4])
     other = model(twice, None, languages, positions)["embedding_output"][0]
     np.testing.assert_array_equal(other[:4], same[:4])
     assert np.abs(other[4:] - same[4:]).max(axis=-1).min() > 0.1
+
+
+def test_a_language_told_once_is_that_of_every_text():
+    ids, mask = _ids(9, 6)
+    wanted = modeling.XlmModel(CONFIG)(ids, mask, tf.constant([2, 2]))
+    model = modeling.XlmClassifier(CONFIG, 2, language="fr")
+    got = model.xlm(ids, mask)
+    np.testing.assert_array_equal(got["sequence_output"], wanted["sequence_output"])
+    other = model.xlm(ids, mask, tf.constant([0, 2]))["sequence_output"]
+    assert np.abs(other[0] - wanted["sequence_output"][0]).max() > 0.1
 
 
 def test_the_two_ways_to_predict_agree_with_the_encoder():
@@ -315,7 +325,9 @@ def test_the_two_ways_to_predict_agree_with_the_encoder():
     ],
 )
 def test_a_model_made_from_its_config_is_the_same_model(cls, args):
-    model = cls(CONFIG, *args, dtype="mixed_bfloat16", seed=6, fused=True)
+    model = cls(
+        CONFIG, *args, language="en", dtype="mixed_bfloat16", seed=6, fused=True
+    )
     twin = cls.from_config(json.loads(json.dumps(model.get_config())))
     assert twin.get_config() == model.get_config()
     wanted = modeling.named_variables(model)
@@ -350,7 +362,7 @@ def test_a_classifier_overfits_one_batch_with_dropout_on(fused):
     @tf.function
     def step(seed):
         with tf.GradientTape() as tape:
-            loss = loss_of(model(ids, mask, tf.constant([[1]]), dropout_seed=seed))
+            loss = loss_of(model(ids, mask, tf.constant([1]), dropout_seed=seed))
         for variable, slot, gradient in zip(
             variables, slots, tape.gradient(loss, variables), strict=True
         ):
@@ -360,4 +372,4 @@ def test_a_classifier_overfits_one_batch_with_dropout_on(fused):
     assert loss_of(model(ids, mask)) > 0.5
     for i in range(40):
         step(tf.constant([i, 7]))
-    assert loss_of(model(ids, mask, tf.constant([[1]]))) < 0.05
+    assert loss_of(model(ids, mask, tf.constant([1]))) < 0.05

@@ -7,6 +7,7 @@ import tiny_elmo
 import tiny_gpt
 import tiny_taglm
 import tiny_ulmfit
+import tiny_xlm
 
 import checkpoints
 import tokenization_ulmfit
@@ -39,12 +40,13 @@ WRITE_MODEL = {
     "nnlm": _writes_words(NnlmConfig(vocab_size=9, order=3, hidden_size=4)),
     "ulmfit": _writes_words(tiny_ulmfit.CONFIG, tokenization_ulmfit.SPECIAL),
     "vectors": _writes_words(VectorsConfig(None, text_words=7, vector_size=5)),
+    "xlm": tiny_xlm.write_model,
 }
 
 
 def make(model_type, folder):
-    """Returns the tiny system, with rows for special tokens; its files are new."""
+    """Returns the tiny system, of English, with special tokens; its files are new."""
     folder.mkdir(exist_ok=True)
     vocab, config = WRITE_MODEL[model_type](folder)
     system = make_system(checkpoints.read_config(config), vocab)
-    return system.match_vocabulary().with_special_tokens()
+    return system.match_vocabulary().with_special_tokens().in_language("en")

@@ -9,6 +9,7 @@ nothing loops over tokens.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -99,10 +100,41 @@ def classification_columns(
       UserError: an unknown label, a vocabulary without [CLS] or [SEP], or a
         `max_seq_length` below 3.
     """
-    if max_seq_length < 3:
-        raise UserError(f"max_seq_length must be at least 3, got {max_seq_length}")
+    special = tuple(special_id(tokenizer, piece) for piece in ("[CLS]", "[SEP]"))
     flat_a, offsets_a = tokenizer.ids([e.text_a for e in examples])
     flat_b, offsets_b = tokenizer.ids([e.text_b or "" for e in examples])
+    laid_out = lay_out(flat_a, offsets_a, flat_b, offsets_b, special, max_seq_length)
+    return ClassificationColumns(
+        **laid_out, label_ids=label_ids(examples, labels, output_kind)
+    )
+
+
+def lay_out(
+    flat_a: np.ndarray,
+    offsets_a: np.ndarray,
+    flat_b: np.ndarray,
+    offsets_b: np.ndarray,
+    special: tuple[int, int],
+    max_seq_length: int,
+) -> dict[str, Any]:
+    """Truncates texts and pairs, and puts special pieces around them.
+
+    Args:
+      flat_a: int [tokens of all first texts].
+      offsets_a: int64 [N + 1], where each begins and the last one ends.
+      flat_b: of the second texts; one without tokens is none.
+      offsets_b: as well.
+      special: the ids before the first text, and after each.
+      max_seq_length: most tokens of an example, the special ones included.
+
+    Returns:
+      All of ClassificationColumns but the labels.
+
+    Raises:
+      UserError: a `max_seq_length` below 3.
+    """
+    if max_seq_length < 3:
+        raise UserError(f"max_seq_length must be at least 3, got {max_seq_length}")
     tokens_a, tokens_b = np.diff(offsets_a), np.diff(offsets_b)
     kept_a, kept_b = truncated_lengths(tokens_a, tokens_b, max_seq_length)
     dropped = tokens_a + tokens_b - kept_a - kept_b
@@ -112,20 +144,19 @@ def classification_columns(
     starts, ends = offsets[:-1], offsets[1:]
 
     # [SEP] everywhere, the rest written over it: only real [SEP]s are left.
-    input_ids = np.full(offsets[-1], special_id(tokenizer, "[SEP]"), np.int32)
+    first, after = special
+    input_ids = np.full(offsets[-1], after, np.int32)
     segment_ids = np.zeros(offsets[-1], np.int32)
-    input_ids[starts] = special_id(tokenizer, "[CLS]")
+    input_ids[starts] = first
     to_a = ranges(starts + 1, kept_a)
     input_ids[to_a] = flat_a[ranges(offsets_a[:-1], kept_a)]
     starts_b = starts + kept_a + 2
     input_ids[ranges(starts_b, kept_b)] = flat_b[ranges(offsets_b[:-1], kept_b)]
     segment_ids[ranges(starts_b, ends - starts_b)] = 1
-
-    return ClassificationColumns(
-        input_ids=input_ids,
-        segment_ids=segment_ids,
-        offsets=offsets,
-        label_ids=label_ids(examples, labels, output_kind),
-        truncated_examples=int(np.count_nonzero(dropped)),
-        dropped_tokens=int(dropped.sum()),
-    )
+    return {
+        "input_ids": input_ids,
+        "segment_ids": segment_ids,
+        "offsets": offsets,
+        "truncated_examples": int(np.count_nonzero(dropped)),
+        "dropped_tokens": int(dropped.sum()),
+    }

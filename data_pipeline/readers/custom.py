@@ -12,6 +12,7 @@ from data_pipeline.readers.examples import (
     InputExample,
     Label,
     MultipleChoiceExample,
+    by_language,
     check_label,
     parse_score,
 )
@@ -44,6 +45,7 @@ class CustomProcessor(DataProcessor):
         files: Mapping[str, str] | None = None,
         ending_columns: Sequence[str] = (),
         symmetric: bool = False,
+        language_column: str | None = None,
     ):
         """Describes the data set.
 
@@ -60,6 +62,7 @@ class CustomProcessor(DataProcessor):
           files: "train", "dev" or "test" -> path, instead of looking in the folder.
           ending_columns: columns of the texts to choose from, for multiple choice.
           symmetric: whether the order of a pair's texts means nothing.
+          language_column: column of what the texts are in; None: it is not told.
 
         Raises:
           UserError: an argument is not one of the above.
@@ -95,6 +98,7 @@ class CustomProcessor(DataProcessor):
         self.main_metric = self.metrics[0]
         second = ending_columns or ([text_b_column] if text_b_column else [])
         self._text_columns = [text_a_column, *second]
+        self._language_column = language_column
         self._label_column = label_column
         self._labels = list(labels) if labels is not None else None
         self._separator = label_separator
@@ -131,6 +135,14 @@ class CustomProcessor(DataProcessor):
             raise UserError("labels were not given: read a set first to find them")
         return list(self._labels)
 
+    def extra_dev_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
+        """The development set's examples of each language, if there are several."""
+        return by_language(self.get_dev_examples(data_dir))
+
+    def extra_test_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
+        """The test set's, as well."""
+        return by_language(self.get_test_examples(data_dir))
+
     def _need_labels(self, data_dir: str) -> None:
         if self._labels is None and self.output_kind != "regression":
             self.get_train_examples(data_dir)
@@ -159,7 +171,9 @@ class CustomProcessor(DataProcessor):
                 f"{path}: the name must end in one of {sorted(text_files.READERS)}"
             )
         optional = [] if labelled else [self._label_column]
-        columns = self._text_columns + ([self._label_column] if labelled else [])
+        told = [self._language_column] if self._language_column else []
+        columns = told + self._text_columns
+        columns += [self._label_column] if labelled else []
         examples = []
         self._padded = []
         for line, values in text_files.READERS[ending](path, columns, optional):
@@ -170,15 +184,18 @@ class CustomProcessor(DataProcessor):
                         f"{path}, line {line}: column {name!r} must be text, "
                         f"got {text!r}"
                     )
+            language = texts.pop(0).strip() if told else None
             label = None
             if labelled or not _is_blank(value):
                 label = self._label(value, path, line)
             guid = f"{path}:{line}"
             if self.output_kind == "multiple_choice":
                 text, *endings = texts
-                found = MultipleChoiceExample(guid, text, None, label, tuple(endings))
+                found = MultipleChoiceExample(
+                    guid, text, None, label, tuple(endings), language=language
+                )
             else:
-                found = InputExample(guid, *texts, label=label)
+                found = InputExample(guid, *texts, label=label, language=language)
             examples.append(found)
         if not examples:
             raise UserError(f"{path}: a header but no rows")

@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -23,12 +23,14 @@ class InputExample:
       text_b: the second text of a pair.
       label: a label's name; a number (regression); a tuple of names (multi-label);
         None where it is not known.
+      language: what the texts are in; None where it is not told.
     """
 
     guid: str
     text_a: str
     text_b: str | None = None
     label: Label | None = None
+    language: str | None = dataclasses.field(default=None, kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,6 +99,16 @@ class DataProcessor:
         """Further sets to predict, by name."""
         del data_dir
         return {}
+
+
+def by_language(examples: Sequence[InputExample]) -> dict[str, list[InputExample]]:
+    """Returns the examples of each language; {} where not all are told several."""
+    found: dict[str, list[InputExample]] = {}
+    for example in examples:
+        if example.language is None:
+            return {}
+        found.setdefault(example.language, []).append(example)
+    return {name: found[name] for name in sorted(found)} if len(found) > 1 else {}
 
 
 def words(examples: Iterable[InputExample]) -> Iterator[str]:

@@ -6,6 +6,7 @@ correlation (STS-B).
 """
 
 import os
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -186,9 +187,15 @@ class MrpcProcessor(GlueProcessor):
 class XnliProcessor(DataProcessor):
     """XNLI (Conneau et al. 2018): machine-translated training set, one language."""
 
-    def __init__(self, language: str = "zh"):
-        """Reads the sets of `language`; the parent always read Chinese."""
+    def __init__(self, language: str = "zh", others: Sequence[str] = ()):
+        """Chooses languages.
+
+        Args:
+          language: of the sets; the parent always read Chinese.
+          others: whose development and test sets are read as well, each for itself.
+        """
         self.language = language
+        self._others = [name for name in others if name != language]
 
     def get_train_examples(self, data_dir: str) -> list[InputExample]:
         """Reads multinli/multinli.train.<language>.tsv."""
@@ -200,32 +207,46 @@ class XnliProcessor(DataProcessor):
             # The training files alone spell it so.
             label = "contradiction" if label == "contradictory" else label
             check_label(label, self.get_labels(), path, line)
-            examples.append(InputExample(f"train-{line - 1}", text_a, text_b, label))
+            guid = f"train-{line - 1}"
+            examples.append(
+                InputExample(guid, text_a, text_b, label, language=self.language)
+            )
         return examples
 
     def get_dev_examples(self, data_dir: str) -> list[InputExample]:
         """Reads the language's rows of xnli.dev.tsv."""
-        return self._read(os.path.join(data_dir, "xnli.dev.tsv"), "dev")
+        return self._read(data_dir, "dev", self.language)
 
     def get_test_examples(self, data_dir: str) -> list[InputExample]:
         """Reads the language's rows of xnli.test.tsv, which has labels."""
-        return self._read(os.path.join(data_dir, "xnli.test.tsv"), "test")
+        return self._read(data_dir, "test", self.language)
+
+    def extra_dev_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
+        """The other languages' rows."""
+        return {name: self._read(data_dir, "dev", name) for name in self._others}
+
+    def extra_test_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
+        """The other languages' rows."""
+        return {name: self._read(data_dir, "test", name) for name in self._others}
 
     def get_labels(self) -> list[str]:
         """The labels in the parent's order."""
         return list(_NLI_LABELS)
 
-    def _read(self, path: str, set_type: str) -> list[InputExample]:
+    def _read(self, folder: str, set_type: str, wanted: str) -> list[InputExample]:
+        path = os.path.join(folder, f"xnli.{set_type}.tsv")
         columns = ("language", "sentence1", "sentence2", "gold_label")
         examples = []
         for line, values in text_files.tsv_rows(path, columns):
             language, text_a, text_b, label = values
-            if language == self.language:
+            if language == wanted:
                 check_label(label, self.get_labels(), path, line)
                 guid = f"{set_type}-{line - 1}"
-                examples.append(InputExample(guid, text_a, text_b, label))
+                examples.append(
+                    InputExample(guid, text_a, text_b, label, language=language)
+                )
         if not examples:
-            raise UserError(f"{path}: no rows of language {self.language!r}")
+            raise UserError(f"{path}: no rows of language {wanted!r}")
         return examples
 
 

@@ -1,6 +1,7 @@
-"""What questions and answers need of a tokenizer: BERT's word pieces, GPT's byte pairs.
+"""What questions and answers need of a tokenizer: word pieces, byte pairs.
 
     BERT   [CLS] question [SEP] window [SEP]            no answer: [CLS]
+    XLM    </s> question </s> window </s>                no answer: the first </s>
     GPT    [start] question [delimiter] window [classify]   no answer: [classify]
 
 GPT reads from left to right: only its last token has seen the window.
@@ -12,6 +13,7 @@ from typing import Protocol
 
 import tokenization
 import tokenization_bpe
+import tokenization_xlm
 from data_pipeline.features.gpt import SpecialTokens
 from errors import UserError
 
@@ -113,3 +115,28 @@ class BytePairs(tokenization_bpe.TextEncoder):
         """See SquadTokenizer."""
         words = tokenization_bpe.split_words(tokenization_bpe.fix_text(word))
         return [token for part in words for token in tokenization_bpe.word_tokens(part)]
+
+
+class LanguagePairs:
+    """XLM's, of one language; see SquadTokenizer."""
+
+    first = between = last = tokenization_xlm.EOS
+    no_answer_last = False
+
+    def __init__(self, tokenizer: tokenization_xlm.XlmTokenizer):
+        """Takes the tokenizer of the language."""
+        self._tokenizer = tokenizer
+        self._pieces = {i: piece for piece, i in tokenizer.vocab.items()}
+
+    def piece_ids(self, text: str) -> list[int]:
+        """See SquadTokenizer."""
+        return self._tokenizer.encode([text])[0]
+
+    def join(self, ids: Sequence[int]) -> str:
+        """See SquadTokenizer."""
+        text = " ".join(self._pieces[int(i)] for i in ids)
+        return text.replace(f"{tokenization_xlm.GOES_ON} ", "")
+
+    def tokens(self, word: str) -> Sequence[str]:
+        """See SquadTokenizer."""
+        return self._tokenizer.words(word)
