@@ -101,21 +101,41 @@ def test_released_names_are_read_one_for_one(tmp_path, model):
     )
 
 
-def test_shared_layers_alone_begin_a_classifier(tmp_path, model):
-    tensors = {k: v for k, v in tensors_of(model).items() if k.startswith("bert/")}
+@pytest.mark.parametrize("has_heads", [False, True])
+def test_the_encoder_begins_a_classifier_whatever_heads_there_are(
+    tmp_path, model, has_heads
+):
+    shared = {k: v for k, v in tensors_of(model).items() if k.startswith("bert/")}
     vocab, _ = tiny.write_model(tmp_path)
-    path = write(tmp_path / "mt_dnn_base.pt", torch_names(tensors), config=CONFIG)
+    state = torch_names(tensors_of(model) if has_heads else shared)
+    path = write(tmp_path / "mt_dnn_base.pt", state, config=CONFIG)
     found = checkpoints.open_checkpoint(path)
-    check(found, tensors)
     assert found.vocab_file == vocab
+    assert set(shared) <= set(found.shapes)
     system = BertSystem(found.config, vocab, init_checkpoint=path)
     classifier = modeling.BertClassifier(found.config, 2, seed=5)
     variables = modeling.named_variables(classifier)
-    system.initialize(
-        variables, "classifier", checkpoints.Outputs("single_label", ("a", "b"))
-    )
-    for name, value in tensors.items():
+    outputs = checkpoints.Outputs("single_label", ("a", "b"))
+    system.initialize(variables, "classifier", outputs, "mrpc")
+    for name, value in shared.items():
         np.testing.assert_array_equal(variables[name], value, err_msg=name)
+
+
+def test_a_head_of_ones_own_training_begins_a_task_of_its_number(tmp_path, model):
+    vocab, _ = tiny.write_model(tmp_path)
+    path = write(tmp_path / "a.pt", torch_names(tensors_of(model)), config=CONFIG)
+    again = MtDnnModel(tiny.CONFIG, {"1": HEADS["1"], "new": HEADS["0"]}, seed=7)
+    variables = modeling.named_variables(again)
+    outputs = {
+        "1": checkpoints.Outputs("single_label", ("a", "b")),
+        "new": checkpoints.Outputs("single_label", ("a", "b", "c")),
+    }
+    system = BertSystem(tiny.CONFIG, vocab, init_checkpoint=path)
+    system.initialize(variables, "shared", outputs)
+    wanted = tensors_of(model)
+    for name, variable in variables.items():
+        if "/new/" not in name:
+            np.testing.assert_array_equal(variable, wanted[name], err_msg=name)
 
 
 def test_a_file_goes_there_and_back(tmp_path, model):
