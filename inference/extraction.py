@@ -7,10 +7,11 @@ What a unit is, a piece or a word, and how the encoder reads it, is for the syst
 say: systems.capabilities.Extracts.
 """
 
+import bisect
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -55,6 +56,8 @@ class ExtractionConfig:
         None: separate, as the parent's, or with pooling concat.
       mask_cls_sep: leaves [CLS] and [SEP] out of the pool, or of the pieces; GPT reads
         nothing of the kind here.
+      hide_cls_sep: with `mask_cls_sep`, attention does not see them either, as in
+        bert-as-service.
       normalize: divides each vector by its Euclidean length.
       max_seq_length: units of the longest input; of pieces, the special ones included.
       long: what becomes of a longer line; "truncate": it is cut; "window": it is read
@@ -74,6 +77,7 @@ class ExtractionConfig:
     layers: tuple[int, ...] | None = None
     layer_combination: str | None = None
     mask_cls_sep: bool = False
+    hide_cls_sep: bool = False
     normalize: bool = False
     max_seq_length: int = 128
     long: str = "truncate"
@@ -110,6 +114,8 @@ class FeatureExtractor:
     Attributes:
       config: which vectors.
       layers: of the encoder.
+      buckets: lengths, ascending, to which windows are padded.
+      compiles: whether something is compiled for each length and number of windows.
       layer_axis: the layers, where they stay an axis of the values; else None.
       row_shape: of a line's values: [max_seq_length unless pooled, (layers,) width].
     """
@@ -153,9 +159,10 @@ class FeatureExtractor:
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
         self._check_devices(system.model_type)
-        self._buckets = source.buckets(config.max_seq_length)
+        self.buckets = source.buckets(config.max_seq_length)
         if config.static_shapes:
-            self._buckets = self._buckets[-1:]
+            self.buckets = self.buckets[-1:]
+        self.compiles = source.compiles
         mixed = config.mixed_precision
         with self._strategy.scope():
             self._model = system.build_encoder(
@@ -250,11 +257,10 @@ class FeatureExtractor:
         """Groups lines as far as they and their vectors may be held at once."""
         config = self.config
         most = 1 if config.stateful else _POOL_BATCHES * config.batch_size
-        in_windows = config.long == "window"
         pool, windows, size = [], 0, 0
         bytes_a_row = 4 * int(np.prod(self.row_shape))  # float32
         for chunk in _chunks(lines):
-            for line in self._source.lines(chunk, config.max_seq_length, in_windows):
+            for line in self.lines(chunk):
                 pool.append(line)
                 windows += len(line.windows)
                 share = 1
@@ -283,7 +289,7 @@ class FeatureExtractor:
         todo.sort(key=lambda item: len(item[1]))  # stable, so always the same batches
         for start in range(0, len(todo), self.config.batch_size):
             batch = todo[start : start + self.config.batch_size]
-            found = self._run_batch([(pool[row], window) for row, window in batch])
+            found = self.run_batch([(pool[row], window) for row, window in batch])
             for (row, window), values in zip(batch, found, strict=False):
                 if self.config.pooling == "none":
                     values = values[: len(window)]
@@ -313,18 +319,39 @@ class FeatureExtractor:
         times = np.bincount(np.concatenate(line.windows)).astype(np.float32)
         return times.reshape(-1, *[1] * len(self.row_shape[1:]))
 
-    def _run_batch(self, rows: list[tuple[Line, np.ndarray]]) -> np.ndarray:
-        """Pads windows to their bucket; returns their values, [rows or more, ...]."""
-        longest = max(len(window) for _, window in rows)
-        length = next(bucket for bucket in self._buckets if bucket >= longest)
-        size = self.config.batch_size if self.config.static_shapes else len(rows)
+    def bucket(self, length: int) -> int:
+        """Returns the length to which a window of `length` is padded."""
+        return self.buckets[bisect.bisect_left(self.buckets, length)]
+
+    def run_batch(
+        self,
+        rows: Sequence[tuple[Line, np.ndarray]],
+        size: int | None = None,
+        shortest: int = 0,
+    ) -> np.ndarray:
+        """Computes windows together, padded to the bucket of the longest.
+
+        Args:
+          rows: lines, each with one of its windows.
+          size: rows to compute, the last ones for nothing; None: no more than needed.
+          shortest: units to pad to at the least.
+
+        Returns:
+          float32 [rows or more, ...], as of `row_shape`; units up to the bucket.
+        """
+        length = self.bucket(max(shortest, *(len(window) for _, window in rows)))
+        size = self.config.batch_size if self.config.static_shapes else size
+        size = max(size or 0, len(rows))
         size += -size % self._replicas
         rows = [*rows, *rows[:1] * (size - len(rows))]
         counts = np.zeros((size, length), np.int32)
         for i, (line, window) in enumerate(rows):
             pooled = line.content[window] if self.config.mask_cls_sep else 1
             counts[i, : len(window)] = pooled
-        batch = (self._source.batch(rows, length), counts)
+        inputs = self._source.batch(rows, length)
+        if self.config.hide_cls_sep and "input_mask" in inputs:
+            inputs["input_mask"] *= counts
+        batch = (inputs, counts)
         share = size // self._replicas
 
         def part(context):
@@ -358,20 +385,44 @@ class FeatureExtractor:
             values = tf.stack(layers, axis=2)
         return pooling.pool(values, counts, self.config.pooling)
 
+    def lines(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> Sequence[Line]:
+        """Cuts texts into units, as `extract` does, or takes those of lists of units.
+
+        Args:
+          texts: all str, or all lists, see Extracts.lines_of_units.
+        """
+        config = self.config
+        if texts and not isinstance(texts[0], str):
+            return self._source.lines_of_units(texts, config.max_seq_length)
+        in_windows = config.long == "window"
+        return self._source.lines(texts, config.max_seq_length, in_windows)
+
+    def tokens(self, line: Line) -> tuple[str, ...]:
+        """Returns a line's units, the special ones too."""
+        return tuple(self._source.tokens(line))
+
+    def units_of_ids(self, ids: Sequence[int]) -> list[str]:
+        """Returns the units that ids stand for; see Extracts.units_of_ids."""
+        return self._source.units_of_ids(ids)
+
     def _vectors(self, number, line, values):
         """Keeps the wanted units, and normalizes."""
         tokens = None
         if self.config.pooling == "none":
-            tokens = tuple(self._source.tokens(line))
+            tokens = self.tokens(line)
             if self.config.mask_cls_sep:
                 values = values[line.content]
                 tokens = tuple(itertools.compress(tokens, line.content))
         if self._component is not None:
             values = values - (values @ self._component) * self._component
-        if self.config.normalize:
-            length = np.linalg.norm(values, axis=-1, keepdims=True)
-            values = values / np.where(length > 0, length, 1)
-        return Vectors(number, tokens, values)
+        return Vectors(number, tokens, self.scaled(values))
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Returns vectors, [..., width], scaled to length 1 where that is wanted."""
+        if not self.config.normalize:
+            return values
+        length = np.linalg.norm(values, axis=-1, keepdims=True)
+        return values / np.where(length > 0, length, 1)
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -253,12 +253,14 @@ class Extracts(Capability, abc.ABC):
       has_cls: whether [CLS] stands before a line, whose output pooling "cls" takes.
       words_in_graph: whether units are words, which System.word_reader reads: a
         SavedModel gives their vectors.
+      compiles: whether something is compiled for each length and number of rows.
     """
 
     units: ClassVar[str] = "pieces"
     many_devices: ClassVar[bool] = True
     has_cls: ClassVar[bool] = False
     words_in_graph: ClassVar[bool] = False
+    compiles: ClassVar[bool] = True
 
     @property
     def depth(self) -> int:
@@ -296,6 +298,30 @@ class Extracts(Capability, abc.ABC):
           max_seq_length: units of the longest window.
           in_windows: whether a longer line is read in several windows, or cut.
         """
+
+    @abc.abstractmethod
+    def lines_of_units(
+        self, texts: Sequence[Sequence[str]], max_seq_length: int
+    ) -> Sequence[Line]:
+        """Takes texts that are cut into units already; longer ones are cut short.
+
+        Args:
+          texts: the units of each, as `tokens` would write them, without special ones;
+            of pieces, `|||` stands between the texts of a pair. What the vocabulary
+            does not have is read as unknown.
+          max_seq_length: as of `lines`.
+        """
+
+    def units_of_ids(self, ids: Sequence[int]) -> list[str]:
+        """Returns the units that ids of the vocabulary stand for.
+
+        Raises:
+          UserError: units have no ids, or none such.
+        """
+        raise UserError(
+            f"{self.system.model_type} reads {self.units}, which have no ids: wanted "
+            "texts"
+        )
 
     @abc.abstractmethod
     def tokens(self, line: Line) -> Sequence[str]:

@@ -106,6 +106,9 @@ class GptLines(ReadsPieces):
     def layout(self, tokenizer: tokenization_bpe.TextEncoder) -> Layout:
         return Layout(empty=(tokenizer.unknown_id,))
 
+    def unknown_id(self, tokenizer: tokenization_bpe.TextEncoder) -> int:
+        return tokenizer.unknown_id
+
 
 class GptGeneration(Generates):
     """Every position predicts the token after it; a newline ends a document."""

@@ -19,6 +19,7 @@ from data_pipeline.features.tagging import (
     TaggingColumns,
     tagging_columns,
 )
+from data_pipeline.features.tokens import special_id
 from data_pipeline.readers.conll import TaggedText
 from errors import UserError
 from systems.capabilities import Extracts, Line, Tags
@@ -91,6 +92,22 @@ class ReadsPieces(Extracts):
         return lines.to_sentences(
             texts, self.tokenizer, max_seq_length, in_windows, self._layout
         )
+
+    def unknown_id(self, tokenizer) -> int:
+        """Returns the id of what is not in the vocabulary."""
+        return special_id(tokenizer, "[UNK]")
+
+    def lines_of_units(
+        self, texts: Sequence[Sequence[str]], max_seq_length: int
+    ) -> Sequence[Line]:
+        vocab, unknown = self.tokenizer.vocab, self.unknown_id(self.tokenizer)
+        return lines.of_pieces(texts, vocab, unknown, max_seq_length, self._layout)
+
+    def units_of_ids(self, ids: Sequence[int]) -> list[str]:
+        wrong = [i for i in ids if i not in self._pieces]
+        if wrong:
+            raise UserError(f"id {wrong[0]} is not one of the vocabulary's")
+        return [self._pieces[i] for i in ids]
 
     def tokens(self, line: Line) -> Sequence[str]:
         return [self._pieces[i] for i in line.input_ids.tolist()]

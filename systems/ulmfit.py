@@ -100,6 +100,9 @@ class UlmfitLines(ReadsPieces):
         self.system.check_forward()
         return Layout(before=tuple(tokenizer.start))
 
+    def unknown_id(self, tokenizer: UlmfitTokenizer) -> int:
+        return tokenizer.unk
+
 
 class UlmfitGeneration(Generates):
     """Words with spaces between them, up to the next document."""

@@ -234,6 +234,7 @@ class ReadsWords(Extracts):
     units = "words"
     many_devices = False
     words_in_graph = True
+    compiles = False
 
     @functools.cached_property
     def speller(self) -> Any:
@@ -248,10 +249,14 @@ class ReadsWords(Extracts):
         self, texts: Sequence[str], max_seq_length: int, in_windows: bool
     ) -> Sequence[Words]:
         del in_windows  # words are cut
-        found = map(self.system.split, texts)
+        return self.lines_of_units(map(self.system.split, texts), max_seq_length)
+
+    def lines_of_units(
+        self, texts: Iterable[Sequence[str]], max_seq_length: int
+    ) -> Sequence[Words]:
         return [
             Words(words[:max_seq_length], max(len(words) - max_seq_length, 0))
-            for words in found
+            for words in texts
         ]
 
     def tokens(self, line: Words) -> Sequence[str]:

@@ -229,6 +229,32 @@ def test_without_cls_and_sep_only_words_count(model):
         np.testing.assert_allclose(found, [pool(x) for x in pieces], atol=1e-5)
 
 
+def test_pieces_that_are_given_are_read_as_those_of_the_text(model):
+    made = extractor(model, layers=(-1,))
+    lines = [LINES[0], LINES[9], "word1 nonsense"]
+    pieces = [["word1", "Good", "nonsense"], LINES[9].split(), LINES[0].split()]
+    texts, given = made.lines(lines), made.lines(pieces)
+    for text, line in ((texts[0], given[2]), (texts[1], given[1])):
+        np.testing.assert_array_equal(line.input_ids, text.input_ids)
+        np.testing.assert_array_equal(line.segment_ids, text.segment_ids)
+    assert made.tokens(given[0]) == ("[CLS]", "word1", "[UNK]", "[UNK]", "[SEP]")
+    (cut,) = made.lines([["word1"] * 30])
+    assert (len(cut.input_ids), cut.dropped_tokens) == (24, 8)
+
+
+def test_what_is_hidden_is_not_seen_by_attention(model):
+    kwargs = {"pooling": "mean", "layers": (-1,), "mask_cls_sep": True}
+    lines = [line for line in LINES if line]
+    found = values(model, lines, hide_cls_sep=True, **kwargs)
+    for line, vector in zip(lines[:3], found, strict=False):
+        ids, mask = [ids_of(line)], np.ones([1, len(ids_of(line))], np.int32)
+        mask[0, [0, -1]] = 0
+        outputs = modeling.BertModel(CONFIG, seed=5)(tf.constant(ids), mask)
+        expected = outputs["all_encoder_layers"][-1][0, 1:-1].numpy().mean(axis=0)
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+    assert not np.allclose(found, values(model, lines, **kwargs), atol=1e-4)
+
+
 def test_layers_are_combined_as_asked(model):
     each = [values(model, pooling="mean", layers=(i,)) for i in (0, 1)]
     kwargs = {"pooling": "mean", "layers": (0, 1)}
@@ -437,7 +463,7 @@ def test_an_interrupted_run_leaves_the_old_output(model, text, tmp_path, monkeyp
             raise KeyboardInterrupt
         return np.zeros([1, 15], np.float32)
 
-    monkeypatch.setattr(FeatureExtractor, "_run_batch", fail)
+    monkeypatch.setattr(FeatureExtractor, "run_batch", fail)
     with pytest.raises(KeyboardInterrupt):
         run(model, text, output, "--pooling=mean")
     assert output.read_bytes() == before

@@ -7,7 +7,7 @@ A line that is too long is cut by the parent's rule, or read in several windows.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -141,11 +141,47 @@ def to_sentences(
     Returns:
       As many sentences.
     """
-    limits = max_seq_length, layout.num_special
     first, second = zip(*map(split_pair, lines), strict=True)
     sides = [_rows(*tokenizer.ids(texts)) for texts in (first, second)]
+    return _sentences(*sides, max_seq_length, in_windows, layout)
+
+
+def of_pieces(
+    lines: Sequence[Sequence[str]],
+    vocab: Mapping[str, int],
+    unknown: int,
+    max_seq_length: int,
+    layout: Layout,
+) -> list[Sentence]:
+    """Lays lines out that are in pieces already; they are cut, as `to_sentences` does.
+
+    Args:
+      lines: pieces, `|||` among them between the texts of a pair.
+      vocab: piece -> id.
+      unknown: id of a piece that is not in `vocab`.
+      max_seq_length: most pieces, the special ones included.
+      layout: what the model reads around texts.
+
+    Returns:
+      As many sentences.
+    """
+    sides = [], []
+    for pieces in lines:
+        pieces, mark = list(pieces), _SEPARATOR.strip()
+        at = len(pieces)
+        if mark in pieces:
+            at -= 1 + pieces[::-1].index(mark)
+        for side, part in zip(sides, (pieces[:at], pieces[at + 1 :]), strict=True):
+            ids = [vocab.get(piece, unknown) for piece in part]
+            side.append(np.array(ids, np.int32))
+    return _sentences(*sides, max_seq_length, False, layout)
+
+
+def _sentences(first, second, max_seq_length, in_windows, layout):
+    """Lays out lines of which both sides are ids."""
+    limits = max_seq_length, layout.num_special
     found = []
-    for a, b in zip(*sides, strict=True):
+    for a, b in zip(first, second, strict=True):
         sizes = np.array([len(a)]), np.array([len(b)])
         kept_a, kept_b = (int(n[0]) for n in truncated_lengths(*sizes, *limits))
         dealt = None
