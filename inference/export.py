@@ -141,10 +141,7 @@ def save_span_extractor(task: SpanTask, model: keras.layers.Layer, folder: str) 
     served = tf.Module()
     served.weights = [variable.value for variable in model.variables]
     features = _signature(task)
-    names = ("start_logits", "end_logits")
-    score = word_serving.trace(
-        lambda **x: dict(zip(names, model(**x), strict=True)), features
-    )
+    score = word_serving.trace(_score_function(model), features)
     config = task.config
     graph = task.can.graph(config.windows(), task.answer_config(), config.language)
     if graph is None:
@@ -189,8 +186,35 @@ def _save_beside(task, served, function, folder):
     task.save_beside(os.path.join(folder, BESIDE))
 
 
+def outputs_function(
+    task: EncoderTask, model: keras.layers.Layer
+) -> tuple[Callable[..., Outputs], tuple[str, ...]]:
+    """Returns what a trained model answers, as serving.TaskReader joins it.
+
+    Args:
+      task: the model's.
+      model: with its weights.
+
+    Returns:
+      A function of features to outputs with a row for each record; their names.
+    """
+    if isinstance(task, TaggingTask):
+        names = task.feature_spec.signature()
+        return word_serving.tag_decoder(model), tuple(names)
+    names = tuple(_signature(task))
+    if isinstance(task, SpanTask):
+        return _score_function(model), names
+    labels = tf.constant(task.config.labels, tf.string)
+    return _answer_function(task, model, labels), names
+
+
+def _score_function(model):
+    names = ("start_logits", "end_logits")
+    return lambda **features: dict(zip(names, model(**features), strict=True))
+
+
 def _answer_function(
-    task: ClassificationTask, model: keras.layers.Layer, labels: tf.Variable
+    task: ClassificationTask, model: keras.layers.Layer, labels: tf.Variable | tf.Tensor
 ) -> Callable[..., Outputs]:
     """Returns a function from the model's inputs to what a client is answered."""
     return lambda **features: _answers(
@@ -279,12 +303,20 @@ def export_model(
     logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)
 
 
+def trained_model(
+    task: EncoderTask, checkpoint: checkpoints.Checkpoint, *, dtype: str, fused: bool
+) -> keras.layers.Layer:
+    """Makes a task's model with the weights of its training; see Task.build_model."""
+    model = task.build_model(dtype=dtype, fused=fused, seed=0)
+    variables = modeling.named_variables(model)
+    checkpoints.initialize(variables, checkpoint, new={}, unused={})
+    return model
+
+
 def _export_task(
     task: EncoderTask, checkpoint: checkpoints.Checkpoint, policy: str, folder: str
 ) -> None:
-    model = task.build_model(dtype=policy, fused=False, seed=0)
-    variables = modeling.named_variables(model)
-    checkpoints.initialize(variables, checkpoint, new={}, unused={})
+    model = trained_model(task, checkpoint, dtype=policy, fused=False)
     save = {
         ClassificationTask: save_classifier,
         SpanTask: save_span_extractor,

@@ -6,7 +6,7 @@ reads sentences of words is in word_serving.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -127,6 +127,164 @@ class Predictor:
         return dict(zip(self._inputs, columns, strict=True))
 
 
+class TaskReader:
+    """Texts to a task's records, and what a model says of these to answers.
+
+    Attributes:
+      task: what the model was trained on.
+      labels: in the order of the probabilities; () where there are none.
+      text_pair: whether it reads pairs of texts, such as (question, context).
+    """
+
+    def __init__(self, task: EncoderTask, labels: Sequence[str]):
+        """Takes a task, and its labels."""
+        self.task, self.labels = task, tuple(labels)
+        config = task.config
+        self._is_span = isinstance(task, SpanTask)
+        kind = getattr(config, "output_kind", None)  # of a classifier
+        self._is_choice = kind == "multiple_choice"
+        self.text_pair = self._is_span or getattr(config, "text_pair", False)
+
+    @property
+    def together(self) -> int:
+        """How many texts make one that is read: 2 of a pair."""
+        return 1 + (len(self.labels) if self._is_choice else self.text_pair)
+
+    def read(self, texts: Sequence) -> tuple[list[bytes], Callable[[list[dict]], dict]]:
+        """Turns texts into records.
+
+        Args:
+          texts: as of PythonPredictor.predict.
+
+        Returns:
+          The records, and what makes the answers of the model's outputs for each.
+
+        Raises:
+          UserError: no texts, or not as many together as the model wants.
+        """
+        if isinstance(self.task, TaggingTask):
+            return self._read_sentences(texts)
+        if not len(texts):
+            raise UserError("there are no texts to predict")
+        for i, text in enumerate(texts):
+            self._check(i, text)
+        if self._is_span:
+            return self._read_questions(texts)
+        columns = self.task.can.columns(
+            [self._example(str(i), text) for i, text in enumerate(texts)],
+            self.task.config,
+        )
+
+        def join(rows):
+            return _joined(
+                [{k: np.asarray(v)[None] for k, v in row.items()} for row in rows]
+            )
+
+        return list(columns.records(self.task.feature_spec)), join
+
+    def lengths(self, records: Sequence[bytes]) -> np.ndarray:
+        """Returns the tokens of each record, int [N]."""
+        return self.task.feature_spec.parse(tf.constant(records))[1].numpy()
+
+    def run(
+        self,
+        function: Callable[..., Mapping[str, tf.Tensor]],
+        names: Collection[str],
+        records: Sequence[bytes],
+        length: int | None = None,
+    ) -> list[dict]:
+        """Computes a model's outputs for records, as one batch.
+
+        Args:
+          function: the model.
+          names: of the features that it reads.
+          records: a batch.
+          length: to pad to; None: the longest record's.
+        """
+        spec = self.task.feature_spec
+        columns, sizes = spec.parse(tf.constant(records))
+        batch = spec.to_batch(columns, sizes, len(records), length or int(max(sizes)))
+        outputs = function(**{name: batch[name] for name in names})
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        return [
+            {name: value[i] for name, value in outputs.items()}
+            for i in range(len(records))
+        ]
+
+    def _check(self, i, text):
+        number = self.together
+        right = isinstance(text, str)
+        if number > 1:
+            right = isinstance(text, tuple | list) and len(text) == number
+            right = right and all(isinstance(part, str) for part in text)
+        if not right:
+            wanted = f"{number} texts together" if number > 1 else "a text"
+            raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
+
+    def _example(self, guid, text):
+        if isinstance(text, str):
+            return InputExample(guid, text)
+        first, *others = text
+        if self._is_choice:
+            return MultipleChoiceExample(guid, first, endings=tuple(others))
+        return InputExample(guid, first, *others)
+
+    def _read_sentences(self, sentences):
+        check_sentences(sentences)
+        with_words = [words for words in sentences if words]
+        if not with_words:
+            return [], lambda rows: {"tags": [[] for _ in sentences]}
+        text = conll.of_words(with_words)
+        columns = self.task.can.columns(
+            text, np.zeros(len(text.words), np.int32), self.task.config.max_seq_length
+        )
+
+        def join(rows):
+            ids = np.concatenate([row["tag_ids"] for row in rows])
+            named = self.task.tags({"tags": ids}, text)
+            tags = iter(np.split(named, text.offsets[1:-1]))
+            return {
+                "tags": [next(tags).tolist() if words else [] for words in sentences]
+            }
+
+        return list(columns.records(self.task.feature_spec)), join
+
+    def _read_questions(self, texts):
+        config, tokenizer = self.task.config, self.task.can.tokenizer()
+        examples = [
+            squad.SquadExample(
+                str(i), question, squad.make_context(context, config.language)[0]
+            )
+            for i, (question, context) in enumerate(texts)
+        ]
+        converter = squad_features.Converter(tokenizer, config.windows())
+        windows = list(converter.convert(examples))
+
+        def join(rows):
+            return self._answers(examples, windows, rows, tokenizer)
+
+        return [window.to_record() for window in windows], join
+
+    def _answers(self, examples, windows, rows, tokenizer):
+        starts, ends = (
+            [
+                row[name][: len(window.input_ids)]
+                for row, window in zip(rows, windows, strict=True)
+            ]
+            for name in ("start_logits", "end_logits")
+        )
+        answers = squad_answers.choose_answers(
+            examples, windows, starts, ends, tokenizer, self.task.answer_config()
+        )
+        found = {
+            "answers": np.array(list(answers.predictions.values())),
+            "scores": np.array([_score(answers, e.qas_id) for e in examples]),
+        }
+        if self.task.config.version_2_with_negative:
+            found["null_odds"] = np.array(list(answers.null_odds.values()))
+        return {k: v if k == "answers" else np.float32(v) for k, v in found.items()}
+
+
 class PythonPredictor:
     """A loaded export that reads token ids; texts become these here.
 
@@ -141,13 +299,9 @@ class PythonPredictor:
         self._signature = self._model.signatures[TOKENS]
         _, self._inputs = self._signature.structured_input_signature
         beside = checkpoints.read_beside(folder)
-        self._task = read_task(folder, beside["config"], beside["vocab_file"])
-        config = self._task.config
-        self._is_span = isinstance(self._task, SpanTask)
-        kind = getattr(config, "output_kind", None)  # of a classifier
-        self._is_choice = kind == "multiple_choice"
-        self.text_pair = self._is_span or getattr(config, "text_pair", False)
-        self.labels = _labels(self._model)
+        task = read_task(folder, beside["config"], beside["vocab_file"])
+        self._reader = TaskReader(task, _labels(self._model))
+        self.labels, self.text_pair = self._reader.labels, self._reader.text_pair
 
     def predict(
         self, texts: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32
@@ -165,102 +319,18 @@ class PythonPredictor:
         Raises:
           UserError: no texts, or not as many together as the model wants.
         """
-        if isinstance(self._task, TaggingTask):
-            return self._tag(texts, batch_size)
-        if not len(texts):
-            raise UserError("there are no texts to predict")
-        for i, text in enumerate(texts):
-            self._check(i, text)
-        if self._is_span:
-            return self._answer(texts, batch_size)
-        columns = self._task.can.columns(
-            [self._example(str(i), text) for i, text in enumerate(texts)],
-            self._task.config,
-        )
-        records = list(columns.records(self._task.feature_spec))
-        rows = self._run(records, batch_size)
-        return _joined(
-            [{k: np.asarray(v)[None] for k, v in row.items()} for row in rows]
-        )
-
-    def _check(self, i, text):
-        number = 1 + (len(self.labels) if self._is_choice else self.text_pair)
-        right = isinstance(text, str)
-        if number > 1:
-            right = isinstance(text, tuple | list) and len(text) == number
-        if not right:
-            wanted = f"{number} texts together" if number > 1 else "a text"
-            raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
-
-    def _example(self, guid, text):
-        if isinstance(text, str):
-            return InputExample(guid, text)
-        first, *others = text
-        if self._is_choice:
-            return MultipleChoiceExample(guid, first, endings=tuple(others))
-        return InputExample(guid, first, *others)
-
-    def _run(self, records: Sequence[bytes], batch_size: int) -> list[dict]:
-        """Returns the signature's outputs for each record, in their order."""
-        spec, found = self._task.feature_spec, [{}] * len(records)
-        _, lengths = spec.parse(tf.constant(records))
-        order = np.argsort(lengths, kind="stable")
+        records, join = self._reader.read(texts)
+        found = [{}] * len(records)
+        order = []
+        if records:
+            order = np.argsort(self._reader.lengths(records), kind="stable")
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            columns, sizes = spec.parse(tf.constant([records[row] for row in rows]))
-            batch = spec.to_batch(columns, sizes, len(rows), int(max(sizes)))
-            outputs = self._signature(**{name: batch[name] for name in self._inputs})
-            outputs = {name: value.numpy() for name, value in outputs.items()}
-            for i, row in enumerate(rows):
-                found[row] = {name: value[i] for name, value in outputs.items()}
-        return found
-
-    def _tag(self, sentences, batch_size):
-        check_sentences(sentences)
-        with_words = [words for words in sentences if words]
-        tags = iter(())
-        if with_words:
-            text = conll.of_words(with_words)
-            columns = self._task.can.columns(
-                text,
-                np.zeros(len(text.words), np.int32),
-                self._task.config.max_seq_length,
-            )
-            records = list(columns.records(self._task.feature_spec))
-            rows = self._run(records, batch_size)
-            ids = np.concatenate([row["tag_ids"] for row in rows])
-            named = self._task.tags({"tags": ids}, text)
-            tags = iter(np.split(named, text.offsets[1:-1]))
-        return {"tags": [next(tags).tolist() if words else [] for words in sentences]}
-
-    def _answer(self, texts, batch_size):
-        config, tokenizer = self._task.config, self._task.can.tokenizer()
-        examples = [
-            squad.SquadExample(
-                str(i), question, squad.make_context(context, config.language)[0]
-            )
-            for i, (question, context) in enumerate(texts)
-        ]
-        converter = squad_features.Converter(tokenizer, config.windows())
-        windows = list(converter.convert(examples))
-        rows = self._run([window.to_record() for window in windows], batch_size)
-        starts, ends = (
-            [
-                row[name][: len(window.input_ids)]
-                for row, window in zip(rows, windows, strict=True)
-            ]
-            for name in ("start_logits", "end_logits")
-        )
-        answers = squad_answers.choose_answers(
-            examples, windows, starts, ends, tokenizer, self._task.answer_config()
-        )
-        found = {
-            "answers": np.array(list(answers.predictions.values())),
-            "scores": np.array([_score(answers, e.qas_id) for e in examples]),
-        }
-        if config.version_2_with_negative:
-            found["null_odds"] = np.array(list(answers.null_odds.values()))
-        return {k: v if k == "answers" else np.float32(v) for k, v in found.items()}
+            batch = [records[row] for row in rows]
+            outputs = self._reader.run(self._signature, self._inputs, batch)
+            for row, output in zip(rows, outputs, strict=True):
+                found[row] = output
+        return join(found)
 
 
 def _score(answers: squad_answers.Answers, key: str) -> float:

@@ -3,7 +3,7 @@
 A batch of sentences is string [B, T], a word an element, "" where there is none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -22,6 +22,16 @@ _WORDS = {WORDS: tf.TensorSpec([None, None], tf.string, WORDS)}
 def trace(function, inputs):
     """Returns a function of tensors as a graph."""
     return tf.function(function, autograph=False).get_concrete_function(**inputs)
+
+
+def tag_decoder(model: keras.layers.Layer) -> Callable[..., dict[str, tf.Tensor]]:
+    """Returns a function from what a tagger's records hold to `tag_ids`, int32."""
+
+    def decode(word_positions, **inputs):
+        scores = model(inputs, word_positions)
+        return {"tag_ids": model.tagger.decode(scores, word_positions)}
+
+    return decode
 
 
 def serve_tagger(
@@ -46,11 +56,7 @@ def serve_tagger(
     # The model itself would bring Keras's bookkeeping along.
     served.weights = [variable.value for variable in model.variables]
 
-    def decode(word_positions, **inputs):
-        scores = model(inputs, word_positions)
-        return {"tag_ids": model.tagger.decode(scores, word_positions)}
-
-    decode = trace(decode, task.feature_spec.signature())
+    decode = trace(tag_decoder(model), task.feature_spec.signature())
     reader = task.system.word_reader(config.max_seq_length)
     if reader is None:
         return served, None, decode
