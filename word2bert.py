@@ -24,6 +24,7 @@ SCRIPTS = {
     "generate": "continues prompts",
     "convert_checkpoint": "writes a model in another format",
     "export_saved_model": "writes a SavedModel that reads text",
+    "serve": "serves vectors, labels, tags and answers",
 }
 CONFIGS = "configs"
 

@@ -31,6 +31,7 @@ RANKS = (
     {"tasks"},
     {"training"},
     {"inference"},
+    {"serving"},
     {"common_flags", "command_line", "startup"},
     {"task_runs"},
 )
@@ -48,7 +49,7 @@ TOGETHER = {
     ("startup", "command_line"),
     ("lexicon", "vocabulary"),
 }
-FLAGS_FROM = 9
+FLAGS_FROM = 10
 
 MODULES = sorted(
     path.relative_to(ROOT)

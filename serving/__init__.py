@@ -1,0 +1,1 @@
+"""A server of vectors and answers: two protocols over one compute thread."""

@@ -1,0 +1,263 @@
+"""One thread that computes for all who ask: rows of requests, batched by length.
+
+    requests -> rows, each of a length -> batches of rows of one length -> values
+
+A batch begins with the request whose turn it is. Small ones have theirs in the order in
+which they come; a large one stands where it would if it had come `_PATIENCE` later:
+small ones overtake it, but none that comes after that, so it is never starved.
+"""
+
+import bisect
+import collections
+import dataclasses
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from absl import logging
+
+_PATIENCE = 1.0  # seconds that a large request lets small ones go first
+# Padding, in tokens, that one call more would cost: shorter rows join a batch for it.
+_WORTH_A_CALL = 256
+_FULL = 0.75  # share of a batch's rows that are real; a less full one is made smaller
+
+
+class Work(Protocol):
+    """What is computed of rows; it is only called by the compute thread."""
+
+    def run(self, rows: Sequence[Any], size: int) -> Sequence[Any]:
+        """Computes rows together.
+
+        Args:
+          rows: of about one length.
+          size: rows to compute, no fewer; the values of the others do not matter.
+
+        Returns:
+          A value for each row, or more.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much is computed together.
+
+    Attributes:
+      max_batch_size: rows.
+      max_batch_tokens: rows times their padded length.
+      priority_batch_size: rows of the largest request that counts as small.
+    """
+
+    max_batch_size: int = 256
+    max_batch_tokens: int = 2048
+    priority_batch_size: int = 16
+
+    def most(self, length: int) -> int:
+        """Returns how many rows of a padded length make a full batch."""
+        by_tokens = self.max_batch_tokens // max(length, 1)
+        return max(1, min(self.max_batch_size, by_tokens))
+
+    def sizes(self, length: int) -> Iterator[int]:
+        """Yields the sizes that batches of a length have: powers of 2, and a full one.
+
+        What is compiled for a shape is so compiled for few of them.
+        """
+        most = self.most(length)
+        size = 1
+        while size < most:
+            yield size
+            size *= 2
+        yield most
+
+    def fit(self, rows: int, length: int) -> tuple[int, int]:
+        """Returns how many of so many rows make the next batch, and its size."""
+        smaller = 1
+        for size in self.sizes(length):
+            if size >= rows:
+                break
+            smaller = size
+        return (rows, size) if rows >= _FULL * size else (smaller, smaller)
+
+
+class Stopped(Exception):
+    """Nothing is computed any more."""
+
+
+@dataclasses.dataclass
+class Counters:
+    """What the thread has done since it began.
+
+    Attributes:
+      batches: computed.
+      rows: computed, of requests.
+      failed_batches: whose computation raised an exception.
+      tokens: of all rows of batches, padding included.
+      seconds: spent computing.
+    """
+
+    batches: int = 0
+    rows: int = 0
+    failed_batches: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class _Job:
+    """A request's rows: what waits, by length, and what has been computed."""
+
+    def __init__(self, work, rows, lengths, turn):
+        self.work, self.rows, self.turn = work, rows, turn
+        self.future: Future = Future()
+        self.values = [None] * len(rows)
+        self.missing = len(rows)
+        self.waiting: dict[int, collections.deque[int]] = {}
+        for place, length in enumerate(lengths):
+            self.waiting.setdefault(length, collections.deque()).append(place)
+
+    def take(self, length):
+        places = self.waiting[length]
+        places.popleft()
+        if not places:
+            del self.waiting[length]
+
+    def put(self, place, value):
+        self.values[place] = value
+        self.missing -= 1
+        if not self.missing and self.future.set_running_or_notify_cancel():
+            self.future.set_result(self.values)
+
+    def fail(self, error):
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class Engine:
+    """Computes rows of many requests in one thread.
+
+    Attributes:
+      counters: what it has done.
+    """
+
+    def __init__(self, limits: Limits):
+        """Starts the thread."""
+        self.counters = Counters()
+        self._limits = limits
+        self._jobs: list[_Job] = []  # in the order of their turns
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, work: Work, rows: Sequence[Any], lengths: Sequence[int]
+    ) -> "Future[list[Any]]":
+        """Queues a request; from any thread.
+
+        Args:
+          work: what computes the rows.
+          rows: one at least.
+          lengths: of each, padded.
+
+        Returns:
+          Their values, in their order, or the exception that computing them raised. A
+          future that is cancelled takes its rows out of the queue.
+
+        Raises:
+          Stopped: `stop` has been called.
+        """
+        small = len(rows) <= self._limits.priority_batch_size
+        turn = time.monotonic() + (0 if small else _PATIENCE)
+        job = _Job(work, rows, lengths, turn)
+        with self._changed:
+            if self._stopping:
+                raise Stopped("the server is being stopped")
+            bisect.insort(self._jobs, job, key=lambda job: job.turn)
+            self._changed.notify()
+        return job.future
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def waiting(self) -> int:
+        """Returns the number of rows that are not yet being computed."""
+        with self._changed:
+            jobs = [job for job in self._jobs if not job.future.done()]
+            return sum(len(x) for job in jobs for x in list(job.waiting.values()))
+
+    def stop(self) -> None:
+        """Computes what is queued, and ends the thread; takes nothing more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _loop(self):
+        while (batch := self._next()) is not None:
+            self._run(*batch)
+
+    def _next(self):
+        """Waits for a batch; None when all is done."""
+        with self._changed:
+            while True:
+                self._jobs = [
+                    job for job in self._jobs if job.waiting and not job.future.done()
+                ]
+                if self._jobs:
+                    return self._choose()
+                if self._stopping:
+                    return None
+                self._changed.wait()
+
+    def _choose(self):
+        """Takes the rows of a batch out of the queue."""
+        head = self._jobs[0]
+        jobs = [job for job in self._jobs if job.work is head.work]
+        length = max(head.waiting)
+        most = self._limits.most(length)
+        rows = _first(jobs, length, most)
+        lengths = {shorter for job in jobs for shorter in job.waiting}
+        for shorter in sorted((x for x in lengths if x < length), reverse=True):
+            more = _first(jobs, shorter, most - len(rows))
+            if (length - shorter) * len(more) > _WORTH_A_CALL:
+                break
+            rows += more
+        number, size = self._limits.fit(len(rows), length)
+        for job, of_length, _ in rows[:number]:
+            job.take(of_length)
+        return [(job, place) for job, _, place in rows[:number]], length, size
+
+    def _run(self, rows, length, size):
+        """Computes a batch; where that fails, each of its requests for itself."""
+        started = time.monotonic()
+        try:
+            values = rows[0][0].work.run([job.rows[i] for job, i in rows], size)
+        except Exception as error:
+            self.counters.failed_batches += 1
+            jobs = list(dict.fromkeys(job for job, _ in rows))
+            if len(jobs) == 1:
+                logging.exception("a computation failed; its request is told")
+                jobs[0].fail(error)
+                return
+            for job in jobs:
+                own = [(j, i) for j, i in rows if j is job]
+                self._run(own, length, len(own))
+            return
+        for (job, place), value in zip(rows, values, strict=False):
+            job.put(place, value)
+        self.counters.batches += 1
+        self.counters.rows += len(rows)
+        self.counters.tokens += size * length
+        self.counters.seconds += time.monotonic() - started
+
+
+def _first(jobs, length, number):
+    """The first so many rows of a length: (job, length, place)."""
+    rows = (
+        (job, length, place) for job in jobs for place in job.waiting.get(length, ())
+    )
+    return list(itertools.islice(rows, number))

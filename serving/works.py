@@ -1,0 +1,215 @@
+"""What is computed of texts: vectors, and what trained models tell of them.
+
+A work cuts texts into rows in any thread, computes rows in the engine's, and puts their
+values together as what is answered.
+"""
+
+import bisect
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+
+from errors import UserError
+from inference import export
+from inference.extraction import FeatureExtractor
+from inference.serving import TaskReader
+from modeling.layers import graphs
+from serving.engine import Limits
+from tasks.classification import ClassificationTask
+from tasks.encoder import EncoderTask
+from tasks.span import SpanTask
+from tasks.tagging import TaggingTask
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A request, cut into rows.
+
+    Attributes:
+      rows: what the work computes.
+      lengths: of each, padded.
+      tokens: units of all texts, the special ones too.
+      join: from the rows' values to the answer.
+    """
+
+    rows: Sequence[Any]
+    lengths: Sequence[int]
+    tokens: int
+    join: Callable[[Sequence[Any]], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The vectors of a request's texts.
+
+    Attributes:
+      vectors: float [texts, (T, ) width].
+      tokens: each text's units.
+      num_tokens: of all texts.
+    """
+
+    vectors: np.ndarray
+    tokens: Sequence[Sequence[str]]
+    num_tokens: int
+
+
+class Vectors:
+    """Vectors of texts, or of their units, as bert-as-service lays them out.
+
+    Attributes:
+      extractor: what computes them.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        *,
+        fixed_length: int | None = None,
+        dtype: str = "float32",
+    ):
+        """Takes what computes.
+
+        Args:
+          extractor: reads no line in windows.
+          fixed_length: the T of every answer with vectors of units; None: the longest
+            text of each request.
+          dtype: of the answers.
+        """
+        self.extractor = extractor
+        self._fixed, self._dtype = fixed_length, np.dtype(dtype)
+
+    def read(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> Asked:
+        """Cuts texts, or takes lists of units."""
+        extractor = self.extractor
+        lines = extractor.lines(texts)
+        rows = [(line, line.windows[0]) for line in lines]
+        sizes = [len(window) for _, window in rows]
+
+        def join(values):
+            vectors = self._joined(values, sizes)
+            tokens = [extractor.tokens(line) for line in lines]
+            return Encoded(vectors, tokens, sum(sizes))
+
+        return Asked(rows, list(map(extractor.bucket, sizes)), sum(sizes), join)
+
+    def tokens(self, texts: Sequence[str]) -> list[Sequence[str]]:
+        """Cuts texts into units, the special ones too."""
+        return [self.extractor.tokens(line) for line in self.extractor.lines(texts)]
+
+    def units_of_ids(self, rows: Sequence[Sequence[int]]) -> list[list[str]]:
+        """Returns the units that ids stand for, as `read` takes them.
+
+        Raises:
+          UserError: there is no such id, or the system has none.
+        """
+        return [self.extractor.units_of_ids(row) for row in rows]
+
+    def run(self, rows: Sequence[Any], size: int) -> Sequence[np.ndarray]:
+        """See engine.Work."""
+        found = self.extractor.run_batch(rows, size)
+        if self.extractor.config.pooling != "none":
+            return found
+        # Not views that keep the whole batch.
+        return [v[: len(w)].copy() for (_, w), v in zip(rows, found, strict=False)]
+
+    def _joined(self, values, sizes):
+        if self.extractor.config.pooling == "none":
+            longest = self._fixed or max(sizes)
+            shape = (len(sizes), longest, *self.extractor.row_shape[1:])
+            vectors = np.zeros(shape, np.float32)
+            for row, value in zip(vectors, values, strict=True):
+                row[: len(value)] = value
+        else:
+            vectors = np.stack(values)
+        return self.extractor.scaled(vectors).astype(self._dtype, copy=False)
+
+    def warm_up(self, limits: Limits) -> None:
+        """Computes a batch of every length and size, so that all is compiled.
+
+        Raises:
+          UserError: a batch cannot hold the longest text.
+        """
+        buckets = self.extractor.buckets
+        _check_fits(limits, buckets)
+        if not self.extractor.compiles:
+            buckets = buckets[-1:]
+        (line,) = self.extractor.lines(["a"])
+        row = (line, line.windows[0])
+        for length in buckets:
+            for size in limits.sizes(length):
+                self.extractor.run_batch([row], size, length)
+
+
+class Answers:
+    """What a trained model tells of texts: labels, tags or answers.
+
+    Attributes:
+      verb: what it does with them: classify, tag or answer.
+    """
+
+    _VERBS: ClassVar[dict[type, str]] = {
+        ClassificationTask: "classify",
+        TaggingTask: "tag",
+        SpanTask: "answer",
+    }
+
+    def __init__(self, task: EncoderTask, model: keras.layers.Layer):
+        """Takes a task, and its trained model."""
+        self.verb = self._VERBS[type(task)]
+        self._buckets = task.buckets
+        self._reader = TaskReader(task, getattr(task.config, "labels", ()))
+        function, self._names = export.outputs_function(task, model)
+        self._function = graphs.step(function, reduce_retracing=True)
+
+    def read(self, texts: Sequence) -> Asked:
+        """Turns texts into records; see inference.serving.TaskReader.read."""
+        records, join = self._reader.read(texts)
+        sizes = self._reader.lengths(records)
+        lengths = [self._buckets[bisect.bisect_left(self._buckets, n)] for n in sizes]
+
+        def listed(values):
+            found = join(values)
+            return {name: _plain(value) for name, value in found.items()}
+
+        rows = list(zip(records, lengths, strict=True))
+        return Asked(rows, lengths, int(sum(sizes)), listed)
+
+    def run(self, rows: Sequence[tuple[bytes, int]], size: int) -> Sequence[dict]:
+        """See engine.Work."""
+        records = [record for record, _ in rows]
+        records += records[:1] * (size - len(rows))
+        length = max(length for _, length in rows)
+        return self._reader.run(self._function, self._names, records, length)
+
+    def warm_up(self, limits: Limits) -> None:
+        """Computes a batch of every length and size, so that all is compiled.
+
+        Raises:
+          UserError: a batch cannot hold the longest text.
+        """
+        _check_fits(limits, self._buckets)
+        text = {"classify": "a", "tag": ["a"], "answer": ["a", "a"]}[self.verb]
+        if self.verb == "classify" and self._reader.together > 1:
+            text = ["a"] * self._reader.together
+        (record, *_), _ = self._reader.read([text])
+        for length in self._buckets:
+            for size in limits.sizes(length):
+                self.run([(record, length)], size)
+
+
+def _check_fits(limits, buckets):
+    if limits.max_batch_tokens < buckets[-1]:
+        raise UserError(
+            f"--max_batch_tokens={limits.max_batch_tokens} is less than the "
+            f"{buckets[-1]} of the longest text"
+        )
+
+
+def _plain(value):
+    """What JSON has for an array or lists: a number that is not finite is null."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = np.where(np.isfinite(value), value.astype(object), None)
+    return value.tolist() if isinstance(value, np.ndarray) else value

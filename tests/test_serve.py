@@ -1,0 +1,307 @@
+"""serve.py: bert-serving-start's flags, and the process as its clients find it."""
+
+import dataclasses
+import json
+import signal
+import socket
+import sys
+import urllib.request
+
+import forks
+import numpy as np
+import pytest
+import scripts
+import tensorflow as tf
+import tiny
+import tiny_systems
+from bert_serving.client import BertClient
+
+import command_line
+import modeling
+from checkpoints import google_bert
+from errors import UserError
+from inference.extraction import ExtractionConfig, FeatureExtractor
+from serving import server, works
+from serving.engine import Limits
+from systems.bert import BertSystem
+from tasks.span import SpanConfig, SpanTask
+from tasks.tagging import TaggingConfig, TaggingTask
+
+pytestmark = pytest.mark.long
+
+CONFIG = dataclasses.replace(tiny.CONFIG, num_hidden_layers=2)
+TEXTS = ["word1 good", "bad", "word2 word3 nonsense ||| good word4"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A folder with a tiny model of random weights."""
+    folder = tmp_path_factory.mktemp("model")
+    vocab, _ = tiny.write_model(folder)
+    variables = modeling.named_variables(modeling.BertModel(CONFIG, seed=5))
+    tensors = {name: variable.numpy() for name, variable in variables.items()}
+    google_bert.save_folder(str(folder), tensors, CONFIG, vocab, True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def flags():
+    yield
+    scripts.forget_flags()
+
+
+def extractor(model, **config):
+    config = {"max_seq_length": 24, "layers": (-2,), **config}
+    system = BertSystem(CONFIG, str(model / "vocab.txt"), init_checkpoint=str(model))
+    return FeatureExtractor(ExtractionConfig(**config), system)
+
+
+def encode(work, texts):
+    asked = work.read(texts)
+    values = [work.run([row], 1)[0] for row in asked.rows]
+    return asked.join(values)
+
+
+def read_flags(*words):
+    """Reads a command line as the script does."""
+    serve = scripts.load("serve")
+    command_line.parse_flags(serve.spread(["serve", *words]), serve.check_flags)
+    return serve
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_vectors_are_those_of_extract_features(model):
+    made = extractor(model, pooling="mean")
+    found = encode(works.Vectors(made), TEXTS)
+    wanted = np.stack([row.values for row in made.extract(TEXTS)])
+    np.testing.assert_allclose(found.vectors, wanted, atol=1e-5)
+    assert found.tokens[0] == ("[CLS]", "word1", "good", "[SEP]")
+    assert found.num_tokens == 4 + 3 + 8
+    pieces = [text.split() for text in TEXTS]
+    given = encode(works.Vectors(made, dtype="float16"), pieces)
+    assert given.vectors.dtype == np.float16
+    np.testing.assert_allclose(given.vectors, wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize(("fixed", "longest"), [(None, 8), (24, 24)])
+def test_vectors_of_pieces_are_filled_up_with_zeros(model, fixed, longest):
+    made = extractor(
+        model, pooling="none", layer_combination="concat", mask_cls_sep=True
+    )
+    found = encode(works.Vectors(made, fixed_length=fixed), TEXTS).vectors
+    assert found.shape == (3, longest, 15)
+    real = [[0, 1, 1, 0], [0, 1, 0], [0, 1, 1, 1, 0, 1, 1, 0]]
+    for row, pieces in zip(found, real, strict=True):
+        assert row.any(axis=-1).astype(int).tolist()[: len(pieces)] == pieces
+        assert not row[len(pieces) :].any()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Makes a folder as of a training, of a kind of task; random weights."""
+
+    def make(task):
+        folder = tmp_path_factory.mktemp("trained")
+        model = task.build_model(dtype="float32", fused=False, seed=3)
+        variables = modeling.named_variables(model)
+        tensors = {name: variable.numpy() for name, variable in variables.items()}
+        task.save_beside(str(folder))
+        vocab = str(folder / "vocab.txt")
+        google_bert.save_folder(str(folder), tensors, task.system.config, vocab, True)
+        return folder, model
+
+    return make
+
+
+def answered(folder, texts):
+    """What serve.py makes of a folder answers."""
+    serve = read_flags("-model_dir", str(folder))
+    work = serve.find_answers()
+    asked = work.read(texts)
+    values = work.run(asked.rows, len(asked.rows) + 1)
+    return work.verb, asked.join(values[: len(asked.rows)])
+
+
+def test_a_trained_classifier_classifies(trained, tmp_path):
+    folder, model = trained(tiny.task(tmp_path))
+    verb, found = answered(folder, TEXTS[:2])
+    assert verb == "classify"
+    pieces = [["[CLS]", *text.split(), "[SEP]"] for text in TEXTS[:2]]
+    for words, label, shares in zip(
+        pieces, found["labels"], found["probabilities"], strict=True
+    ):
+        ids = tf.constant([[tiny.VOCAB.index(word) for word in words]])
+        wanted = tf.nn.softmax(model(ids))[0].numpy()
+        np.testing.assert_allclose(shares, wanted, atol=1e-5)
+        assert label == ("bad", "good")[int(wanted.argmax())]
+
+
+def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
+    config = TaggingConfig(("O", "B-X"), "BIO", "BIO", False, 16, True)
+    folder, _ = trained(TaggingTask(config, tiny.system(tmp_path)))
+    sentences = [["word1", "good", "bad"], ["word2"]]
+    verb, found = answered(folder, sentences)
+    assert (verb, [len(tags) for tags in found["tags"]]) == ("tag", [3, 1])
+    assert {tag for tags in found["tags"] for tag in tags} <= {"O", "B-X"}
+    config = SpanConfig(max_seq_length=24, max_query_length=8, doc_stride=8)
+    folder, _ = trained(SpanTask(config, tiny.system(tmp_path)))
+    context = "word1 word2 good word3"
+    verb, found = answered(folder, [["word4", context], ["bad", "word5"]])
+    assert verb == "answer"
+    assert found["answers"][0] in context
+    assert len(found["scores"]) == 2
+    with pytest.raises(UserError, match="2 texts together"):
+        answered(folder, ["alone"])
+
+
+def test_a_folder_without_a_task_answers_nothing(model):
+    assert read_flags("-model_dir", str(model)).find_answers() is None
+
+
+def test_a_batch_must_hold_the_longest_text(model):
+    made = works.Vectors(extractor(model, pooling="mean"))
+    with pytest.raises(UserError, match="max_batch_tokens=20 is less than the 24"):
+        made.warm_up(Limits(max_batch_tokens=20))
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "pooling"),
+    [
+        ("NONE", 0, "none"),
+        ("REDUCE_MAX", 1, "max"),
+        ("REDUCE_MEAN", 2, "mean"),
+        ("REDUCE_MEAN_MAX", 3, "mean_max"),
+        ("FIRST_TOKEN", 4, "cls"),
+        ("CLS_TOKEN", 4, "cls"),
+        ("LAST_TOKEN", 5, "last"),
+        ("SEP_TOKEN", 5, "last"),
+        ("cls_pooled", 6, "cls_pooled"),
+    ],
+)
+def test_strategies_have_the_originals_names_and_numbers(model, name, number, pooling):
+    words = ("-model_dir", str(model), "-pooling_strategy", name)
+    serve = read_flags(*words, "-pooling_layer", "-1", "-2", "-port", "7")
+    assert serve.settings()["pooling_strategy"] == number
+    assert serve.settings()["pooling_layer"] == [-1, -2]
+    config = serve.extraction_config(serve.find_system())
+    assert config.pooling == pooling
+    assert config.layers == (None if number == 6 else (-1, -2))
+
+
+def test_defaults_are_the_originals(model):
+    serve = read_flags("-model_dir", str(model))
+    told = serve.settings()
+    for name, value in {
+        "max_seq_len": 25,
+        "port": 5555,
+        "port_out": 5556,
+        "pooling_layer": [-2],
+        "pooling_strategy": 2,
+        "max_batch_size": 256,
+        "priority_batch_size": 16,
+        "num_worker": 1,
+        "show_tokens_to_client": False,
+        "server_version": "1.10.0",
+    }.items():
+        assert told[name] == value, name
+    config = serve.extraction_config(serve.find_system())
+    assert (config.layers, config.max_seq_length) == ((-2,), 25)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "layers"), [("gpt", (-1,)), ("elmo", (-1,)), ("ulmfit", (-1,))]
+)
+def test_other_systems_give_a_layer_that_they_have(model_type, layers, tmp_path):
+    system = tiny_systems.make(model_type, tmp_path)
+    serve = read_flags("-model_dir=x", "-pooling_strategy=CLS_TOKEN", "-max_seq_len=5")
+    config = serve.extraction_config(system)
+    assert config.pooling == "first"
+    assert config.layers in (layers, (-2,) * (system.need("extracts").depth > 1))
+
+
+def test_lengths_are_what_the_model_can_read(model):
+    serve = read_flags("-model_dir", str(model), "-max_seq_len", "NONE")
+    assert serve.settings()["max_seq_len"] is None
+    assert serve.longest_text(serve.find_system()) == 40
+    serve = read_flags("-model_dir", str(model), "-max_seq_len", "41")
+    with pytest.raises(UserError, match="-max_seq_len=41, but the model has only"):
+        serve.longest_text(serve.find_system())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-max_seq_len=3"], "-max_seq_len=3: wanted a number above 3, or NONE"),
+        (["-max_seq_len=-5"], "-max_seq_len=-5: wanted"),
+        (["-pooling_layer=last"], "-pooling_layer=last: wanted whole numbers"),
+        (["-port=5556"], "-port and -port_out are both 5556"),
+        (["-http_port=5555"], "-port and -http_port are both 5555"),
+        (["--api_key_file=k"], "--api_key_file is of HTTP, which only -http_port"),
+        (["-fp16", "--mixed_precision=bfloat16"], "-fp16 and .* exclude"),
+        (["-fixed_embed_length"], "-fixed_embed_length is for -max_seq_len NONE"),
+        (["--max_waiting_texts=9"], "=9 is less than --max_request_texts=8192"),
+        (["-pooling_strategy=MEDIAN"], "pooling_strategy=MEDIAN"),
+        (["-no_special_token"], "--no_special_token is no flag"),
+    ],
+)
+def test_wrong_flags_are_told_together(words, message):
+    with pytest.raises(UserError, match=message):
+        read_flags("-model_dir=x", *words)
+
+
+def test_keys_are_the_lines_of_a_file(tmp_path):
+    path = tmp_path / "keys"
+    words = ("-model_dir=a/b/", "-http_port=7", f"--api_key_file={path}")
+    serve = read_flags(*words)
+    path.write_text("one\n\ntwo\n")
+    assert serve.api_keys() == ["one", "two"]
+    assert serve.model_name() == "b"
+    path.write_text("\n")
+    with pytest.raises(UserError, match="there is no key in it"):
+        serve.api_keys()
+
+
+def test_a_port_that_is_taken_is_told_with_its_flag():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"-port={port} .*already in use; give"):
+            server.check_free("127.0.0.1", port, "port")
+    with pytest.raises(UserError, match="-port=0 at --host=192.0.2.1"):
+        server.check_free("192.0.2.1", 0, "port")
+
+
+def test_the_process_serves_the_client_and_ends_as_it_is_told(model, tmp_path):
+    port, port_out, http_port = free_port(), free_port(), free_port()
+    words = ["-model_dir", model, "-port", port, "-port_out", port_out]
+    words += ["-http_port", http_port, "-xla", "-max_batch_size", 2]
+    words += ["-show_tokens_to_client", "-pooling_layer", "-1", "-2", "-max_seq_len"]
+    command = [sys.executable, str(tiny.ROOT / "serve.py"), *words, "24"]
+    with (tmp_path / "log").open("w") as log:
+        process = forks.start(command, stderr=log)
+    try:
+        with BertClient(port=port, port_out=port_out, timeout=60_000) as client:
+            found, tokens = client.encode(TEXTS, show_tokens=True)
+        url = f"http://127.0.0.1:{http_port}/encode"
+        body = json.dumps({"texts": TEXTS}).encode()
+        with urllib.request.urlopen(url, body) as answer:
+            over_http = json.load(answer)["result"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    assert tokens[1] == ["[CLS]", "bad", "[SEP]"]
+    made = extractor(model, layers=(-1, -2), pooling="mean")
+    wanted = np.stack([row.values for row in made.extract(TEXTS)])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(over_http, wanted, atol=1e-5)
+    told = (tmp_path / "log").read_text()
+    assert f"-port {port}, -port_out {port_out}, -http_port {http_port}" in told
+    assert "-xla has no effect here: what XLA makes faster is always compiled" in told
+    assert "answers what is waiting, and ends" in told

@@ -1,0 +1,124 @@
+"""The compute thread: whose turn it is, what is batched, what fails, what is left."""
+
+import threading
+import time
+
+import pytest
+
+from serving import engine
+from serving.engine import Engine, Limits, Stopped
+
+
+class Recorded:
+    """Doubles numbers; the first batch waits until the queue is as a test wants it.
+
+    Attributes:
+      batches: rows and size of each.
+    """
+
+    def __init__(self):
+        self.batches, self.go = [], threading.Event()
+
+    def run(self, rows, size):
+        self.go.wait(10)
+        self.batches.append((list(rows), size))
+        if "bad" in rows:
+            raise ArithmeticError("bad numbers")
+        return [2 * row for row in rows] + [None] * (size - len(rows))
+
+
+@pytest.fixture
+def busy():
+    """A work, and an engine that is held up by one of its rows."""
+    work = Recorded()
+    made = Engine(Limits(max_batch_size=8, max_batch_tokens=64, priority_batch_size=2))
+    first = made.submit(work, [0], [8])
+    while made.waiting():
+        time.sleep(0.001)
+    yield work, made, first
+    work.go.set()
+    made.stop()
+
+
+def test_values_come_in_the_order_of_rows_whatever_their_lengths(busy):
+    work, made, first = busy
+    lengths = [8, 16, 8, 32, 16, 8, 8, 8, 8, 8, 8, 8]
+    futures = [made.submit(work, range(i, i + 12), lengths) for i in (100, 200, 300)]
+    work.go.set()
+    assert first.result(10) == [0]
+    for start, future in zip((100, 200, 300), futures, strict=True):
+        assert future.result(10) == [2 * (start + i) for i in range(12)]
+    for rows, size in work.batches:
+        assert len(rows) <= size <= 8
+    assert sum(len(rows) for rows, _ in work.batches) == 37
+    assert made.counters.rows == 37
+
+
+def test_a_batch_is_of_one_length_within_its_tokens():
+    limits = Limits(max_batch_size=100, max_batch_tokens=1000)
+    assert [limits.most(n) for n in (5, 10, 300, 2000, 0)] == [100, 100, 3, 1, 100]
+    assert list(limits.sizes(200)) == [1, 2, 4, 5]
+    found = [limits.fit(n, 10) for n in (1, 2, 3, 5, 6, 7, 100)]
+    assert found == [(1, 1), (2, 2), (3, 4), (4, 4), (6, 8), (7, 8), (100, 100)]
+
+
+def test_shorter_rows_join_where_that_is_cheaper_than_a_call(busy, monkeypatch):
+    work, made, _ = busy
+    monkeypatch.setattr(engine, "_WORTH_A_CALL", 14)
+    made.submit(work, ["long", "short"], [16, 12])
+    made.submit(work, ["tiny", "short2"], [1, 12])
+    work.go.set()
+    while made.waiting():
+        time.sleep(0.001)
+    made.stop()
+    batches = [set(rows) for rows, _ in work.batches[1:]]
+    assert batches[0] == {"long", "short", "short2"}
+    assert {"tiny"} in batches
+
+
+def test_a_small_request_overtakes_a_large_one_that_is_not_starved(busy, monkeypatch):
+    work, made, _ = busy
+    large = made.submit(work, ["l"] * 16, [8] * 16)
+    small = made.submit(work, ["s"], [8])
+    monkeypatch.setattr(engine, "_PATIENCE", -1.0)
+    later = made.submit(work, ["z"] * 3, [8] * 3)  # as if a second had passed
+    work.go.set()
+    for future in (large, small, later):
+        future.result(10)
+    order = [row for rows, _ in work.batches[1:] for row in rows]
+    assert order[:5] == ["z", "z", "z", "s", "l"]
+
+
+def test_a_computation_that_fails_answers_its_own_request_and_no_other(busy):
+    work, made, _ = busy
+    futures = [
+        made.submit(work, rows, [8] * 2) for rows in ([1, 2], ["bad", 4], [5, 6])
+    ]
+    work.go.set()
+    assert futures[0].result(10) == [2, 4]
+    assert futures[2].result(10) == [10, 12]
+    with pytest.raises(ArithmeticError, match="bad numbers"):
+        futures[1].result(10)
+    assert made.submit(work, [7], [8]).result(10) == [14]
+    assert made.alive
+
+
+def test_a_request_that_is_taken_back_is_not_computed(busy):
+    work, made, _ = busy
+    gone, kept = (made.submit(work, [name] * 20, [8] * 20) for name in "gk")
+    assert gone.cancel()
+    assert made.waiting() == 20
+    work.go.set()
+    kept.result(10)
+    assert not any("g" in rows for rows, _ in work.batches)
+
+
+def test_what_is_queued_is_computed_before_the_end(busy):
+    work, made, _ = busy
+    queued = made.submit(work, range(20), [8] * 20)
+    work.go.set()
+    made.stop()
+    assert queued.result(0) == [2 * i for i in range(20)]
+    assert not made.alive
+    with pytest.raises(Stopped, match="being stopped"):
+        made.submit(work, [1], [8])
