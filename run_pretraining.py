@@ -61,6 +61,30 @@ flags.DEFINE_bool(
     "ULMFiT's: reads documents from their end. Default: as the model that is trained "
     "on, else false.",
 )
+flags.DEFINE_list(
+    "clm_steps", [], "XLM's: languages, or pairs as en-de, to learn the next word of."
+)
+flags.DEFINE_list(
+    "mlm_steps",
+    [],
+    "XLM's: languages to learn masked words of, and pairs, which is TLM. Default: "
+    "without --clm_steps, every language of the model.",
+)
+flags.DEFINE_float("lambda_clm", 1.0, "XLM's: factor on the loss of --clm_steps.", 0.0)
+flags.DEFINE_float("lambda_mlm", 1.0, "XLM's: factor on the loss of --mlm_steps.", 0.0)
+flags.DEFINE_float(
+    "lg_sampling_factor",
+    0.7,
+    "XLM's: a language with a share p of the records is drawn in proportion to p to "
+    "the power of this; -1: all alike.",
+)
+flags.DEFINE_float(
+    "sample_alpha",
+    0.0,
+    "XLM's: words are masked in proportion to their count to the power of minus this; "
+    "0: all alike.",
+    0.0,
+)
 flags.DEFINE_integer("num_train_steps", 100000, "Updates in the whole run.", 1)
 flags.DEFINE_integer("num_warmup_steps", 10000, "Updates of linear warm-up.", 0)
 flags.DEFINE_integer(

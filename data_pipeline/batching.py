@@ -12,7 +12,7 @@ Everything runs in tf.data; no Python touches a record.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,7 @@ as_it_is = tf.autograph.experimental.do_not_convert
 
 # What a random draw is for; folded into the seed so that no two draws are related.
 _FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS, _TURNS_DRAWN = range(5)
+_ROUNDS = 256  # drawn at once, see `drawn_turns`
 
 
 def default_buckets(max_seq_length: int) -> tuple[int, ...]:
@@ -239,6 +240,76 @@ def turns(
         past += sum(counted(of_epoch(epoch)) for epoch in range(first_epoch))
     epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
     return finish(epochs.map(of_epoch).unbatch().skip(skipped)), past.tolist()
+
+
+def drawn_turns(
+    shares: np.ndarray, seed: int, start_step: int
+) -> tuple[tf.data.Dataset, list[int]]:
+    """Says which of several data sets each batch is of, drawing with replacement.
+
+    Args:
+      shares: float [R, N], how likely each of N data sets is at each of the R steps of
+        a round; rounds repeat.
+      seed: of what is drawn.
+      start_step: batches to leave out.
+
+    Returns:
+      Infinite dataset of int32 [], places in 0 to N - 1; and how many batches of each
+      data set were left out.
+    """
+    length, number = shares.shape
+    bounds = np.cumsum(shares, axis=1) / np.sum(shares, axis=1, keepdims=True)
+    # The last that may be drawn is drawn beyond all bounds but its own.
+    bounds = tf.constant(np.where(bounds > 1 - 1e-9, 1.0, bounds), tf.float32)
+    first_block, skipped = divmod(start_step, _ROUNDS * length)
+
+    @as_it_is
+    def of_block(block: tf.Tensor | int) -> tf.Tensor:
+        drawn = tf.random.stateless_uniform(
+            [_ROUNDS, length, 1], _fold(seed, _TURNS, block)
+        )
+        return tf.reshape(
+            tf.math.count_nonzero(drawn >= bounds, axis=2, dtype=tf.int32), [-1]
+        )
+
+    past = np.zeros(number, np.int64)
+    for block in range(first_block + 1):
+        found = of_block(block).numpy()
+        found = found[:skipped] if block == first_block else found
+        past += np.bincount(found, minlength=number)
+    blocks = tf.data.Dataset.range(first_block, tf.int64.max)
+    return finish(blocks.map(of_block).unbatch().skip(skipped)), past.tolist()
+
+
+def to_replicas(
+    batches: tf.data.Dataset,
+    rows: int,
+    num_replicas: int = 1,
+    replica_offset: int = 0,
+    local_replicas: int = 1,
+) -> tf.data.Dataset:
+    """Cuts endless whole batches into those of a worker's replicas.
+
+    Args:
+      batches: dicts of tensors [B, ...], as `train_batches` gives them to one replica.
+      rows: B.
+      num_replicas: replicas over all workers.
+      replica_offset: this worker's first replica.
+      local_replicas: this worker's number of replicas.
+
+    Returns:
+      Dataset of dicts, for every batch this worker's replicas in ascending order.
+    """
+    share = rows // num_replicas
+    first = replica_offset * share
+
+    @as_it_is
+    def cut(batch: Mapping[str, tf.Tensor]) -> tf.data.Dataset:
+        mine = {k: v[first : first + local_replicas * share] for k, v in batch.items()}
+        return tf.data.Dataset.from_tensor_slices(mine).batch(share, True)
+
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return finish(batches.flat_map(cut).apply(endless))
 
 
 def record_stream(

@@ -154,7 +154,7 @@ class TrainStep:
 
     def _next_update(self, iterator, stop):
         """Makes one update, of the task whose turn it is."""
-        if len(self._parts) == 1:
+        if not self.task.parts:
             return self._update_replicas(self._parts[0], iterator, stop)
         turns, iterators = iterator
         updates = [
