@@ -315,13 +315,18 @@ register(
         config="modeling.xlm:XlmConfig",
         system="systems.xlm:XlmSystem",
         files="checkpoints.xlm:FILES",
-        reads=frozenset({"do_lower_case", "layer_decay", "pooling", "long"})
-        | {"mask_cls_sep"},
+        reads=frozenset(
+            {"do_lower_case", "layer_decay", "pooling", "long", "mask_cls_sep"}
+            | {"clm_steps", "mlm_steps", "lambda_clm", "lambda_mlm"}
+            | {"lg_sampling_factor", "sample_alpha"}
+        ),
         classifies="systems.xlm:XlmClassification",
         answers="systems.xlm:XlmAnswers",
         tags="systems.xlm:XlmTagging",
         extracts="systems.xlm:XlmLines",
         learns="data_pipeline.corpora.learners:LanguageBytePairs",
+        makes_records="data_pipeline.corpora.makers:LanguageStreams",
+        pretrains="tasks.xlm:XlmPretrainingTask",
         formats=("checkpoints.xlm:FORMAT", "checkpoints.huggingface_xlm:FORMAT"),
     )
 )

@@ -66,7 +66,9 @@ def mask(
     if scores is None:
         chosen = chosen < WORD_PRED
     else:
-        chosen = _most_likely(chosen, tf.gather(tf.constant(scores), ids), lengths)
+        chosen = _most_likely(
+            chosen, tf.gather(tf.convert_to_tensor(scores), ids), lengths
+        )
     chosen &= _between(ids, 1, lengths)
     kind = _uniform(keys, ids, _KIND)
     bits = tf.bitwise.right_shift(_bits(keys, ids, _WORD), _const(33))

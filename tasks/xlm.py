@@ -294,13 +294,11 @@ class _Masked(_Objective):
     def read(
         self, model: XlmLanguageModel, batch: Batch, dropout_seed: tf.Tensor | None
     ) -> _Read:
-        starts = batch[SECOND_START][:, None]
-        places = tf.range(tf.shape(batch["input_ids"])[1])[None]
         found = model.xlm(
             batch["input_ids"],
             batch["input_mask"],
             self.languages(batch),
-            tf.where(places < starts, places, places - starts),
+            _positions(batch),
             dropout_seed=dropout_seed,
         )
         return _Read(found["sequence_output"], batch[_TARGETS], batch[_WEIGHTS])
@@ -310,6 +308,13 @@ class _Masked(_Objective):
         share = dynamic_masking.WORD_PRED
         most = share * length + 5 * math.sqrt(share * (1 - share) * length)
         return min(length, math.ceil(most))
+
+
+def _positions(batch: Batch) -> tf.Tensor:
+    """Positions, which begin again with the second sentence, int32 [B, S]."""
+    starts = batch[SECOND_START][:, None]
+    places = tf.range(tf.shape(batch["input_ids"])[1])[None]
+    return tf.where(places < starts, places, places - starts)
 
 
 def _with_targets(batch: Batch, masked: dynamic_masking.Masked):

@@ -69,7 +69,7 @@ def test_rare_words_are_chosen_more_often_and_special_ones_never():
     assert set(chosen.sum((1, 2))) == {number}
     assert not chosen[:, np.arange(ROWS), lengths - 1].any()
     rates = [chosen[:, ids == word].mean() for word in (16, 60, WORDS - 1)]
-    assert 3 * rates[0] < 2 * rates[1] < rates[2]
+    assert 1.3 * rates[0] < rates[1] < rates[2] / 3
 
 
 @pytest.mark.shared_data
