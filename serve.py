@@ -52,6 +52,7 @@ common_flags.define_distribution_flags()
 common_flags.define_precision_flag()
 common_flags.define_word_flags()
 common_flags.define_tokenizer_flag()
+common_flags.define_language_flag()
 flags.DEFINE_alias("model_dir", "init_checkpoint")
 flags.DEFINE_string(
     "tuned_model_dir", None, "Weights; config and vocabulary are then -model_dir's."
@@ -200,7 +201,9 @@ def find_system() -> System:
     if FLAGS.ckpt_name:
         path = os.path.join(FLAGS.init_checkpoint, FLAGS.ckpt_name)
         FLAGS.init_checkpoint = path
-    return common_flags.system("extracts")
+    system = common_flags.system("extracts")
+    common_flags.check_language(system)
+    return system.in_language(FLAGS.language)
 
 
 def longest_text(system: System) -> int:
@@ -268,6 +271,9 @@ def find_answers() -> works.Answers | None:
         return None
     checkpoint = checkpoints.open_checkpoint(folder)
     task = read_task(folder, checkpoint.config, checkpoint.vocab_file)
+    if not works.Answers.can(task):
+        logging.warning("%s: its task has no route; only vectors are served", folder)
+        return None
     mixed = "float16" if FLAGS.fp16 else FLAGS.mixed_precision
     dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
     model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)

@@ -1,7 +1,6 @@
 """A server's ports, and its end."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
@@ -68,8 +67,10 @@ async def serve(service: Service, fronts: Sequence[Front]) -> None:
     finally:
         for task in (stopping, *running):
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(stopping, *running)
+        ends = await asyncio.gather(stopping, *running, return_exceptions=True)
         for front in fronts:
             front.close()
         service.stop()
+    for end in ends:
+        if isinstance(end, Exception):
+            raise end

@@ -156,6 +156,11 @@ class Answers:
         SpanTask: "answer",
     }
 
+    @classmethod
+    def can(cls, task: EncoderTask) -> bool:
+        """Returns whether a task is one of these."""
+        return type(task) in cls._VERBS
+
     def __init__(self, task: EncoderTask, model: keras.layers.Layer):
         """Takes a task, and its trained model."""
         self.verb = self._VERBS[type(task)]

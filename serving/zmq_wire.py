@@ -86,9 +86,7 @@ class Wire:
             self.close()
             raise
         self._topics: set[bytes] = set()
-        self._held: collections.deque[tuple[float, bytes, _Frames, int]] = (
-            collections.deque()
-        )
+        self._held: dict[bytes, collections.deque[tuple[float, _Frames, int]]] = {}
         self._held_bytes = 0
         self._answering: dict[bytes, set[asyncio.Task]] = {}
 
@@ -204,7 +202,9 @@ class Wire:
             topic = event[1:]
             if event[:1] == b"\1":
                 self._topics.add(topic)
-                self._send_held()
+                for identity in list(self._held):
+                    if identity.startswith(topic):
+                        self._send_held(identity)
             elif event[:1] == b"\0":
                 self._topics.discard(topic)
                 self._drop_left(topic)
@@ -223,25 +223,25 @@ class Wire:
     def _reply(self, identity, frames):
         """Publishes an answer, now or when it can be."""
         size = sum(memoryview(frame).nbytes for frame in frames)
-        self._held.append((time.monotonic(), identity, frames, size))
+        held = self._held.setdefault(identity, collections.deque())
+        held.append((time.monotonic(), frames, size))
         self._held_bytes += size
-        self._send_held()
+        self._send_held(identity)
 
-    def _send_held(self):
+    def _send_held(self, identity):
         """Publishes what can be; forgets what is too old, or too much."""
-        now, full = time.monotonic(), set()
-        for _ in range(len(self._held)):
-            since, identity, frames, size = entry = self._held.popleft()
-            self._held_bytes -= size
-            if identity not in full and self._is_subscribed(identity):
-                if self._send([identity, *frames]):
-                    continue
-                full.add(identity)  # its answers stay in their order
-            if now - since > _HELD_SECONDS or self._held_bytes > _HELD_BYTES:
+        held = self._held[identity]
+        oldest = time.monotonic() - _HELD_SECONDS
+        while held:
+            since, frames, size = held[0]
+            sent = self._is_subscribed(identity) and self._send([identity, *frames])
+            if not sent:
+                if since > oldest and self._held_bytes <= _HELD_BYTES:
+                    return
                 logging.warning("an answer is dropped: client %r is gone", identity)
-                continue
-            self._held.append(entry)
-            self._held_bytes += size
+            held.popleft()
+            self._held_bytes -= size
+        del self._held[identity]
 
     def _send(self, frames):
         """Returns whether it could be sent without waiting."""
@@ -254,8 +254,8 @@ class Wire:
     async def _retry(self):
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
-            if self._held:
-                self._send_held()
+            for identity in list(self._held):
+                self._send_held(identity)
 
 
 def _bind(socket, host, port, flag):

@@ -98,6 +98,9 @@ class XlmLines(ReadsPieces):
         del tokenizer
         return Layout((EOS,), (EOS,))
 
+    def unknown_id(self, tokenizer: XlmTokenizer) -> int:
+        return tokenizer.unknown_id
+
 
 @dataclasses.dataclass(frozen=True)
 class XlmSystem(System):

@@ -1,6 +1,7 @@
 """serve.py: bert-serving-start's flags, and the process as its clients find it."""
 
 import dataclasses
+import itertools
 import json
 import signal
 import socket
@@ -18,12 +19,14 @@ from bert_serving.client import BertClient
 
 import command_line
 import modeling
+import registry
 from checkpoints import google_bert
 from errors import UserError
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from serving import server, works
 from serving.engine import Limits
 from systems.bert import BertSystem
+from tasks.multitask import MultitaskTask
 from tasks.span import SpanConfig, SpanTask
 from tasks.tagging import TaggingConfig, TaggingTask
 
@@ -160,6 +163,7 @@ def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
 
 
 def test_a_folder_without_a_task_answers_nothing(model):
+    assert not works.Answers.can(object.__new__(MultitaskTask))
     assert read_flags("-model_dir", str(model)).find_answers() is None
 
 
@@ -222,6 +226,19 @@ def test_other_systems_give_a_layer_that_they_have(model_type, layers, tmp_path)
     config = serve.extraction_config(system)
     assert config.pooling == "first"
     assert config.layers in (layers, (-2,) * (system.need("extracts").depth > 1))
+
+
+@pytest.mark.parametrize("model_type", sorted(registry.model_types("extracts")))
+def test_the_units_of_a_text_are_read_as_the_text_is(model_type, tmp_path):
+    source = tiny_systems.make(model_type, tmp_path).need("extracts")
+    (line,) = source.lines(["good word1 bad"], 9, False)
+    units = list(itertools.compress(source.tokens(line), line.content))
+    (given,) = source.lines_of_units([units], 9)
+    assert list(source.tokens(given)) == list(source.tokens(line))
+    (strange,) = source.lines_of_units([["good", "never-seen", *units]], 9)
+    assert len(strange.content) == len(line.content) + 2
+    row = [(strange, strange.windows[0])]
+    assert source.batch(row, len(strange.content))["input_ids"].shape[0] == 1
 
 
 def test_lengths_are_what_the_model_can_read(model):

@@ -125,6 +125,39 @@ def test_an_answer_waits_for_its_subscription(server):
     np.testing.assert_array_equal(np.frombuffer(values, "f4"), vector("a b"))
 
 
+def test_answers_that_nobody_takes_are_kept_for_a_while(server, monkeypatch):
+    front = server[0]
+    with Raw(front, b"never", subscribe=False) as raw:
+        for i in range(3):
+            raw.ask(b'["a"]', request=b"%d" % i)
+        while len(front._held.get(b"never", ())) < 3:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert len(front._held[b"never"]) == 3
+        monkeypatch.setattr(zmq_wire, "_HELD_SECONDS", 0.0)
+        while b"never" in front._held:
+            time.sleep(0.01)
+    assert front._held_bytes == 0
+
+
+def test_a_client_that_does_not_read_stops_nobody_and_loses_nothing(server):
+    front, service, _ = server
+    with Raw(front, b"slow", subscribe=False) as raw:
+        raw.sub.setsockopt(zmq.RCVHWM, 1)
+        raw.sub.setsockopt(zmq.SUBSCRIBE, b"slow")
+        message = json.dumps(["w " * 5000] * 8).encode()
+        for i in range(200):
+            raw.ask(message, b"8", b"%d" % i)
+        while b"slow" not in front._held:  # its queue in libzmq is full
+            time.sleep(0.01)
+        with connect(front) as made:
+            assert made.encode(["quick"]).shape == (1, 3)
+        while service.waiting_texts:
+            time.sleep(0.01)
+        seen = {raw.sub.recv_multipart()[-1] for _ in range(200)}
+    assert len(seen) == 200
+
+
 def test_two_clients_of_one_identity_both_get_the_answer(server):
     with connect(server[0], identity=b"us") as one, Raw(server[0], b"us") as two:
         time.sleep(0.2)
