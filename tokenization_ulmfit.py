@@ -253,6 +253,8 @@ class UlmfitTokenizer:
 def read_words(path: str) -> list[str]:
     r"""Reads a vocabulary, a word a line; the end of a line is written as `\n`.
 
+    Lines may end as on Windows: no word has white space in it.
+
     Raises:
       MissingFile: there is no such file.
       UserError: not UTF-8, or a word is there twice; names the file.
@@ -263,7 +265,7 @@ def read_words(path: str) -> list[str]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line}: {error}") from None
-    words = [line.replace(r"\n", NEWLINE) for line in lines]
+    words = [line.removesuffix("\r").replace(r"\n", NEWLINE) for line in lines]
     check_words(words, path)
     return words
 

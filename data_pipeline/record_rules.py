@@ -54,6 +54,15 @@ def at_most(flag: str, sizes: tf.Tensor, limit: int) -> Rule:
     return Rule(fault, sizes, sizes > limit)
 
 
+def has_next(sizes: tf.Tensor) -> Rule:
+    """Says that a record of words, int [N], has one that is predicted.
+
+    A stream of others would never fill a window.
+    """
+    fault = "has length {}; wanted 2 or more, a word and the one after it"
+    return Rule(fault, sizes, sizes < 2)
+
+
 def in_range(
     name: str, values: tf.Tensor | tf.RaggedTensor, limit: int, why: str = ""
 ) -> Rule:

@@ -22,7 +22,7 @@ from data_pipeline import batching
 from data_pipeline.corpora import sentence_streams
 from data_pipeline.corpora.makers import Sentences
 from data_pipeline.corpora.sentence_streams import BACKWARD, DIRECTIONS, STARTS
-from data_pipeline.record_rules import Parsed, Rule, as_many_as
+from data_pipeline.record_rules import Parsed, Rule, as_many_as, has_next
 from modeling import ElmoLanguageModel
 from modeling.elmo import States
 from modeling.layers.lstm import State
@@ -67,9 +67,10 @@ class BidirectionalLanguageModelTask(NextTokenTask):
         self._resets = state_reset == "sentence"
 
     def rules(self, parsed: Parsed, lengths: tf.Tensor) -> list[Rule]:
-        """As PretrainingTask's; and every id has its word."""
+        """As PretrainingTask's; every id has its word, and a word is predicted."""
         return [
             *super().rules(parsed, lengths),
+            has_next(lengths),
             as_many_as("input_ids", "words", parsed),
         ]
 

@@ -19,6 +19,7 @@ from data_pipeline import batching
 from data_pipeline.corpora import document_windows
 from data_pipeline.corpora.document_windows import INPUTS, TARGETS
 from data_pipeline.corpora.sentence_streams import STARTS
+from data_pipeline.record_rules import Parsed, Rule, has_next
 from modeling import ulmfit
 from modeling.layers import dropout
 from modeling.layers.lstm import State
@@ -63,6 +64,10 @@ class UlmfitTask(CausalLanguageModelTask):
         system = dataclasses.replace(system, config=config)
         super().__init__(system, max_seq_length, **kwargs)
         self._resets = state_reset == "sentence"
+
+    def rules(self, parsed: Parsed, lengths: tf.Tensor) -> list[Rule]:
+        """As PretrainingTask's; and a word is predicted."""
+        return [*super().rules(parsed, lengths), has_next(lengths)]
 
     def train_batches(
         self, records: Records, *, batch_size: int, seed: int, **kwargs

@@ -289,3 +289,7 @@ def test_records_of_another_vocabulary_and_unsorted_ones_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not sorted by falling frequency"):
         tiny_elmo.task(sampled, vocab_file=vocab).train_records([last])
     tiny_elmo.task(vocab_file=vocab).train_records([last])  # no matter in full
+    one = sentence_streams.SPEC.to_example({"input_ids": [3], "words": ["w"]})
+    tfrecord.write(str(tmp_path / "one"), [one])
+    with pytest.raises(ValueError, match="one: record 0 has length 1; wanted 2 or"):
+        tiny_elmo.task().train_records([str(tmp_path / "one")])

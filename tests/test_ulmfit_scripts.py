@@ -13,7 +13,8 @@ import tiny_ulmfit
 
 import checkpoints
 import tokenization_ulmfit
-from data_pipeline.corpora import document_streams, document_windows
+from data_pipeline import tfrecord
+from data_pipeline.corpora import document_streams, document_windows, token_streams
 from data_pipeline.corpora.learners import MarkedWords
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
@@ -70,6 +71,14 @@ def test_a_vocabulary_without_marks_or_with_a_word_twice_is_refused(tmp_path):
     path.write_text("xxunk\nthe\nxxfake\nxxfake\nthe\n")
     with pytest.raises(UserError, match='vocab.txt: "the" is word 2 and word 5'):
         tokenization_ulmfit.read_words(str(path))
+
+
+def test_a_vocabulary_whose_lines_end_as_on_windows_is_the_same(tmp_path):
+    words = [*SPECIAL, "the", "\n"]
+    path = tmp_path / "vocab.txt"
+    text = tokenization_ulmfit.file_text(words).replace("\n", "\r\n")
+    path.write_bytes(text.encode())
+    assert tokenization_ulmfit.read_words(str(path)) == words
 
 
 def test_words_are_learnt_behind_the_marks_by_frequency():
@@ -199,6 +208,25 @@ def test_a_stream_goes_on_where_it_was_left_and_replicas_share_its_rows(task):
             np.testing.assert_array_equal(one[name], other[name])
         for one, part in zip(whole, parts, strict=True):
             np.testing.assert_array_equal(one[name][1:2], part[name])
+
+
+def test_a_stream_that_is_iterated_again_has_the_same_windows(task):
+    made, records = task()
+    stream = made.train_batches(records, batch_size=3, seed=5).take(6)
+    first, again = (list(stream.as_numpy_iterator()) for _ in range(2))
+    assert len({batch["inputs"].shape for batch in first}) > 1
+    for one, other in zip(first, again, strict=True):
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def test_records_of_which_no_word_is_predicted_are_refused(task, tmp_path):
+    made, _ = task()
+    path = str(tmp_path / "one")
+    tfrecord.write(path, token_streams.encode_rows([[2, 9, 2], [2]]))
+    for take in (made.train_records, made.eval_records):
+        with pytest.raises(UserError, match="one: record 1 has length 1; wanted 2 or"):
+            take([path])
 
 
 def test_most_windows_are_about_as_long_as_asked_for():
