@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from absl import logging
 
 _PATIENCE = 1.0  # seconds that a large request lets small ones go first
-# Padding, in tokens, that one call more would cost: shorter rows join a batch for it.
+# Padding, in tokens, that costs what one call more would.
 _WORTH_A_CALL = 256
 _FULL = 0.75  # share of a batch's rows that are real; a less full one is made smaller
 
@@ -79,7 +79,10 @@ class Limits:
             if size >= rows:
                 break
             smaller = size
-        return (rows, size) if rows >= _FULL * size else (smaller, smaller)
+        wasted = (size - rows) * length
+        if rows >= _FULL * size or wasted <= _WORTH_A_CALL:
+            return rows, size
+        return smaller, smaller
 
 
 class Stopped(Exception):

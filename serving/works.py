@@ -134,10 +134,11 @@ class Vectors:
         """
         buckets = self.extractor.buckets
         _check_fits(limits, buckets)
-        if not self.extractor.compiles:
-            buckets = buckets[-1:]
         (line,) = self.extractor.lines(["a"])
         row = (line, line.windows[0])
+        if not self.extractor.compiles:
+            self.extractor.run_batch([row])
+            return
         for length in buckets:
             for size in limits.sizes(length):
                 self.extractor.run_batch([row], size, length)

@@ -24,7 +24,7 @@ from checkpoints import google_bert
 from errors import UserError
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from serving import server, works
-from serving.engine import Limits
+from serving.engine import Engine, Limits
 from systems.bert import BertSystem
 from tasks.multitask import MultitaskTask
 from tasks.span import SpanConfig, SpanTask
@@ -239,6 +239,27 @@ def test_the_units_of_a_text_are_read_as_the_text_is(model_type, tmp_path):
     assert len(strange.content) == len(line.content) + 2
     row = [(strange, strange.windows[0])]
     assert source.batch(row, len(strange.content))["input_ids"].shape[0] == 1
+
+
+@pytest.mark.parametrize("model_type", sorted(registry.model_types("extracts")))
+@pytest.mark.parametrize("strategy", ["REDUCE_MEAN", "NONE"])
+def test_texts_of_many_requests_are_computed_together(model_type, strategy, tmp_path):
+    system = tiny_systems.make(model_type, tmp_path)
+    serve = read_flags("-model_dir=x", "-pooling_strategy", strategy, "-max_seq_len=8")
+    made = FeatureExtractor(serve.extraction_config(system), system)
+    work = works.Vectors(made)
+    limits = Limits(max_batch_size=4, max_batch_tokens=64)
+    work.warm_up(limits)
+    engine = Engine(limits)
+    requests = [["good", "good word1 bad"], ["bad bad bad bad"], ["word2 good"]]
+    asked = [work.read(texts) for texts in requests]
+    futures = [engine.submit(work, a.rows, a.lengths) for a in asked]
+    for texts, one, future in zip(requests, asked, futures, strict=True):
+        found = one.join(future.result(60)).vectors
+        for text, vector in zip(texts, found, strict=True):
+            alone = encode(work, [text]).vectors[0]
+            np.testing.assert_allclose(vector[: len(alone)], alone, atol=1e-5)
+    engine.stop()
 
 
 def test_lengths_are_what_the_model_can_read(model):

@@ -1,9 +1,11 @@
 """bert-as-service's own client, unmodified, and what it never sends."""
 
 import json
+import random
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -244,6 +246,43 @@ def test_jobs_of_clients_that_left_are_dropped(server):
         made.encode(["last"])
     rows = [row for batch in vectors.computed[before + 1 :] for row in batch]
     assert "wanted by nobody" not in rows
+
+
+def test_nothing_is_lost_or_mixed_up_among_clients_that_leave_and_that_send_anything(
+    server,
+):
+    front, wrong, over = server[0], [], threading.Event()
+
+    def use(i):
+        draw = random.Random(i)
+        with connect(front, ignore_all_checks=True) as made:
+            for turn in range(20):
+                texts = [f"{i} {turn}" + " w" * draw.randrange(30)] * draw.randint(1, 9)
+                if i % 5 == 0 and turn == 10:
+                    made.encode(texts, blocking=False)
+                    return
+                if not np.array_equal(made.encode(texts), expected(texts)):
+                    wrong.append(texts)
+
+    def disturb():
+        draw = random.Random(0)
+        with Raw(front, b"noise") as raw:
+            while not over.is_set():
+                parts = range(draw.randint(1, 6))
+                raw.push.send_multipart(
+                    [draw.randbytes(draw.randrange(9)) for _ in parts]
+                )
+                raw.ask(draw.choice([b"[]", b'["fail"]', b"[[]]", draw.randbytes(50)]))
+                time.sleep(0.001)
+
+    noise = threading.Thread(target=disturb)
+    noise.start()
+    with ThreadPoolExecutor(20) as pool:
+        futures = [pool.submit(use, i) for i in range(20)]
+    over.set()
+    noise.join()
+    assert [future.exception() for future in futures] == [None] * 20
+    assert not wrong
 
 
 def test_clients_wait_where_there_is_no_room():
