@@ -19,6 +19,8 @@ from serving.engine import Engine, Limits
 from serving.statistics import Statistics
 from serving.works import Answers, Encoded, Vectors
 
+_FEW = 16  # rows whose values are put together sooner than a thread begins
+
 
 class TooMany(UserError):
     """A request is larger than any that is taken."""
@@ -92,7 +94,10 @@ class Service:
         self.admission, self.statistics = admission, Statistics()
         self.engine = Engine(limits)
         self.stopping = asyncio.Event()
-        self._readers = ThreadPoolExecutor(num_readers, "read")
+        self._threads = ThreadPoolExecutor(num_readers + 1, "read")
+        self._num_readers, self._reading = num_readers, 0
+        self._unread: list[tuple[Any, Sequence, asyncio.Future]] = []
+        self._tasks: set[asyncio.Task] = set()
         self._waiting = 0
         self._room = asyncio.Event()
         self._settings = dict(settings)
@@ -151,7 +156,7 @@ class Service:
         with self._let_in(len(texts), client, False):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
-                self._readers, self._vectors.tokens, texts
+                self._threads, self._vectors.tokens, texts
             )
 
     def units_of_ids(self, rows: Sequence[Sequence[int]]) -> list[list[str]]:
@@ -164,11 +169,44 @@ class Service:
 
     async def _ask(self, work, texts, client, insist=False):
         with self._let_in(len(texts), client, insist):
-            loop = asyncio.get_running_loop()
-            asked = await loop.run_in_executor(self._readers, work.read, texts)
+            asked = await self._read(work, texts)
             future = self.engine.submit(work, asked.rows, asked.lengths)
             values = await asyncio.wrap_future(future)
-            return await loop.run_in_executor(self._readers, asked.join, values)
+            if len(values) <= _FEW:
+                return asked.join(values)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, asked.join, values)
+
+    async def _read(self, work, texts):
+        """Has texts cut, together with those that come while a thread is at it."""
+        asked = asyncio.get_running_loop().create_future()
+        self._unread.append((work, texts, asked))
+        if self._reading < self._num_readers:
+            self._reading += 1
+            task = asyncio.create_task(self._read_all())
+            self._tasks.add(task)  # the loop itself does not keep it
+            task.add_done_callback(self._tasks.discard)
+        return await asked
+
+    async def _read_all(self):
+        loop = asyncio.get_running_loop()
+        while self._unread:
+            work = self._unread[0][0]
+            taken = [item for item in self._unread if item[0] is work]
+            self._unread = [item for item in self._unread if item[0] is not work]
+            requests = [texts for _, texts, _ in taken]
+            try:
+                found = await loop.run_in_executor(self._threads, work.read, requests)
+            except Exception as error:
+                found = [error] * len(taken)
+            for (_, _, asked), one in zip(taken, found, strict=True):
+                if asked.done():  # its client has left
+                    continue
+                if isinstance(one, Exception):
+                    asked.set_exception(one)
+                else:
+                    asked.set_result(one)
+        self._reading -= 1
 
     @contextlib.contextmanager
     def _let_in(self, number, client, insist):
@@ -220,7 +258,7 @@ class Service:
     def stop(self) -> None:
         """Ends the compute thread when all that is queued has been computed."""
         self.engine.stop()
-        self._readers.shutdown()
+        self._threads.shutdown()
 
 
 def check_texts(texts: Any) -> None:

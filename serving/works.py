@@ -6,6 +6,7 @@ values together as what is answered.
 
 import bisect
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -81,10 +82,22 @@ class Vectors:
         self.extractor = extractor
         self._fixed, self._dtype = fixed_length, np.dtype(dtype)
 
-    def read(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> Asked:
-        """Cuts texts, or takes lists of units."""
+    def read(self, requests: Sequence[Sequence]) -> list[Asked]:
+        """Cuts the texts of several requests at once, or takes lists of units.
+
+        To cut one text takes nearly as long as to cut a dozen.
+        """
+        cut = {}
+        for in_units in (False, True):
+            chosen = [i for i, r in enumerate(requests) if in_units != _is_text(r[0])]
+            texts = [text for i in chosen for text in requests[i]]
+            lines = iter(self.extractor.lines(texts) if texts else ())
+            for i in chosen:
+                cut[i] = list(itertools.islice(lines, len(requests[i])))
+        return [self._asked(cut[i]) for i in range(len(requests))]
+
+    def _asked(self, lines):
         extractor = self.extractor
-        lines = extractor.lines(texts)
         rows = [(line, line.windows[0]) for line in lines]
         sizes = [len(window) for _, window in rows]
 
@@ -170,8 +183,22 @@ class Answers:
         function, self._names = export.outputs_function(task, model)
         self._function = graphs.step(function, reduce_retracing=True)
 
-    def read(self, texts: Sequence) -> Asked:
-        """Turns texts into records; see inference.serving.TaskReader.read."""
+    def read(self, requests: Sequence[Sequence]) -> list[Asked | UserError]:
+        """Turns the texts of several requests into records.
+
+        Returns:
+          Of each request what is computed, or why it cannot be; see
+          inference.serving.TaskReader.read.
+        """
+        found = []
+        for texts in requests:
+            try:
+                found.append(self._asked(texts))
+            except UserError as error:
+                found.append(error)
+        return found
+
+    def _asked(self, texts):
         records, join = self._reader.read(texts)
         sizes = self._reader.lengths(records)
         lengths = [self._buckets[bisect.bisect_left(self._buckets, n)] for n in sizes]
@@ -204,6 +231,10 @@ class Answers:
         for length in self._buckets:
             for size in limits.sizes(length):
                 self.run([(record, length)], size)
+
+
+def _is_text(value):
+    return isinstance(value, str)
 
 
 def _check_fits(limits, buckets):

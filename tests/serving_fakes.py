@@ -41,8 +41,12 @@ class Vectors:
     def warm_up(self, limits):
         """Nothing is compiled."""
 
-    def read(self, texts):
+    def read(self, requests):
         """Cuts at white space; a row is a text."""
+        return [self.asked(texts) for texts in requests]
+
+    def asked(self, texts):
+        """Cuts a request."""
         units = [text.split() if isinstance(text, str) else text for text in texts]
         sizes = [len(u) for u in units]
 

@@ -60,7 +60,7 @@ def extractor(model, **config):
 
 
 def encode(work, texts):
-    asked = work.read(texts)
+    (asked,) = work.read([texts])
     values = [work.run([row], 1)[0] for row in asked.rows]
     return asked.join(values)
 
@@ -125,7 +125,9 @@ def answered(folder, texts):
     """What serve.py makes of a folder answers."""
     serve = read_flags("-model_dir", str(folder))
     work = serve.find_answers()
-    asked = work.read(texts)
+    (asked,) = work.read([texts])
+    if isinstance(asked, UserError):
+        raise asked
     values = work.run(asked.rows, len(asked.rows) + 1)
     return work.verb, asked.join(values[: len(asked.rows)])
 
@@ -251,8 +253,8 @@ def test_texts_of_many_requests_are_computed_together(model_type, strategy, tmp_
     limits = Limits(max_batch_size=4, max_batch_tokens=64)
     work.warm_up(limits)
     engine = Engine(limits)
-    requests = [["good", "good word1 bad"], ["bad bad bad bad"], ["word2 good"]]
-    asked = [work.read(texts) for texts in requests]
+    requests = [["good", "good word1 bad"], [["word2", "good"]], ["bad bad bad bad"]]
+    asked = work.read(requests)
     futures = [engine.submit(work, a.rows, a.lengths) for a in asked]
     for texts, one, future in zip(requests, asked, futures, strict=True):
         found = one.join(future.result(60)).vectors

@@ -227,8 +227,8 @@ def test_what_a_trained_model_does_has_a_route():
     class Answers(serving_fakes.Vectors):
         verb = "classify"
 
-        def read(self, texts):
-            asked = super().read(texts)
+        def asked(self, texts):
+            asked = super().asked(texts)
 
             def join(values):
                 return {"labels": [str(int(value[0])) for value in values]}
