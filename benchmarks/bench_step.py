@@ -28,14 +28,19 @@ import tokenization_tf
 from data_pipeline import batching, tfrecord
 from data_pipeline.readers import text_files
 from errors import UserError
-from modeling import BertConfig
+from modeling import BertConfig, XlmConfig
 from systems.bert import BertSystem
+from systems.system import System
+from systems.xlm import XlmSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tasks.task import Records
 from training.trainer import Trainer, TrainingConfig
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("model", "base", ["base", "minilm"], "BERT-base, or MiniLM's size.")
+flags.DEFINE_enum(
+    "system", "bert", ["bert", "xlm"], "XLM's is of the same sizes, and has no peer."
+)
 flags.DEFINE_multi_enum(
     "mode", ["train", "inference"], ["train", "inference"], "What to time."
 )
@@ -82,9 +87,23 @@ def file_lengths(count: int) -> np.ndarray:
     return np.minimum(np.diff(offsets) + 2, FLAGS.max_seq_length)
 
 
+def make_system(vocab_file: str) -> System:
+    """The encoder in the size that is asked for."""
+    bert = BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **SIZES[FLAGS.model])
+    if FLAGS.system == "bert":
+        return BertSystem(bert, vocab_file)
+    config = XlmConfig(
+        ("en", "de"),
+        n_words=VOCAB_SIZE,
+        emb_dim=bert.hidden_size,
+        n_layers=bert.num_hidden_layers,
+        n_heads=bert.num_attention_heads,
+    )
+    return XlmSystem(config, vocab_file)
+
+
 def make_task(folder: str) -> ClassificationTask:
     """The task of two classes; its vocabulary is never read."""
-    sizes = SIZES[FLAGS.model]
     return ClassificationTask(
         ClassificationConfig(
             task_name="benchmark",
@@ -95,10 +114,7 @@ def make_task(folder: str) -> ClassificationTask:
             max_seq_length=FLAGS.max_seq_length,
             do_lower_case=True,
         ),
-        BertSystem(
-            BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **sizes),
-            os.path.join(folder, "vocab.txt"),
-        ),
+        make_system(os.path.join(folder, "vocab.txt")),
         static_shapes=FLAGS.jit_compile,
     )
 
@@ -112,8 +128,10 @@ def write_records(task: ClassificationTask, path: str, lengths: np.ndarray) -> R
             values = {
                 "input_ids": rng.integers(1000, VOCAB_SIZE, length),
                 "segment_ids": np.zeros(length, np.int64),
+                "language_ids": 0,
                 "label_ids": rng.integers(2),
             }
+            values = {f.name: values[f.name] for f in task.feature_spec.features}
             yield task.feature_spec.to_example(values, example_index=i)
 
     return Records((path,), tfrecord.write(path, records()))
@@ -160,6 +178,7 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
     found = seconds(timed, FLAGS.steps)
     return {
         "model": FLAGS.model,
+        "system": FLAGS.system,
         "mode": mode,
         "dtype": "float32" if FLAGS.mixed_precision == "off" else "bfloat16",
         "batch_size": FLAGS.batch_size,
@@ -173,6 +192,8 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
 
 def run_peer(mode: str, padding: str) -> dict | None:
     """Runs the Hugging Face twin; None where it is not installed."""
+    if FLAGS.system != "bert":
+        return None
     python = FLAGS.peer_python
     if python is None:
         if not all(importlib.util.find_spec(m) for m in ("torch", "transformers")):
@@ -210,7 +231,7 @@ def main(_):
         for padding in ["max"] if FLAGS.lengths == "full" else ["longest", "max"]:
             peer = run_peer(mode, padding)
             if peer is None:
-                print("no peer: torch and transformers are not installed here")
+                print("no peer: torch and transformers are not here, or have no such")
                 continue
             print(json.dumps(peer), flush=True)
             ratio = ours["examples_per_second"] / peer["examples_per_second"]
