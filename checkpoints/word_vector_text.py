@@ -169,6 +169,7 @@ def _check_numbers(block, begins, stops, vectors, path, number):
                 f"{path}, line {number + row}: got {_shown(field)}, wanted "
                 f"{vectors.shape[1]} numbers behind a word"
             )
+        vectors[row, column] = float(field)
 
 
 def _shown(text):

@@ -173,7 +173,9 @@ def test_questions_above_the_first_section_go_by_the_file(tmp_path):
     [
         ("read_pairs", "a b 1\nc d x\n", "line 2: got 'c d x', wanted two words and"),
         ("read_pairs", "a b 1\na b nan\n", "line 2: got 'a b nan'"),
-        ("read_pairs", "a b c\n", "no line has two words and a number"),
+        ("read_pairs", "# a b 1\n", "no line has two words and a number"),
+        ("read_pairs", "\na b c\n", "line 2: got 'a b c', wanted two words and a num"),
+        ("read_pairs", "a\tb\t1\nc\t\t2\n", "line 2: got .*, wanted two words and a"),
         ("read_questions", ": s\na b c\n", "line 2: got 'a b c', wanted four words"),
         ("read_questions", ": s\n", "no questions"),
         ("read_pairs", "a b 1\n" + "c" * 99, "got 'c{40}', wanted"),

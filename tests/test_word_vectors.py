@@ -231,6 +231,7 @@ BROKEN = {
     "NaN": (b"a 1 2\nb nan 2\n", "line 2: got 'b' and nan, wanted .* 2 finite numbers"),
     "NaN first": (b"a 1 nan\nb 1 2\n", "line 1: got 'a' and nan, wanted"),
     "infinite": (b"a 1 2\nb 1e99 2\n", "line 2: got 'b' and inf, wanted"),
+    "written inf": (b"a 1 2\nb 3 -inf\n", "line 2: got 'b' and -inf, wanted"),
     "no word": (b"a 1 2\n 3 4\n", "line 2: got '' and 3.0, wanted a word"),
     "width": (b"2 3\na 1 2\nb 1 2\n", "line 1 says .* 3 numbers, .* line 2 has 2"),
     "more said": (

@@ -34,22 +34,28 @@ def read_pairs(path: str) -> Pairs:
     Raises:
       UserError: another line has no score; names it. Or as `text_files.read_text`.
     """
-    words, scores, may_be_header = [], [], True
+    words, scores, header = [], [], None
     for number, line in _lines(path):
         fields = _fields(line)
-        score = _score(fields)
+        score = _score(fields) if all(fields[:2]) else None
         if score is not None:
             words.append(fields[:2])
             scores.append(score)
-        elif not may_be_header:
-            raise UserError(
-                f"{path}, line {number}: got {line[:40]!r}, wanted two words and a "
-                "number"
-            )
-        may_be_header = False
+        elif words or header:
+            raise _no_pair(path, number, line)
+        else:
+            header = number, line
+    if header and not words:
+        raise _no_pair(path, *header)
     if not words:
         raise UserError(f"{path}: no line has two words and a number")
     return Pairs(words, np.array(scores))
+
+
+def _no_pair(path, number, line):
+    return UserError(
+        f"{path}, line {number}: got {line[:40]!r}, wanted two words and a number"
+    )
 
 
 def _fields(line):
