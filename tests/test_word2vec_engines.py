@@ -259,6 +259,23 @@ def test_bytes_do_not_depend_on_the_number_of_threads(
     assert not np.array_equal(different["vectors"].vectors, one["vectors"].vectors)
 
 
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_thread_that_fails_does_not_make_others_wait(failing):
+    pytest.importorskip("numba")
+    run = RunConfig("", seed=5, threads=2)
+    found = make_engine(COUNTS, run, engine="numba", **METHODS["cbow-both"])
+    train, number = found._train_block, iter(range(2))
+
+    def fail(*parts):
+        if next(number) == failing:
+            raise MemoryError("no room")
+        train(*parts)
+
+    found._train_block = fail
+    with pytest.raises(MemoryError, match="no room"):
+        found.train(make_block(SENTENCES * 999), Step(0, 0.0, 0.0, True))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_stopped_run_goes_on_to_the_same_end(tmp_path, monkeypatch, engine):
     whole = learn(tmp_path / "whole", monkeypatch, engine=engine)

@@ -1,7 +1,10 @@
 """Functions that numba compiles where it is installed (the extra `fast`)."""
 
 import functools
-from collections.abc import Callable
+import hashlib
+import pathlib
+import types
+from collections.abc import Callable, Iterable
 
 from errors import MissingExtra
 
@@ -39,4 +42,17 @@ def jit(function: Callable | None = None, **options) -> Callable:
         return functools.partial(jit, **options)
     if numba is None:
         return function
-    return numba.njit(nogil=True, cache=True, error_model="numpy", **options)(function)
+    options = {"cache": True} | options
+    return numba.njit(nogil=True, error_model="numpy", **options)(function)
+
+
+# For functions that compiled ones of other files call: what is kept of these would not
+# be noticed to be old; see `sources`.
+inner = jit(cache=False)
+inlined = jit(cache=False, inline="always")
+
+
+def sources(modules: Iterable[types.ModuleType]) -> str:
+    """Returns what tells the code of modules from any other."""
+    texts = [pathlib.Path(module.__file__).read_bytes() for module in modules]
+    return hashlib.sha256(b"".join(texts)).hexdigest()
