@@ -247,10 +247,10 @@ def main(_):
     """Reads flags, tasks and data, then trains, evaluates and predicts."""
     strategy = make_strategy(common_flags.distribution_config())
     trained = task_runs.trained_config(MultitaskConfig)
+    system = task_runs.encoder("shares")
     entries = read_tasks(trained)
     readers = {entry.name: mt_dnn.processor(entry) for entry in entries}
     examples = read_examples(entries, readers)
-    system = task_runs.encoder("shares")
     config = task_config(entries, readers, examples, trained, system.do_lower_case)
     weights = {"mix": FLAGS.mix, "task_ratio": FLAGS.task_ratio}
     task = MultitaskTask(config, system, **weights, **task_runs.task_options())

@@ -158,6 +158,7 @@ def run_flags(folder, script, model_type):
     (folder / "text.txt").write_text("text\n")
     words = {
         "run_classifier": [*RUN, "--do_eval"],
+        "run_multitask": ["--do_eval", "--output_dir=no"],
         "run_squad": ["--do_predict", "--output_dir=no", "--predict_file=missing"],
         "run_tagger": ["--do_predict", "--output_dir=no", "--tag_scheme=BIO"],
         "run_pretraining": ["--do_eval", "--output_dir=no"],
