@@ -202,7 +202,7 @@ def test_flags_that_a_system_does_not_read_are_refused_together(tmp_path):
     with pytest.raises(UserError) as error:
         scripts.run("run_classifier", *words)
     assert str(error.value) == (
-        "--layer_decay=0.9 is not for elmo, only for bert, gpt, ulmfit, vectors; "
+        "--layer_decay=0.9 is not for elmo, only for bert, gpt, ulmfit, vectors, xlm; "
         "--symmetric=True is not for elmo, only for gpt"
     )
 
