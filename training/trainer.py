@@ -299,9 +299,6 @@ class Trainer:
         parts = self._task.parts.items()
         if not parts:
             return iter(self._batches(train, start_step))
-        if len(parts) == 1:  # whose turn it always is
-            ((name, part),) = parts
-            return iter(self._batches(train[name], start_step, part))
         turns, past = self._turns(train, start_step)
         streams = [self._batches(train[k], past[k], part) for k, part in parts]
         return iter(turns), [iter(stream) for stream in streams]
