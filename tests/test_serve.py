@@ -21,7 +21,7 @@ import command_line
 import modeling
 import registry
 from checkpoints import google_bert
-from errors import UserError
+from errors import MissingExtra, UserError
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from serving import server, works
 from serving.engine import Engine, Limits
@@ -292,6 +292,15 @@ def test_lengths_are_what_the_model_can_read(model):
 def test_wrong_flags_are_told_together(words, message):
     with pytest.raises(UserError, match=message):
         read_flags("-model_dir=x", *words)
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    serve = read_flags("-model_dir=x")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "serving.http", raising=False)
+    monkeypatch.delattr(sys.modules["serving"], "http", raising=False)
+    with pytest.raises(MissingExtra, match=r"needs the package uvicorn.*\[serve\]"):
+        serve.main([])
 
 
 def test_keys_are_the_lines_of_a_file(tmp_path):
