@@ -381,6 +381,8 @@ def main(_) -> None:
         )
         await server.serve(service, fronts)
 
+    # Threads of the event loop and of computing take turns at 5 ms else.
+    sys.setswitchinterval(0.0005)
     asyncio.run(run())
 
 

@@ -217,15 +217,24 @@ class Engine:
                 self._changed.wait()
 
     def _choose(self):
-        """Takes the rows of a batch out of the queue."""
+        """Takes the rows of a batch out of the queue.
+
+        Rows of other lengths join where padding costs less than a call more.
+        """
         head = self._jobs[0]
         jobs = [job for job in self._jobs if job.work is head.work]
-        length = max(head.waiting)
-        most = self._limits.most(length)
-        rows = _first(jobs, length, most)
-        lengths = {shorter for job in jobs for shorter in job.waiting}
-        for shorter in sorted((x for x in lengths if x < length), reverse=True):
-            more = _first(jobs, shorter, most - len(rows))
+        first = length = max(head.waiting)
+        rows = _first(jobs, length, self._limits.most(length))
+        lengths = sorted({length for job in jobs for length in job.waiting})
+        for longer in (x for x in lengths if x > first):
+            most = self._limits.most(longer)
+            more = _first(jobs, longer, most)
+            costs = (longer - length) * len(rows)
+            if costs > _WORTH_A_CALL or len(rows) + len(more) > most:
+                break
+            rows, length = rows + more, longer  # the head's stay the first
+        for shorter in reversed([x for x in lengths if x < first]):
+            more = _first(jobs, shorter, self._limits.most(length) - len(rows))
             if (length - shorter) * len(more) > _WORTH_A_CALL:
                 break
             rows += more

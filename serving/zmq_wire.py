@@ -132,7 +132,9 @@ class Wire:
         try:
             self._take(frames)
         except UserError as error:
-            logging.warning("a request is dropped: %s", error)
+            logging.log_every_n_seconds(
+                logging.WARNING, "a request is dropped: %s", 1, error
+            )
 
     def _take(self, frames):
         """Begins to answer a request; raises UserError where nobody can be answered."""

@@ -78,6 +78,18 @@ def test_shorter_rows_join_where_that_is_cheaper_than_a_call(busy, monkeypatch):
     assert {"tiny"} in batches
 
 
+def test_longer_rows_join_too_and_the_first_in_line_is_always_computed(busy):
+    work, made, _ = busy
+    made.submit(work, ["short"], [8])
+    made.submit(work, ["long"], [16])
+    made.submit(work, ["longer"], [32])
+    work.go.set()
+    made.stop()
+    rows, size = work.batches[1]
+    assert rows == ["short", "long"]  # of 32, a batch has room for two
+    assert size == 2
+
+
 def test_a_small_request_overtakes_a_large_one_that_is_not_starved(busy, monkeypatch):
     work, made, _ = busy
     large = made.submit(work, ["l"] * 16, [8] * 16)
