@@ -377,7 +377,7 @@ def main(_) -> None:
             "ready: %s at %s, %s",
             name,
             FLAGS.host,
-            ", ".join(f"-{flag} {FLAGS[flag].value}" for flag in PORTS),
+            ", ".join(f"-{f} {FLAGS[f].value}" for f in PORTS if FLAGS[f].value),
         )
         await server.serve(service, fronts)
 
