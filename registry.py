@@ -206,6 +206,7 @@ register(
         formats=(
             "checkpoints.google_bert:FORMAT",
             "checkpoints.mt_dnn:FORMAT",
+            "checkpoints.e5_q4:FORMAT",
             "checkpoints.huggingface:FORMAT",
         ),
     )

@@ -138,8 +138,8 @@ def load_vocab(vocab_file: str) -> collections.OrderedDict[str, int]:
     return vocab
 
 
-def read_bytes(path: str) -> bytes:
-    """Returns a local or remote file's contents."""
+def read_bytes(path: str, size: int = -1) -> bytes:
+    """Returns a local or remote file's contents, or its first `size` bytes."""
     path = str(path)
     if "://" in path:
         import tensorflow as tf  # here, so that local vocabularies need no TensorFlow
@@ -147,10 +147,10 @@ def read_bytes(path: str) -> bytes:
         if not tf.io.gfile.exists(path):
             raise MissingFile(f"There is no vocabulary file {path}.")
         with tf.io.gfile.GFile(path, "rb") as reader:
-            return reader.read()
+            return reader.read(size)
     try:
         with open(path, "rb") as reader:
-            return reader.read()
+            return reader.read(size)
     except FileNotFoundError as error:
         raise MissingFile(f"There is no vocabulary file {path}.") from error
 

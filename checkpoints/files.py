@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 import json_files
+import tokenization_unigram
 from atomic_files import atomic_path
 from checkpoints.mapping import CheckpointError, Outputs
 
@@ -42,8 +43,12 @@ def write_tokenizer(
     folder: str, vocab_file: str | None, do_lower_case: bool | None, max_length: int
 ) -> None:
     """Writes vocab.txt and tokenizer_config.json, as far as they are known."""
-    if vocab_file is not None:
-        copy(vocab_file, os.path.join(folder, VOCAB))
+    target = os.path.join(folder, VOCAB)
+    if vocab_file is not None and tokenization_unigram.is_packed(vocab_file):
+        pieces = tokenization_unigram.read(vocab_file)
+        write_text(target, tokenization_unigram.file_text(pieces))
+    elif vocab_file is not None:
+        copy(vocab_file, target)
     if do_lower_case is not None:
         tokenizer = {
             "do_lower_case": do_lower_case,

@@ -11,6 +11,7 @@ from absl import logging
 
 import checkpoints
 import tokenization
+import tokenization_unigram
 from checkpoints import google_bert
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import bert as features
@@ -21,7 +22,7 @@ from data_pipeline.features.tokens import special_id
 from data_pipeline.readers.examples import InputExample
 from data_pipeline.squad.answers import AnswerConfig
 from data_pipeline.squad.features import WindowConfig
-from data_pipeline.squad.pieces import WordPieces
+from data_pipeline.squad.pieces import UnigramPieces, WordPieces
 from errors import UserError
 from modeling import BertClassifier, BertModel, BertSpanExtractor, mt_dnn
 from optimization.groups import ParameterGroup, depth_groups
@@ -101,12 +102,16 @@ class BertTagging(TagsPieces):
 class BertAnswers(Answers):
     """Question and context are one input (section 4.2)."""
 
-    def tokenizer(self) -> WordPieces:
+    def tokenizer(self) -> WordPieces | UnigramPieces:
+        if self.system.has_unigrams:
+            return UnigramPieces(self.system.vocab_file)
         return WordPieces(self.system.vocab_file, self.system.do_lower_case)
 
     def graph(
         self, windows: WindowConfig, answers: AnswerConfig, language: str
-    ) -> tf.Module:
+    ) -> tf.Module | None:
+        if self.system.has_unigrams:
+            return None
         from data_pipeline.squad.graph import SquadGraph  # reads tokenization_tf
 
         vocab = list(tokenization.load_vocab(self.system.vocab_file))
@@ -165,7 +170,7 @@ class BertSystem(System):
         return self.config.hidden_size
 
     def match_vocabulary(self) -> "BertSystem":
-        pieces = len(tokenization.load_vocab(self.vocab_file))
+        pieces = len(self.entries())
         rows = self.config.vocab_size
         if pieces < rows:  # often to make their number a multiple of 8
             logging.warning(
@@ -195,6 +200,8 @@ class BertSystem(System):
         Raises:
           UserError: it lacks what stands around texts.
         """
+        if self.has_unigrams:
+            return tokenization_unigram.load(self.vocab_file)
         import tokenization_tf  # tensorflow-text takes a second to load
 
         made = tokenization_tf.FastTokenizer(self.vocab_file, self.do_lower_case)
@@ -203,16 +210,27 @@ class BertSystem(System):
             raise UserError(f"{self.vocab_file} has no line {', '.join(missing)}")
         return made
 
+    @property
+    def has_unigrams(self) -> bool:
+        """Whether the vocabulary is SentencePiece's, as multilingual-e5's."""
+        return tokenization_unigram.is_vocabulary(self.vocab_file)
+
     def entries(self) -> list[str]:
+        if self.has_unigrams:
+            return list(tokenization_unigram.read(self.vocab_file).pieces)
         return list(tokenization.load_vocab(self.vocab_file))
 
-    def text_encoder(self, max_seq_length: int) -> tf.Module:
+    def text_encoder(self, max_seq_length: int) -> tf.Module | None:
+        if self.has_unigrams:
+            return None
         from data_pipeline.features.bert_graph import TextEncoder  # as above
 
         vocab = tokenization.load_vocab(self.vocab_file)
         return TextEncoder(vocab, self.do_lower_case, max_seq_length)
 
-    def word_reader(self, max_seq_length: int) -> tagging_graph.WordPieces:
+    def word_reader(self, max_seq_length: int) -> tagging_graph.WordPieces | None:
+        if self.has_unigrams:
+            return None
         import tokenization_tf  # as above
 
         pieces = list(tokenization.load_vocab(self.vocab_file))

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import tokenization
 import tokenization_bpe
+import tokenization_unigram
 import tokenization_xlm
 from data_pipeline.features.gpt import SpecialTokens
 from errors import UserError
@@ -115,6 +116,32 @@ class BytePairs(tokenization_bpe.TextEncoder):
         """See SquadTokenizer."""
         words = tokenization_bpe.split_words(tokenization_bpe.fix_text(word))
         return [token for part in words for token in tokenization_bpe.word_tokens(part)]
+
+
+class UnigramPieces(tokenization_unigram.UnigramTokenizer):
+    """Those of a BERT that has SentencePiece's; see SquadTokenizer."""
+
+    no_answer_last = False
+
+    def __init__(self, vocab_file: str):
+        """Loads the vocabulary."""
+        super().__init__(tokenization_unigram.read(vocab_file))
+        self.first = self.vocab["[CLS]"]
+        self.between = self.last = self.vocab["[SEP]"]
+        self._pieces = list(self.vocab)
+
+    def piece_ids(self, text: str) -> list[int]:
+        """See SquadTokenizer."""
+        return next(self.encode([text]))
+
+    def join(self, ids: Sequence[int]) -> str:
+        """See SquadTokenizer."""
+        text = "".join(self._pieces[int(i)] for i in ids)
+        return text.replace(tokenization_unigram.WORD, " ").strip()
+
+    def tokens(self, word: str) -> Sequence[str]:
+        """See SquadTokenizer."""
+        return self.words(word)
 
 
 class LanguagePairs:
