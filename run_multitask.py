@@ -13,7 +13,7 @@ import task_runs
 from checkpoints import files
 from data_pipeline.readers import mt_dnn, task_file
 from data_pipeline.readers.examples import DataProcessor
-from data_pipeline.readers.ranking import RankingExample
+from data_pipeline.readers.ranking import Counts, RankingExample
 from data_pipeline.readers.task_file import TaskEntry
 from errors import MissingFile, UserError
 from systems.multitask_config import RANKING, MultitaskConfig, PartConfig
@@ -232,15 +232,17 @@ def write_predictions(
         lines = ("\t".join(f"{x:.9g}" for x in row) for row in rows)
         path = os.path.join(folder, f"test_results_{stem}.tsv")
         files.write_text(path, "\n".join(lines) + "\n")
-        if all(map(is_known, examples[name])):
+        if can_be_scored(examples[name]):
             path = os.path.join(folder, f"test_metrics_{stem}.txt")
             task_runs.write_test_scores(path, part.metrics(found))
 
 
-def is_known(example) -> bool:
-    """Tells whether an example's label is known, or which candidates are right."""
-    is_question = isinstance(example, RankingExample)
-    return (example.right if is_question else example.label) is not None
+def can_be_scored(examples: Sequence) -> bool:
+    """Tells whether all labels are known; of questions, and one can be scored."""
+    if isinstance(examples[0], RankingExample):
+        counts = Counts.of(examples)
+        return counts.known == counts.questions and counts.comparable > 0
+    return all(example.label is not None for example in examples)
 
 
 def main(_):

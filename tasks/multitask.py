@@ -154,7 +154,8 @@ class RankingPart(EncoderTask):
         """Turns questions into packs; see ClassificationTask.records.
 
         Raises:
-          UserError: no question of the training set has a right and a wrong candidate.
+          UserError: no question has a right and a wrong candidate, in a set that is
+            learnt or scored.
         """
         name, size = self.config.task_name, self.config.pairwise_size
         counts = Counts.of(examples)
@@ -173,7 +174,7 @@ class RankingPart(EncoderTask):
             self._train = examples, packs
         else:
             packs = features.scoring_packs(examples, size)
-        if not packs:
+        if split != "predict" and not counts.comparable:
             raise UserError(
                 f"{name}: none of the {len(examples)} questions of the {split} set has "
                 "a right and a wrong candidate"

@@ -439,9 +439,16 @@ def test_task_json_says_which_key_is_wrong(trained, tmp_path):
 def test_a_training_set_without_anything_to_compare_is_refused(
     folder, trained, tmp_path
 ):
-    part = make_task(folder).parts["rank"]
-    with pytest.raises(UserError, match="none of the 2 questions of the train set has"):
-        part.records("train", [question([0, 0]), question([1])], str(tmp_path))
+    part, nothing = make_task(folder).parts["rank"], [question([0, 0]), question([1])]
+    for split in ("train", "eval"):
+        message = f"none of the 2 questions of the {split} set has"
+        with pytest.raises(UserError, match=message):
+            part.records(split, nothing, str(tmp_path))
+    # To predict needs no answers; no score is made of these.
+    assert part.records("predict", nothing, str(tmp_path)).num_examples == 2
+    can_be_scored = scripts.load("run_multitask").can_be_scored
+    assert not can_be_scored(nothing)
+    assert can_be_scored([*nothing, question([0, 1])])
 
 
 def test_a_head_that_a_used_model_lacks_is_missing(folder, trained):

@@ -36,6 +36,8 @@ def test_a_file_in_the_parents_form_is_read(tmp_path):
         "  metric_meta:\n"
         "  - ACC\n"
         "  loss: CeCriterion\n"
+        "  kd_loss: MseCriterion\n"  # these two are in all of the parent's files
+        "  adv_loss: SymKlCriterion\n"
         "  n_class: 3\n"
         "  split_names: [train, matched_dev, mismatched_dev, matched_test]\n"
         "  task_type: Classification\n"
@@ -64,9 +66,9 @@ def test_a_file_in_the_parents_form_is_read(tmp_path):
         ("cola:\nmrpc:\ncola:\n", "line 3: cola is there twice"),
         (f"a: {{{PAIR}, n_class: 2, n_class: 3}}", "line 1: n_class is there twice"),
         ("a: {class: 2}", "a: unknown key class; known: data_format, task_type"),
-        ("a: {kd_loss: MseCriterion}", "kd_loss: it is of distillation"),
-        ("a: {adv_loss: SymKlCriterion}", "adv_loss: it is of adversarial"),
-        ("a: {encoder_type: BERT}", "encoder_type: the encoder is that of --init"),
+        ("a: {encoder_type: BERT}", "a: unknown key encoder_type; known: data_for"),
+        ("? [a]\n: {}\n", "line 1: a key that is no word"),
+        ("a: " + 5000 * "[", "nested more deeply than tasks are"),
         ("a: {data_format: Seqence}", "data_format is 'Seqence'; wanted one of Prem"),
         ("a: {data_format: PremiseOnly}", "task_type is missing"),
         (f"a: {{{PAIR}}}", "wanted labels, or their number, n_class"),
@@ -157,7 +159,8 @@ def test_the_parents_questions_are_read_and_those_without_an_answer_counted(tmp_
     found = reader(tmp_path, RANKING % "").get_train_examples(str(tmp_path))
     assert found[0].candidates == ("c0", "c1", "c2")
     assert found[0].right == (False, True, False)
-    assert Counts.of(found) == Counts(3, none_right=1, none_wrong=1)
+    assert Counts.of(found) == Counts(3, 3, none_right=1, none_wrong=1)
+    assert Counts.of(found).comparable == 1
 
 
 @pytest.mark.parametrize(
@@ -194,6 +197,21 @@ def test_rows_of_a_question_are_put_together_wherever_they_stand(tmp_path):
         str(tmp_path)
     )
     assert (question.candidates, question.right) == (("a", "b"), None)
+    for name, text in (
+        ("dev.csv", '"qtext","label","atext"\n"q","1","a"\n"q","0","b"\n'),
+        (
+            "dev.jsonl",
+            '{"qtext": "q", "label": 1, "atext": "a"}\n'
+            '{"qtext": "q", "label": 0, "atext": "b"}\n',
+        ),
+    ):
+        for old in tmp_path.glob("dev.*"):
+            old.unlink()
+        (tmp_path / name).write_text(text)
+        (question,) = reader(tmp_path, "x: {task_type: Ranking}").get_dev_examples(
+            str(tmp_path)
+        )
+        assert (question.candidates, question.right) == (("a", "b"), (True, False))
     (tmp_path / "train.tsv").write_text("q\ta\nx\ty\n")
     with pytest.raises(UserError, match=re.escape("train.tsv: a ranking task has")):
         reader(tmp_path, "x: {task_type: Ranking}").get_train_examples(str(tmp_path))

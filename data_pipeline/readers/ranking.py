@@ -122,8 +122,7 @@ def _read_table(data_dir: str, split: str) -> list[RankingExample]:
     """Reads a set of pairs and puts the rows of a question together."""
     # Where the file is, does not depend on its columns.
     path = _TABLES[0].processor().find(data_dir, split)
-    between = "," if path.endswith(".csv") else "\t"
-    header = text_files.lines(path)[0].split(between)
+    header = text_files.header(path)
     table = next((t for t in _TABLES if set(t.columns) <= set(header)), None)
     if table is None:
         wanted = " or ".join(", ".join((*t.columns, "label")) for t in _TABLES)
@@ -158,13 +157,20 @@ class Counts:
 
     Attributes:
       questions: all of them.
+      known: those whose answers are known.
       none_right: those without a right candidate.
       none_wrong: those without a wrong one.
     """
 
     questions: int
+    known: int
     none_right: int
     none_wrong: int
+
+    @property
+    def comparable(self) -> int:
+        """Questions with a right and a wrong candidate."""
+        return self.known - self.none_right - self.none_wrong
 
     @classmethod
     def of(cls, examples: Sequence[RankingExample]) -> "Counts":
@@ -172,6 +178,7 @@ class Counts:
         known = [example.right for example in examples if example.right is not None]
         return cls(
             len(examples),
+            len(known),
             sum(not any(right) for right in known),
             sum(all(right) for right in known),
         )

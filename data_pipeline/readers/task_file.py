@@ -24,6 +24,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
+from absl import logging
 
 from data_pipeline.readers import text_files
 from errors import UserError
@@ -63,12 +64,9 @@ _DEFAULT_METRICS = {
     REGRESSION: ("pearson", "spearman"),
     RANKING: ("map", "mrr"),
 }
-# Keys of the parent's of which nothing is done here -> why.
-_NOT_DONE = {
-    "kd_loss": "it is of distillation, which is not done here",
-    "adv_loss": "it is of adversarial training, which is not done here",
-    "encoder_type": "the encoder is that of --init_checkpoint",
-}
+# Keys of all of the parent's files, which do nothing there, either, unless a flag asks
+# for what is not done here -> what that is.
+_NOT_DONE = {"kd_loss": "distillation", "adv_loss": "adversarial training"}
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 
 
@@ -163,6 +161,8 @@ def read(path: str) -> list[TaskEntry]:
         raise UserError(f"{place}: {error.problem}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: no YAML: {error}") from error
+    except RecursionError:
+        raise UserError(f"{path}: nested more deeply than tasks are") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: wanted tasks by their names, got {content!r}")
     return [_entry(path, name, values) for name, values in content.items()]
@@ -178,6 +178,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         keys = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key that is no word", key.start_mark
+                )
             name = self.construct_object(key)
             if name in keys:
                 raise yaml.constructor.ConstructorError(
@@ -208,15 +212,16 @@ def _entry(path: str, name: object, values: object) -> TaskEntry:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise UserError(f"{source}: wanted keys and their values, got {values!r}")
-    for key, reason in _NOT_DONE.items():
+    for key, what in _NOT_DONE.items():
         if key in values:
-            raise UserError(f"{source}: {key}: {reason}: take the key out")
-    unknown = sorted(str(key) for key in values.keys() - _KEYS.keys())
+            logging.info("%s: %s is of %s, which is not done here", source, key, what)
+    read = {key: value for key, value in values.items() if key not in _NOT_DONE}
+    unknown = sorted(str(key) for key in read.keys() - _KEYS.keys())
     if unknown:
         raise UserError(
             f"{source}: unknown key {', '.join(unknown)}; known: {', '.join(_KEYS)}"
         )
-    found = {key: _KEYS[key](source, key, value) for key, value in values.items()}
+    found = {key: _KEYS[key](source, key, value) for key, value in read.items()}
     entry = TaskEntry(
         name,
         source,

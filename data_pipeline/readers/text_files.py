@@ -142,6 +142,24 @@ READERS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
+def header(path: str) -> list[str]:
+    """The names of a file's columns; of objects a line, those that the first one has.
+
+    Raises:
+      UserError: as `read_text`, or its first line is no header.
+    """
+    if path.endswith(".jsonl"):
+        first = json_files.parse(lines(path)[0], f"{path}, line 1")
+        return list(first) if isinstance(first, dict) else []
+    if path.endswith(".csv"):
+        try:
+            reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+            return next(reader)
+        except csv.Error as error:
+            raise UserError(f"{path}, line 1: {error}") from error
+    return lines(path)[0].split("\t")
+
+
 def lines(path: str) -> list[str]:
     """Lines ended by LF or CRLF, without blank ones at the end of the file.
 
