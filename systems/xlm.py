@@ -37,11 +37,17 @@ class XlmClassification(Classifies):
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> features.XlmColumns:
         languages = [e.language or self.system.told_language() for e in examples]
-        known = {name: self.system.language_id(name) for name in set(languages)}
+        known = self.system.config.languages
+        for example, language in zip(examples, languages, strict=True):
+            if language not in known:
+                raise UserError(
+                    f"{example.guid}: language {language!r}; the model knows "
+                    f"{', '.join(known)}"
+                )
         return features.classification_columns(
             examples,
             languages,
-            [known[name] for name in languages],
+            [known.index(name) for name in languages],
             self.system.tokenizer(languages[0]).of,
             EOS,
             config.max_seq_length,

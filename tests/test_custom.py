@@ -62,6 +62,21 @@ def test_pairs_come_from_two_columns(tmp_path):
     assert [(e.text_a, e.text_b) for e in examples] == [("first", "second"), ("p", "q")]
 
 
+def test_a_column_of_languages_makes_a_set_of_each(tmp_path):
+    path = write(tmp_path, "dev.tsv", "lang\ttext\ty\nen\ta\t0\nde\tb\t1\nen\tc\t1\n")
+    reader = processor(labels=["0", "1"], language_column="lang")
+    found = reader.extra_dev_sets(str(tmp_path))
+    assert {name: [e.text_a for e in sets] for name, sets in found.items()} == {
+        "de": ["b"],
+        "en": ["a", "c"],
+    }
+    assert found["de"][0].language == "de"
+    assert processor(labels=["0", "1"]).extra_dev_sets(str(tmp_path)) == {}
+    write(tmp_path, "dev.tsv", "lang\ttext\ty\n\ta\t0\n")
+    with pytest.raises(ValueError, match=f"{path}, line 2: the language is missing"):
+        reader.extra_dev_sets(str(tmp_path))
+
+
 def test_files_may_be_named_instead_of_found(tmp_path):
     path = write(tmp_path, "mine.csv", "text,y\nx,0\nz,1\n")
     reader = processor(files={"train": path})

@@ -156,11 +156,15 @@ def test_xnli_takes_one_language_and_mends_the_training_labels(tmp_path):
     write(tmp_path, "xnli.dev.tsv", header, *lines)
     write(tmp_path, "xnli.test.tsv", header, *lines)
     assert read("xnli", tmp_path, "train") == [
-        InputExample("train-1", "我", "你", "contradiction")
+        InputExample("train-1", "我", "你", "contradiction", language="zh")
     ]
-    want = ("他", "她", "neutral")
-    assert read("xnli", tmp_path, "dev") == [InputExample("dev-2", *want)]
-    assert read("xnli", tmp_path, "test") == [InputExample("test-2", *want)]
+    for split in ("dev", "test"):
+        example = InputExample(f"{split}-2", "他", "她", "neutral", language="zh")
+        assert read("xnli", tmp_path, split) == [example]
+    both = glue.XnliProcessor("zh", ["zh", "ar"])
+    for split, sets in (("dev", both.extra_dev_sets), ("test", both.extra_test_sets)):
+        example = InputExample(f"{split}-1", "x", "y", "neutral", language="ar")
+        assert sets(str(tmp_path)) == {"ar": [example]}
     with pytest.raises(ValueError, match=r"xnli\.dev\.tsv: no rows of language 'sw'"):
         glue.XnliProcessor("sw").get_dev_examples(str(tmp_path))
 

@@ -192,7 +192,7 @@ OTHER_SPACES = "\u00a0\u2009\u2003\u3000\x0b\x0c\x85\u2028"
 
 
 @pytest.mark.parametrize("space", OTHER_SPACES, ids=lambda char: f"{ord(char):04x}")
-@pytest.mark.parametrize("language", squad.LANGUAGES)
+@pytest.mark.parametrize("language", ["de", "zh"])
 def test_answers_may_hold_any_white_space(tmp_path, tokenizer, caplog, space, language):
     data = question(f"the (red{space}fox) saw", f"red{space}fox")
     found = read(tmp_path, data, language=language)

@@ -56,6 +56,10 @@ def test_a_trained_classifier_is_asked_in_another_language(classified, tmp_path)
         scripts.run("run_classifier", *common, "--do_eval")
     with pytest.raises(UserError, match="language 'fr': the model knows de, en, zh"):
         scripts.run("run_classifier", *common, "--do_eval", "--language=fr")
+    told = tiny_xlm.write_data(tmp_path / "told", ["de", "fr"])
+    column = ["--language_column=lang", f"--data_dir={told}", *common[4:]]
+    with pytest.raises(UserError, match="dev.tsv:3: language 'fr'; the model knows de"):
+        scripts.run("run_classifier", *CUSTOM, *column, "--do_eval")
     scripts.run("run_classifier", *common, "--do_eval", "--language=de")
     results = tiny.read_results(classified / "out/eval_results.txt")
     assert results["eval_accuracy"] > 0.9

@@ -137,10 +137,14 @@ class CustomProcessor(DataProcessor):
 
     def extra_dev_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
         """The development set's examples of each language, if there are several."""
+        if self._language_column is None:
+            return {}
         return by_language(self.get_dev_examples(data_dir))
 
     def extra_test_sets(self, data_dir: str) -> dict[str, list[InputExample]]:
         """The test set's, as well."""
+        if self._language_column is None:
+            return {}
         return by_language(self.get_test_examples(data_dir))
 
     def _need_labels(self, data_dir: str) -> None:
@@ -185,6 +189,8 @@ class CustomProcessor(DataProcessor):
                         f"got {text!r}"
                     )
             language = texts.pop(0).strip() if told else None
+            if language == "":
+                raise UserError(f"{path}, line {line}: the language is missing")
             label = None
             if labelled or not _is_blank(value):
                 label = self._label(value, path, line)
