@@ -181,6 +181,21 @@ def test_memory_is_flat_in_the_corpus(tmp_path, engine, monkeypatch):
     assert peaks[2] < 1.3 * peaks[1]
 
 
+def test_of_many_runs_no_more_are_written_again_than_have_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(cooccurrence_runs, "_RUNS_AT_ONCE", 8)
+    runs = cooccurrence_runs.Runs(str(tmp_path), memory=0)
+    random = np.random.default_rng(3)
+    counted = random.poisson(0.3, (12, 999))
+    for counts in counted:
+        keys = np.flatnonzero(counts)
+        runs.write(keys, counts[keys])
+    keys, sums = map(np.concatenate, zip(*runs.merged(), strict=True))
+    assert runs.written == 13  # five became one, which leaves eight
+    np.testing.assert_array_equal(keys, np.flatnonzero(counted.sum(0)))
+    np.testing.assert_array_equal(sums, counted.sum(0)[keys])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_small_corpus_takes_little_of_the_memory(count, engine):
     count(random_blocks(1), 2000, engine)  # compiles

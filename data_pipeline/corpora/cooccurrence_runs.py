@@ -8,7 +8,7 @@ import numpy as np
 
 RUN = np.dtype([("key", "<i8"), ("sum", "<i8")])
 
-_RUNS_AT_ONCE = 64
+_RUNS_AT_ONCE = 512
 _WRITTEN = 1 << 20  # records at once
 
 
@@ -46,9 +46,11 @@ class Runs:
 
     def merged(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields ascending keys with their sums, a block at a time."""
-        while len(self._names) > _RUNS_AT_ONCE:
-            oldest = self._names[:_RUNS_AT_ONCE]
-            del self._names[:_RUNS_AT_ONCE]
+        # As few as possible are read and written once more.
+        while (more := len(self._names) - _RUNS_AT_ONCE) > 0:
+            number = min(more + 1, _RUNS_AT_ONCE)
+            oldest = self._names[:number]
+            del self._names[:number]
             with self._new_run() as file:
                 for keys, sums in self._merge(oldest):
                     self._append(file, keys, sums)
@@ -94,12 +96,15 @@ class _Run:
         return self._buffer["key"][-1]
 
     def fill(self):
-        """Reads on if the buffer is empty; tells whether anything is in it."""
-        if not len(self._buffer):
-            self._buffer = np.fromfile(
-                self._path, RUN, self._size, offset=self._place * RUN.itemsize
-            )
-            self._place += len(self._buffer)
+        """Fills up the buffer, so that all runs are taken from as far as possible.
+
+        Returns:
+          Whether anything is in it.
+        """
+        missing = self._size - len(self._buffer)
+        more = np.fromfile(self._path, RUN, missing, offset=self._place * RUN.itemsize)
+        self._place += len(more)
+        self._buffer = np.concatenate([self._buffer, more])
         return len(self._buffer) > 0
 
     def take(self, bound):
