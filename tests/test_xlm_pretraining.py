@@ -233,6 +233,24 @@ def test_one_objective_is_enough_and_learns(folder, tmp_path):
     assert not any(key.startswith(("clm", "mlm/en/")) for key in scores)
 
 
+@pytest.mark.slow
+def test_two_devices_train_as_one(folder, tmp_path):
+    found = []
+    for strategy in ("off", "mirrored"):
+        output = pretrain(
+            folder,
+            tmp_path / strategy,
+            f"--distribution_strategy={strategy}",
+            "--optimizer=adagrad",
+            "--learning_rate_decay=constant",
+            "--sample_alpha=0.5",
+            "--do_eval",
+        )
+        lines = (output / "eval_results.txt").read_text().splitlines()
+        found.append({k: float(v) for k, v in (line.split(" = ") for line in lines)})
+    assert found[0] == pytest.approx(found[1], abs=2e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
