@@ -106,7 +106,8 @@ def main(_):
     paths.check_outputs({"output_file": learner.outputs(output)}, {"input_file": read})
     texts = learner.count_texts({name: lines(some) for name, some in files.items()})
     num_words = sum(words.total() for words in texts.values())
-    distinct = len(set().union(*texts.values()))
+    first, *others = texts.values()
+    distinct = len(set().union(first, *others)) if others else len(first)
     logging.info("%d words, %d distinct", num_words, distinct)
     if not num_words:
         raise UserError(f"--input_file={FLAGS.input_file}: no word in {read}")

@@ -332,7 +332,6 @@ class XlmPretrainingTask(SeveralTasks):
 
     options = ("clm_steps", "mlm_steps", "lambda_clm", "lambda_mlm")
     options += ("lg_sampling_factor", "sample_alpha")
-    shuffle_records = PretrainingTask.shuffle_records
 
     def __init__(
         self,

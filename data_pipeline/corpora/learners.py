@@ -86,7 +86,8 @@ class Learner(abc.ABC):
         self, texts: Mapping[str, collections.Counter[str]], output: str
     ) -> Learnt:
         """Learns from the words of all texts, as `learn`."""
-        return self.learn(sum(texts.values(), collections.Counter()), output)
+        (words,) = texts.values()
+        return self.learn(words, output)
 
     @abc.abstractmethod
     def count(self, lines: Iterable[str]) -> collections.Counter[str]:
