@@ -20,8 +20,9 @@ from typing import Any, Protocol
 from absl import logging
 
 _PATIENCE = 1.0  # seconds that a large request lets small ones go first
-# Padding, in tokens, that costs what one call more would.
-_WORTH_A_CALL = 256
+# Padding, in tokens, that costs what one call more would: MiniLM on two cores needs
+# 11 ms for one text, and makes 838 texts of some 16 pieces a second.
+_WORTH_A_CALL = 128
 _FULL = 0.75  # share of a batch's rows that are real; a less full one is made smaller
 
 
