@@ -602,6 +602,15 @@ def test_two_replicas_train_as_one_device_does(pretrained, classifier, tmp_path,
             trainer.train(records, None, {})
 
 
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_batches_of_one_example_have_no_moments(pretrained, classifier, pieces):
+    del classifier  # its data are beside it
+    start = f"--init_checkpoint={pretrained}/model", "--do_train"
+    flags = f"--train_batch_size={pieces}", f"--gradient_accumulation_steps={pieces}"
+    with pytest.raises(UserError, match="one example at a time: the model's batch"):
+        classify(pretrained, "single", *start, *flags)
+
+
 def test_an_ensemble_is_the_mean_of_what_its_members_say(pretrained, classifier):
     tiny_gpt.write_model(pretrained)
     other = pretrained / "gpt"

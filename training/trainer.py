@@ -113,7 +113,8 @@ class Trainer:
           config: how to train.
 
         Raises:
-          UserError: the batch cannot be divided over replicas and micro-batches.
+          UserError: the batch cannot be divided over replicas and micro-batches, or has
+            one row, of which there are no moments.
         """
         pieces = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
         if config.train_batch_size % pieces:
@@ -121,6 +122,14 @@ class Trainer:
                 f"--train_batch_size={config.train_batch_size} cannot be divided over "
                 f"{strategy.num_replicas_in_sync} replicas x "
                 f"--gradient_accumulation_steps={config.gradient_accumulation_steps}"
+            )
+        rows = config.train_batch_size // config.gradient_accumulation_steps
+        if task.asks_replicas and rows < 2:
+            raise UserError(
+                f"--train_batch_size={config.train_batch_size} in "
+                f"--gradient_accumulation_steps={config.gradient_accumulation_steps} "
+                "pieces is one example at a time: the model's batch normalization "
+                "needs two"
             )
         self._task, self._strategy, self._config = task, strategy, config
         self._chief = is_chief(strategy)
