@@ -42,3 +42,18 @@ def test_the_split_holds_out_a_tenth_and_repeats_nothing(corpus, tmp_path):
     assert (len(train), len(heldout)) == (18, 3)
     assert len({*train, *heldout}) == len(read_articles(corpus)) == 21
     assert all(text.splitlines()[1:] == ["A story.", "Its end."] for text in train)
+
+
+def test_data_sets_are_written_as_plain_words(corpus, tmp_path):
+    questions = 'label\tfine\ttext\nDESC\tx\tWho\'s "he" ?\nNUM\ty\t...\n'
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.tsv").write_text(questions)
+    folders = [f"--output={tmp_path}/sets", f"--bbc={corpus}", f"--trec={tmp_path}"]
+    scripts.run("benchmarks.plain_sets", *folders)
+    read = {p.name: p.read_text() for p in (tmp_path / "sets/trec").iterdir()}
+    assert read == dict.fromkeys(
+        ("train.tsv", "dev.tsv"), "text\tlabel\nwho's he\tDESC\n"
+    )
+    assert (tmp_path / "sets/trec.txt").read_text() == "who's he\n\n"
+    assert len((tmp_path / "sets/bbc/dev.tsv").read_text().splitlines()) == 1 + 5
+    assert (tmp_path / "sets/bbc.txt").read_text().startswith("title ")
