@@ -106,10 +106,11 @@ class TaglmSystem(WordSystem):
         variables: Mapping[str, keras.Variable],
         head: str | None,
         outputs: checkpoints.Outputs | None = None,
+        task_name: str | None = None,
     ) -> None:
         """A new model takes word vectors and language model, if any."""
         if self.init_checkpoint is not None:
-            super().initialize(variables, head, outputs)
+            super().initialize(variables, head, outputs, task_name)
             return
         if self.lm_checkpoint is not None:
             frozen = {k: v for k, v in variables.items() if re.match(_LM, k)}

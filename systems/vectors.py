@@ -234,10 +234,11 @@ class VectorsSystem(WordSystem):
         variables: Mapping[str, keras.Variable],
         head: str | None,
         outputs: checkpoints.Outputs | None = None,
+        task_name: str | None = None,
     ) -> None:
         """A new model takes its word vectors, if any."""
         if self.word_vectors is None:
-            super().initialize(variables, head, outputs)
+            super().initialize(variables, head, outputs, task_name)
             words = variables.get(f"{SCOPE}/words")
             frozen = variables.get(f"{SCOPE}/frozen_words")
             if self.init_checkpoint is None and frozen is not None:

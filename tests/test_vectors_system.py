@@ -240,7 +240,7 @@ def test_vectors_of_any_format_are_recognised(tmp_path):
         found = vectors.begin(None, ["a"], word_vectors=str(path))
         assert list(found.words[3:]) == ["a", "b", "c d"]
     (tmp_path / "text.txt").write_text("no vectors\n")
-    with pytest.raises(UserError, match=r"text.txt: got a file .* or word vectors"):
+    with pytest.raises(UserError, match=r"text.txt: got a file .*, word vectors"):
         checkpoints.open_checkpoint(str(tmp_path / "text.txt"))
     # As run_word_vectors.py leaves a folder: with the state of its training.
     state = tf.train.Checkpoint(step=tf.Variable(1))
