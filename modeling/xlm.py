@@ -230,16 +230,6 @@ class _Model(base.Model):
         super().__init__(config, **kwargs)
         self.language = language
 
-    def make_encoder(self) -> "XlmModel":
-        """Makes the encoder of a model with a head."""
-        return XlmModel(
-            self.config,
-            language=self.language,
-            dtype=self.dtype_policy,
-            seed=self.seed,
-            fused=self.fused,
-        )
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, in types that JSON has."""
         return super().get_config() | {"language": self.language}
@@ -326,8 +316,8 @@ class XlmModel(_Model):
         }
 
 
-class XlmLanguageModel(_Model):
-    """The encoder that predicts words (section 3): the scope `pred_layer`.
+class _HeadModel(_Model):
+    """The encoder under a head: what the models with heads share.
 
     Args:
       config: the architecture.
@@ -346,7 +336,34 @@ class XlmLanguageModel(_Model):
     ):
         super().__init__(config, name=name, **kwargs)
         self.frozen_encoder = frozen_encoder
-        self.xlm = self.make_encoder()
+        self.xlm = XlmModel(
+            config,
+            language=self.language,
+            dtype=self.dtype_policy,
+            seed=self.seed,
+            fused=self.fused,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, in types that JSON has."""
+        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
+
+    def encode(self, *args, dropout_seed: tf.Tensor | None = None, **kwargs):
+        """Returns the encoder's `sequence_output`; for the arguments see `XlmModel`."""
+        seed = dropout.encoder_seed(dropout_seed, self.frozen_encoder)
+        return self.xlm(*args, dropout_seed=seed, **kwargs)["sequence_output"]
+
+
+class XlmLanguageModel(_HeadModel):
+    """The encoder that predicts words (section 3): the scope `pred_layer`.
+
+    Args:
+      config: the architecture.
+      **kwargs: see `_HeadModel`.
+    """
+
+    def __init__(self, config: XlmConfig, **kwargs):
+        super().__init__(config, **kwargs)
         self.pred_layer = softmax.WordSoftmax(
             config.n_words,
             own_weight=not config.share_inout_emb,
@@ -357,10 +374,6 @@ class XlmLanguageModel(_Model):
     def build(self, input_shape=None):
         """Makes `pred_layer/b` [V], and `pred_layer/W` [V, H] if it is not shared."""
         self.pred_layer.build([None, self.config.emb_dim])
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, in types that JSON has."""
-        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
 
     def lm_logits(self, hidden: tf.Tensor) -> tf.Tensor:
         """Scores all words: float [M, H] -> float32 [M, V]."""
@@ -388,14 +401,14 @@ class XlmLanguageModel(_Model):
           `sequence_output`, compute dtype [B, S, H].
         """
         causal = masked_lm_positions is None
-        hidden = self.xlm(
+        hidden = self.encode(
             input_ids,
             input_mask,
             language_ids,
             position_ids,
             causal=causal,
-            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
-        )["sequence_output"]
+            dropout_seed=dropout_seed,
+        )
         if causal:
             mask = tf.ones_like(input_ids) if input_mask is None else input_mask
             losses = decoder.next_token_losses(
@@ -411,30 +424,18 @@ class XlmLanguageModel(_Model):
         }
 
 
-class XlmClassifier(_Model):
+class XlmClassifier(_HeadModel):
     """The encoder with one output layer on the first position (section 5.1).
 
     Args:
       config: the architecture.
       num_outputs: int, classes, or 1 for a regression.
-      frozen_encoder: bool; see `XlmLanguageModel`.
-      name: str; the root's own name is no part of released names.
-      **kwargs: `language`, `dtype`, `seed` and `fused`, see `XlmModel`.
+      **kwargs: see `_HeadModel`.
     """
 
-    def __init__(
-        self,
-        config: XlmConfig,
-        num_outputs: int,
-        *,
-        frozen_encoder: bool = False,
-        name: str = base.ROOT_NAME,
-        **kwargs,
-    ):
-        super().__init__(config, name=name, **kwargs)
+    def __init__(self, config: XlmConfig, num_outputs: int, **kwargs):
+        super().__init__(config, **kwargs)
         self.num_outputs = num_outputs
-        self.frozen_encoder = frozen_encoder
-        self.xlm = self.make_encoder()
         self.classifier = heads.OutputProjection(
             num_outputs, **self.inherit("classifier")
         )
@@ -447,10 +448,7 @@ class XlmClassifier(_Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, in types that JSON has."""
-        return super().get_config() | {
-            "num_outputs": self.num_outputs,
-            "frozen_encoder": self.frozen_encoder,
-        }
+        return super().get_config() | {"num_outputs": self.num_outputs}
 
     def call(
         self,
@@ -464,48 +462,33 @@ class XlmClassifier(_Model):
         Returns:
           float32 [B, num_outputs], logits.
         """
-        hidden = self.xlm(
+        hidden = self.encode(
             input_ids,
             input_mask,
             language_ids,
-            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
-        )["sequence_output"]
+            dropout_seed=dropout_seed,
+        )
         first = tf.cast(hidden[:, 0], tf.float32)
         rate = self.config.dropout
         return self.classifier(dropout.dropout(first, rate, dropout_seed, self.site))
 
 
-class XlmSpanExtractor(_Model):
+class XlmSpanExtractor(_HeadModel):
     """The encoder with BERT's output layer for SQuAD on every position.
 
     Args:
       config: the architecture.
-      frozen_encoder: bool; see `XlmLanguageModel`.
-      name: str; the root's own name is no part of released names.
-      **kwargs: `language`, `dtype`, `seed` and `fused`, see `XlmModel`.
+      **kwargs: see `_HeadModel`.
     """
 
-    def __init__(
-        self,
-        config: XlmConfig,
-        *,
-        frozen_encoder: bool = False,
-        name: str = base.ROOT_NAME,
-        **kwargs,
-    ):
-        super().__init__(config, name=name, **kwargs)
-        self.frozen_encoder = frozen_encoder
-        self.xlm = self.make_encoder()
+    def __init__(self, config: XlmConfig, **kwargs):
+        super().__init__(config, **kwargs)
         self.cls = heads.SpanHead(config.emb_dim, **self.inherit("cls"))
         self.build()
 
     def build(self, input_shape=None):
         """Makes `cls/squad/output_weights` [2, H] and `cls/squad/output_bias` [2]."""
         self.cls.build([None, None, self.config.emb_dim])
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments, in types that JSON has."""
-        return super().get_config() | {"frozen_encoder": self.frozen_encoder}
 
     def call(
         self,
@@ -519,10 +502,10 @@ class XlmSpanExtractor(_Model):
         Returns:
           Logits of the starts and of the ends, float32 [B, S] each.
         """
-        hidden = self.xlm(
+        hidden = self.encode(
             input_ids,
             input_mask,
             language_ids,
-            dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
-        )["sequence_output"]
+            dropout_seed=dropout_seed,
+        )
         return self.cls(hidden)
