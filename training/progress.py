@@ -1,5 +1,6 @@
 """Tells how a run is doing: a bar on a terminal, plain lines elsewhere, TensorBoard."""
 
+import collections
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from absl import logging
 from checkpoints.files import write_text
 
 _SECONDS_BETWEEN_LINES = 10.0
+_RECENT_SECONDS = 60.0  # what the time left is reckoned from
 # What tf.summary.scalar writes; that function needs TensorBoard to be installed.
 _SCALAR = tf.compat.v1.SummaryMetadata(
     plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
@@ -20,7 +22,7 @@ class Progress:
     """Reports steps and scores; use it as a context manager.
 
     On a terminal a bar shows loss, speed and the time left; elsewhere a line is
-    logged every ten seconds. TensorBoard events go to `events_dir`.
+    logged every ten seconds. The time left goes by the speed of the last minute. TensorBoard events go to `events_dir`.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Progress:
         self._started = self._last_line = time.monotonic()
         self._bar = self._bar_task = None
         self._step = first_step
+        self._recent = collections.deque([(self._started, first_step)])  # time, step
 
     def __enter__(self) -> "Progress":
         """Shows the bar, on a terminal."""
@@ -77,14 +80,23 @@ class Progress:
         shown = ", ".join([*shown, f"{scalars[speed]:,.1f} {what}/s"])
         if self._bar:
             self._bar.update(self._bar_task, completed=step, shown=shown)
-        now, done = time.monotonic(), step - self._first
+        now = time.monotonic()
+        seconds, done = self._lately(now, step)
         if self._bar or now - self._last_line < _SECONDS_BETWEEN_LINES or not done:
             return  # of less than one step nobody knows how long the rest takes
         self._last_line = now
-        left = (now - self._started) / done * (self._last - step)
+        left = seconds / done * (self._last - step)
         logging.info(
             "%s %d of %d: %s, %.0f s left", self._unit, step, self._last, shown, left
         )
+
+    def _lately(self, now, step):
+        """Returns the seconds and the steps since about a minute ago, or one call."""
+        while len(self._recent) > 1 and now - self._recent[1][0] >= _RECENT_SECONDS:
+            self._recent.popleft()
+        then, step_then = self._recent[0]
+        self._recent.append((now, step))
+        return now - then, step - step_then
 
     def events(self, step: int, scalars: Mapping[str, float], prefix: str = "train"):
         """Writes scalars for TensorBoard."""
