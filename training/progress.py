@@ -22,7 +22,8 @@ class Progress:
     """Reports steps and scores; use it as a context manager.
 
     On a terminal a bar shows loss, speed and the time left; elsewhere a line is
-    logged every ten seconds. The time left goes by the speed of the last minute. TensorBoard events go to `events_dir`.
+    logged every ten seconds. The time left goes by the speed of the last minute.
+    TensorBoard events go to `events_dir`.
     """
 
     def __init__(
