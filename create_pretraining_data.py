@@ -80,6 +80,15 @@ flags.DEFINE_float(
     "masked_lm_prob", 0.15, "Share of a pair's pieces to mask.", 0.0, 1.0
 )
 flags.DEFINE_float(
+    "mask_probability", 0.8, "Of the chosen pieces, the share that is [MASK].", 0.0, 1.0
+)
+flags.DEFINE_float(
+    "random_probability", 0.1, "The share that is any piece instead.", 0.0, 1.0
+)
+flags.DEFINE_float(
+    "keep_probability", 0.1, "The share that stays as it is; all three are 1.", 0.0, 1.0
+)
+flags.DEFINE_float(
     "short_seq_prob", 0.1, "Share of documents cut into short pairs.", 0.0, 1.0
 )
 flags.DEFINE_bool(

@@ -9,6 +9,12 @@ from tiny_corpus import config, read, write_corpus, write_vocab
 import tokenization
 from data_pipeline.corpora import bert_compatible, bert_corpus
 
+# What the original has as constants.
+SHARES = {
+    "mask_probability": 0.8,
+    "random_probability": 0.1,
+    "keep_probability": 0.1,
+}
 SETTINGS = (
     "max_seq_length",
     "max_predictions_per_seq",
@@ -31,6 +37,7 @@ def test_every_example_is_the_originals(name, golden_dir, shared_dir, tmp_path):
         vocab_file,
         tokenization.load_vocab(vocab_file),
         **{key: golden[key] for key in SETTINGS},
+        **SHARES,
     )
     output = tmp_path / "examples.tfrecord"
     report = bert_compatible.create(

@@ -188,6 +188,26 @@ def test_distributions_are_the_originals(whole_words):
     assert abs(random_share[0] - random_share[1]) < 0.02
 
 
+@pytest.mark.parametrize("shares", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.2, 0.3)])
+def test_chosen_pieces_become_masks_others_or_stay_in_the_shares_asked_for(shares):
+    names = ("mask_probability", "random_probability", "keep_probability")
+    settings = config(dupe_factor=12, **dict(zip(names, shares, strict=True)))
+    corpus = corpus_ids(150)
+    numbers = [n for _ in range(12) for n in range(len(corpus))]
+    maker = InstanceMaker(settings, [False] * len(VOCAB), random.Random(5))
+    theirs = [
+        (i.tokens, i.length_a - 2, i.is_random_next, i.positions, i.labels)
+        for i in maker.instances([list(d) for d in corpus])
+    ]
+    chance = 1 / len(VOCAB)  # any piece is the mask, or the one that stood there
+    masked, random_, kept = shares
+    wanted = {"mask": masked + random_ * chance, "kept": kept + random_ * chance}
+    for found in (rows(settings, corpus, numbers), theirs):
+        kinds = statistics(found)[1]
+        for kind, share in wanted.items():
+            assert abs(kinds[kind] / sum(kinds.values()) - share) < 0.015, kind
+
+
 def test_random_next_sentences_come_from_every_other_document():
     corpus = [[[IDS[stem]] * 5 for _ in range(4)] for stem in STEMS]
     seen = {}
@@ -221,6 +241,11 @@ def test_another_seed_or_block_gives_other_instances_and_the_same_gives_the_same
         ({"max_seq_length": 4}, "max_seq_length=4; wanted at least 5"),
         ({"masked_lm_prob": 1.5}, "masked_lm_prob=1.5; wanted a number from 0"),
         ({"short_seq_prob": -0.1}, "short_seq_prob=-0.1"),
+        (
+            {"mask_probability": 1.0},
+            "mask_probability=1 .* --keep_probability=0.1: got a sum of 1.2, wanted 1",
+        ),
+        ({"keep_probability": -0.1, "mask_probability": 1.0}, "keep_probability=-0.1"),
     ],
 )
 def test_impossible_settings_are_refused_by_flag(changed, message):

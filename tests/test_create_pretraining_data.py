@@ -234,7 +234,7 @@ def test_gpts_streams_go_to_shards_of_contiguous_tokens(tmp_path, capsys):
         *("max_predictions_per_seq=9", "masked_lm_prob=0.2", "short_seq_prob=0.3"),
         *("do_whole_word_mask", "dupe_factor=2", "do_lower_case", "compatible"),
         *("segmenter=jieba", "pipeline=beam", "beam_args=--streaming"),
-        "padded_records",
+        *("padded_records", "mask_probability=0.7"),
     ],
 )
 def test_berts_flags_are_refused_for_gpt_by_name(tmp_path, flag):

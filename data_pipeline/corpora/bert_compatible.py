@@ -191,11 +191,13 @@ class InstanceMaker:
         return Instance(tokens, len(a) + 2, is_random, chosen, labels)
 
     def _replaced(self, piece: int) -> int:
-        if self._rng.random() < 0.8:
-            return self._config.mask_id
-        if self._rng.random() < 0.5:
+        config, rng = self._config, self._rng
+        if rng.random() < config.mask_probability:
+            return config.mask_id
+        others = config.keep_probability + config.random_probability
+        if rng.random() * others < config.keep_probability:
             return piece
-        return self._rng.randint(0, self._config.vocab_size - 1)
+        return rng.randint(0, config.vocab_size - 1)
 
 
 def to_example(instance: Instance, config: InstanceConfig) -> bytes:

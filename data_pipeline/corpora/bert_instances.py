@@ -9,6 +9,7 @@ numpy only: worker processes need no TensorFlow.
 
 import bisect
 import dataclasses
+import math
 import random
 from collections.abc import Iterator
 
@@ -19,8 +20,8 @@ from errors import UserError
 
 # Pieces in one batch of array work: fits the processor's cache.
 _BATCH_TOKENS = 1 << 16
-# Devlin et al. 2018, section 3.1: of the chosen pieces 80 % become [MASK], 10 % stay.
-_SHARE_MASKED, _SHARE_KEPT = 0.8, 0.1
+# Of the chosen pieces, what becomes [MASK], any piece, and stays.
+_SHARES = ("mask_probability", "random_probability", "keep_probability")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,10 @@ class InstanceConfig:
       max_seq_length: pieces of a pair with [CLS] and both [SEP].
       max_predictions_per_seq: the most masked pieces of a pair.
       masked_lm_prob: share of a pair's pieces that is masked.
+      mask_probability: of the chosen pieces, the share that becomes [MASK]; 0.8 in
+        Devlin et al. 2018, section 3.1.
+      random_probability: the share that becomes any piece; 0.1 there.
+      keep_probability: the share that stays; 0.1 there. All three are 1 together.
       short_seq_prob: share of documents that are cut into shorter pairs.
       do_whole_word_mask: whether a word's pieces are masked together.
       dupe_factor: passes over every document.
@@ -45,6 +50,9 @@ class InstanceConfig:
     max_seq_length: int
     max_predictions_per_seq: int
     masked_lm_prob: float
+    mask_probability: float
+    random_probability: float
+    keep_probability: float
     short_seq_prob: float
     do_whole_word_mask: bool
     dupe_factor: int
@@ -66,11 +74,17 @@ class InstanceConfig:
                 raise UserError(
                     f"--{name}={getattr(self, name)}; wanted at least {smallest}"
                 )
-        for name in ("masked_lm_prob", "short_seq_prob"):
+        for name in ("masked_lm_prob", "short_seq_prob", *_SHARES):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(
                     f"--{name}={getattr(self, name)}; wanted a number from 0 to 1"
                 )
+        shares = [getattr(self, name) for name in _SHARES]
+        if not math.isclose(sum(shares), 1):
+            given = " ".join(
+                f"--{name}={share:g}" for name, share in zip(_SHARES, shares, strict=True)
+            )
+            raise UserError(f"{given}: got a sum of {sum(shares):g}, wanted 1")
         wanted = round(self.max_seq_length * self.masked_lm_prob)
         if wanted > self.max_predictions_per_seq:
             raise UserError(
@@ -210,8 +224,9 @@ def _make(
     labels = tokens[where]
     luck = rng.random(labels.size)
     words = rng.integers(0, config.vocab_size, labels.size, dtype=np.int32)
-    words = np.where(luck < _SHARE_MASKED + _SHARE_KEPT, labels, words)
-    tokens[where] = np.where(luck < _SHARE_MASKED, config.mask_id, words)
+    masked = config.mask_probability
+    words = np.where(luck < masked + config.keep_probability, labels, words)
+    tokens[where] = np.where(luck < masked, config.mask_id, words)
     return Instances(
         tokens=tokens,
         length_a=length_a,

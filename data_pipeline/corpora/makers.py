@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 _PAIR_SETTINGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
+_PAIR_SETTINGS += ("mask_probability", "random_probability", "keep_probability")
 _PAIR_SETTINGS += ("do_whole_word_mask", "dupe_factor", "padded_records")
 
 
