@@ -2,6 +2,9 @@
 
 import difflib
 import math
+import os
+import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from absl import flags
@@ -12,6 +15,8 @@ from errors import UserError
 
 FLAGS = flags.FLAGS
 Check = Callable[[], Iterable[str]]
+HELP = frozenset({"--help", "-help", "-h"})
+_INDENTS = {"initial_indent": "  ", "subsequent_indent": "      "}
 _PATHS = ("_file", "_dir", "_path", "_checkpoint")  # end the names of flags for paths
 
 
@@ -51,6 +56,42 @@ def parse_flags(
     if problems:
         raise _error(problems)
     return [argv[0]]
+
+
+def help_text(description: str) -> str:
+    """Tells what a script does, and all its flags with their defaults, a few words each.
+
+    Args:
+      description: the script's docstring.
+
+    Returns:
+      The text; what the script shares with others stands behind its own flags.
+    """
+    by_module = FLAGS.flags_by_module_dict()
+    shared = [flag for name in by_module if _is_ours(name) for flag in by_module[name]]
+    groups = {
+        "flags": by_module.get(sys.argv[0], []),
+        "flags of several scripts": shared,
+    }
+    lines = [description.strip()]
+    for heading, found in groups.items():
+        lines += ["", f"{heading}:"] if found else []
+        for flag in sorted(found, key=lambda flag: flag.name):
+            lines += textwrap.wrap(
+                _flag_help(flag), 80, **_INDENTS, break_on_hyphens=False
+            )
+    return "\n".join(lines)
+
+
+def _flag_help(flag: flags.Flag) -> str:
+    value = "" if flag.default in (None, [], "") else f"={flag.default_unparsed}"
+    return f"--{flag.name}{value}: {flag.help}"
+
+
+def _is_ours(module: str) -> bool:
+    """Tells whether a module stands beside this one."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return bool(file) and os.path.dirname(file) == os.path.dirname(__file__)
 
 
 def unread(model_type: str, ability: str) -> Iterator[str]:

@@ -149,8 +149,7 @@ def make_records(
         if split == "test":
             text, unseen = task.without_unseen(text)
             known = not unseen
-        name = "train" if split == "train" else "eval"
-        records[split] = task.records(name, text, FLAGS.output_dir)
+        records[split] = task.records(split, text, FLAGS.output_dir)
     return records, known
 
 

@@ -10,7 +10,7 @@ LEFT = {"setup", "quickstart", "tests", "benchmarks", "build", ".venv"}
 
 setuptools.setup(
     name="word2bert",
-    version="0.1.0",
+    version="0.2.0",
     description="From word embeddings to BERT in TensorFlow 2",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -50,6 +50,9 @@ def run(
     flags.DEFINE_bool("traceback", False, "Whether a user's error shows its traceback.")
 
     def parse(argv):
+        if command_line.HELP.intersection(argv[1:]):
+            print(command_line.help_text(sys.modules["__main__"].__doc__ or ""))
+            sys.exit()
         with _ending_in_one_line():
             return command_line.parse_flags(argv, check, required=required, pipes=pipes)
 

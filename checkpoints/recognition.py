@@ -55,7 +55,10 @@ def open_checkpoint(path: str) -> Checkpoint:
     elif tf.io.gfile.exists(path):
         checkpoint = _open_file(path)
     else:
-        raise CheckpointError(f"{path}: no such file, folder or checkpoint prefix")
+        raise CheckpointError(
+            f"{path}: no such file, folder or checkpoint prefix (models are not "
+            "downloaded by name: docs/install.md says where released weights are)"
+        )
     check_sizes(checkpoint)
     return checkpoint
 

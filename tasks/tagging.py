@@ -117,7 +117,7 @@ class TaggingTask(EncoderTask):
         """Turns sentences into features, once: the file's name holds a hash of them.
 
         Args:
-          split: "train" or "eval", the start of the file's name.
+          split: "train", "dev" or "test"; the latter two may share a file.
           text: the sentences.
           folder: where the TFRecord file is kept.
 
@@ -136,8 +136,9 @@ class TaggingTask(EncoderTask):
             "labels": self.config.labels,
             "features": self.feature_spec.describe(),
         }
+        start = "train" if split == "train" else "eval"  # of the file's name
         cached = tfrecord.cached(
-            os.path.join(folder, split), key, lambda: self._convert(text, tag_ids)
+            os.path.join(folder, start), key, lambda: self._convert(text, tag_ids)
         )
         logging.info(
             "%s: %d sentences, %d words; %d sentences longer than --max_seq_length=%d "

@@ -69,6 +69,21 @@ def test_flags_that_are_wrong_are_one_line_and_status_2():
     assert "--no_such_flag is no flag; 'word' belongs to no flag" in done.stderr
 
 
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_lists_a_scripts_own_flags_and_those_it_shares(word):
+    done = tiny.run(
+        [sys.executable, "create_vocab.py", word, "--vocab_size=wrong"], cwd=tiny.ROOT
+    )
+    assert done.returncode == 0
+    own, shared = done.stdout.split("\n\n")[-2:]
+    assert "create_vocab" in done.stdout.partition("flags:")[0]
+    assert own.startswith("flags:\n  --")
+    assert "  --min_frequency=" in own
+    assert "  --traceback=False: " in shared
+    assert "absl" not in done.stdout
+    assert max(map(len, f"{own}\n{shared}".splitlines())) <= 80
+
+
 @pytest.mark.parametrize("where", ["script", "import"])
 def test_an_interrupt_is_silent(where):
     body = "import time; print('here', flush=True); time.sleep(60)"

@@ -130,7 +130,8 @@ class Run:
             if name != "global_step":
                 results[f"{name}_std"] = float(np.std(values, ddof=1))
         if results:
-            self._write(config.output_dir, results)
+            heading = f"Eval results: means of {num_seeds} seeds, and deviations"
+            self._write(config.output_dir, results, heading)
         return results
 
     @contextlib.contextmanager
@@ -177,10 +178,10 @@ class Run:
             self._write(output_dir, scores)
         return scores, computed
 
-    def _write(self, output_dir, results):
+    def _write(self, output_dir, results, heading="Eval results"):
         if not is_chief(self.strategy):
             return
-        logging.info("***** Eval results *****")
+        logging.info("***** %s *****", heading)
         for name in sorted(results):
             logging.info("  %s = %s", name, results[name])
         write_results(os.path.join(output_dir, RESULTS_FILE), results)

@@ -107,7 +107,7 @@ def restore(prefix: str, variables: Mapping[str, tf.Variable]) -> None:
         )
     for name, variable in variables.items():
         variable.assign(reader.read(name))
-    logging.info("resumed from %s", prefix)
+    logging.info("weights of %s", prefix)
 
 
 def check_settings(output_dir: str, settings: Mapping[str, Any]) -> None:

@@ -176,6 +176,8 @@ class Trainer:
         newest = state.restore_newest(config.output_dir, variables)
         if newest is None:
             self.initialize()
+        else:
+            logging.info("resumed from %s", newest)
         first = int(updates.global_step.numpy())
         if dev:
             self._check_best(best)

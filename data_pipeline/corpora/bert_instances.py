@@ -82,7 +82,8 @@ class InstanceConfig:
         shares = [getattr(self, name) for name in _SHARES]
         if not math.isclose(sum(shares), 1):
             given = " ".join(
-                f"--{name}={share:g}" for name, share in zip(_SHARES, shares, strict=True)
+                f"--{name}={share:g}"
+                for name, share in zip(_SHARES, shares, strict=True)
             )
             raise UserError(f"{given}: got a sum of {sum(shares):g}, wanted 1")
         wanted = round(self.max_seq_length * self.masked_lm_prob)

@@ -99,6 +99,8 @@ def train(training: Training, run: RunConfig) -> None:
     if first == len(ends):
         logging.info("training is complete: %s", newest)
         return
+    if newest:
+        logging.info("resumed from %s", newest)
     done = ends[first - 1] if first else 0
     saved = before = time.monotonic()
     with (
