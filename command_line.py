@@ -59,7 +59,7 @@ def parse_flags(
 
 
 def help_text(description: str) -> str:
-    """Tells what a script does, and all its flags with their defaults, a few words each.
+    """Tells what a script does, and all its flags and their defaults in a few words.
 
     Args:
       description: the script's docstring.

@@ -14,7 +14,7 @@ from test_training import assert_equal, tensors
 import tokenization_xlm
 from data_pipeline import batching
 from systems.xlm import XlmSystem
-from tasks import xlm
+from tasks import xlm, xlm_objectives
 
 pytestmark = pytest.mark.long
 
@@ -137,7 +137,7 @@ def test_pairs_are_read_as_the_original_joins_them(golden_dir):
         "second_start": tf.constant(len1, tf.int32),
     }
     real = np.arange(x.shape[1]) < lengths[:, None]
-    positions = xlm._positions(batch).numpy()
+    positions = xlm_objectives._positions(batch).numpy()
     np.testing.assert_array_equal(positions[real], stored["tlm/positions"].T[real])
     languages = stored["tlm/langs"].T
     part = task_of_pair(languages[0, 0], languages[0, -1])
