@@ -19,8 +19,8 @@ import folder_lock
 import paths
 import registry
 import tokenization
+import word_rules
 from errors import UserError
-from modeling.vectors import TOKENIZERS
 from optimization.optimizers import OPTIMIZERS, OptimizerConfig
 from optimization.schedules import DECAYS, warmup_steps
 from systems.system import System, make_system
@@ -80,14 +80,21 @@ def define_word_flags() -> None:
     )
 
 
-def define_tokenizer_flag() -> None:
+def define_word_rule_flags() -> None:
     """What finds words in texts, where a system reads words."""
     flags.DEFINE_enum(
         "tokenizer",
         None,
-        TOKENIZERS,
-        "Word vectors: what finds a text's words: white space (the default), or "
-        "spaCy's rules for English.",
+        word_rules.TOKENIZERS,
+        "Systems of words: what finds those of a text: white space, or spaCy's rules "
+        "for English. Default: as its vocabulary's words were found.",
+    )
+    flags.DEFINE_enum(
+        "segmenter",
+        None,
+        word_rules.SEGMENTERS,
+        "Systems of words: finds those of Chinese, or takes its characters for words. "
+        "Default: as its vocabulary's words were found.",
     )
 
 
@@ -561,7 +568,8 @@ def system(
                 "use --do_train, or give the folder of its training"
             )
         return begin(entry, config, words, word_vectors=init)
-    _check_unchanged(entry, config, source)
+    _check_unchanged(entry, config, source, trains)
+    config = _with_word_rules(entry, config, vocab_file)
     do_lower_case = _do_lower_case(source) if vocab_file else None
     found = make_system(
         config,
@@ -603,11 +611,23 @@ def check_system(model_type: str, source: str) -> None:
         raise UserError("; ".join(problems))
 
 
-def _check_unchanged(entry, config, source):
-    """Refuses a flag that says otherwise than the architecture of what is trained."""
+def _with_word_rules(entry, config, vocab_file):
+    """Returns a config that says what finds words, as far as anybody does."""
+    read = [name for name in word_rules.NAMES if name in entry.reads and name in FLAGS]
+    flags_say = word_rules.WordRules(**{name: FLAGS[name].value for name in read})
+    told = flags_say, word_rules.of(config), word_rules.read_beside(vocab_file)
+    return word_rules.with_rules(config, word_rules.first_said(*told))
+
+
+def _check_unchanged(entry, config, source, trains):
+    """Refuses a flag that says otherwise than the architecture of what is trained.
+
+    What finds words may be said of a model of which nobody has, until it is trained.
+    """
     for flag in sorted(entry.reads):
         found = getattr(config, flag, None)
-        if _given(flag) and found is not None and FLAGS[flag].value != found:
+        is_said = found is not None or (flag in word_rules.NAMES and not trains)
+        if _given(flag) and is_said and FLAGS[flag].value != found:
             raise UserError(
                 f"--{flag}={FLAGS[flag].value}, but the model in "
                 f"{source.path if source else FLAGS.bert_config_file} has {flag} "

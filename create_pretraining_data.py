@@ -29,6 +29,7 @@ from absl import flags
 
 import command_line
 import registry
+import word_rules
 
 FLAGS = flags.FLAGS
 
@@ -110,10 +111,18 @@ flags.DEFINE_integer(
     1,
 )
 flags.DEFINE_enum(
+    "tokenizer",
+    None,
+    word_rules.TOKENIZERS,
+    "ELMo, NNLM: what finds words: white space, or spaCy's rules for English. Default: "
+    "as the vocabulary's words were found.",
+)
+flags.DEFINE_enum(
     "segmenter",
     None,
-    ("jieba",),
-    "Finds words in Chinese text, for --do_whole_word_mask and for ULMFiT.",
+    word_rules.SEGMENTERS,
+    "Finds words in Chinese text, for --do_whole_word_mask (jieba) and for ELMo, NNLM "
+    "and ULMFiT, by default as those of the vocabulary were found.",
 )
 flags.DEFINE_enum(
     "pipeline", "local", ("local", "beam"), "On this machine, or as Apache Beam's."
@@ -131,6 +140,8 @@ def check_flags() -> Iterator[str]:
     masks = "do_whole_word_mask" in maker.reads
     if FLAGS.segmenter and masks and not FLAGS.do_whole_word_mask:
         yield f"--segmenter={FLAGS.segmenter} needs --do_whole_word_mask"
+    if FLAGS.segmenter == "characters" and masks:
+        yield "--segmenter=characters: wanted jieba, for BERT masks characters alone"
     for flag, usual in (("segmenter", None), ("pipeline", "local")):
         if FLAGS.compatible and FLAGS[flag].value != usual:
             yield (
@@ -156,6 +167,7 @@ def main(_):
     maker = registry.need(FLAGS.model_type, "makes_records")(FLAGS.flag_values_dict())
     paths.check_outputs({"output_file": maker.output_files}, maker.inputs())
     report = maker.make()
+    report.warn()
     seconds = time.perf_counter() - start
     print("\n".join(report.lines(maker.options["max_seq_length"], seconds)))
 

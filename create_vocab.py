@@ -31,6 +31,7 @@ from absl import flags, logging
 import command_line
 import paths
 import registry
+import word_rules
 from atomic_files import atomic_path
 from data_pipeline.corpora import corpus, learners
 from errors import UserError
@@ -70,7 +71,19 @@ flags.DEFINE_integer(
     "[SEP] and [MASK] have the released ids, 100 to 103.",
     0,
 )
-flags.DEFINE_enum("segmenter", None, ("jieba",), "ULMFiT: finds words in Chinese text.")
+flags.DEFINE_enum(
+    "tokenizer",
+    None,
+    word_rules.TOKENIZERS,
+    "ELMo, NNLM: what finds words: white space (the default), or spaCy's rules for "
+    "English.",
+)
+flags.DEFINE_enum(
+    "segmenter",
+    None,
+    word_rules.SEGMENTERS,
+    "ELMo, NNLM, ULMFiT: finds words in Chinese, or takes its characters for words.",
+)
 
 
 def make_learner() -> learners.Learner:

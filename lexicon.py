@@ -14,6 +14,7 @@ from absl import logging
 
 from errors import UserError
 from vocabulary import WordIds, read_lines
+from word_rules import WordsSeen
 
 WORDS, CHARACTERS = "word.dic", "char.dic"
 BOS, EOS = "<bos>", "<eos>"
@@ -40,6 +41,7 @@ class Lexicon:
     Attributes:
       bos: what stands before a sentence.
       eos: what stands after it.
+      seen: what was noticed of the words.
     """
 
     bos, eos = BOS, EOS
@@ -59,6 +61,7 @@ class Lexicon:
         """
         self.max_characters = max_characters
         self.num_cut = 0
+        self.seen = WordsSeen()
         self._words = words
         self._characters = characters
         if characters is not None:
@@ -107,6 +110,7 @@ class Lexicon:
           int32 [N] of a model of words alone; else [N, W], a word's own number, if the
           model has them, and `max_characters` of its characters.
         """
+        self.seen.add(words)
         room = self.max_characters - 2
         self.num_cut += sum(len(word) > room for word in words)
         words = [word if word in (BOS, EOS) else word[:room] for word in words]
@@ -157,8 +161,9 @@ class Lexicon:
         """Returns what spells words in a graph, from 1 on."""
         return GraphLexicon(self._words, self._characters, self.max_characters)
 
-    def report_cuts(self) -> None:
-        """Warns of the words that were too long, if any were."""
+    def report(self) -> None:
+        """Warns of words that were too long, and of text without words, if any was."""
+        self.seen.warn()
         if self.num_cut:
             logging.warning(
                 "%d words were longer than the model's %d characters and were cut",

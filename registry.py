@@ -240,7 +240,10 @@ register(
         system="systems.elmo:ElmoSystem",
         files="checkpoints.bilm",
         marks=frozenset({"lstm"}),
-        reads=frozenset({"ngram_baseline", "unroll_steps", "state_reset", "stateful"}),
+        reads=frozenset(
+            {"ngram_baseline", "unroll_steps", "state_reset", "stateful"}
+            | {"tokenizer", "segmenter"}
+        ),
         classifies="systems.elmo:ElmoClassification",
         tags="systems.elmo:ElmoTagging",
         extracts="systems.elmo:ElmoWords",
@@ -256,7 +259,10 @@ register(
         config="modeling.taglm:TaglmConfig",
         system="systems.taglm:TaglmSystem",
         files="checkpoints.taglm:FILES",
-        reads=frozenset({"do_lower_case", "word_vectors", "lm_checkpoint"}),
+        reads=frozenset(
+            {"do_lower_case", "word_vectors", "lm_checkpoint", "tokenizer"}
+            | {"segmenter"}
+        ),
         tags="systems.taglm:TaglmTagging",
         begins="systems.taglm:begin",
     )
@@ -269,7 +275,7 @@ register(
         files="checkpoints.ulmfit:FILES",
         reads=frozenset(
             {"layer_decay", "resize_vocab", "ngram_baseline", "state_reset", "backward"}
-            | {"gradual_unfreezing", "pooling", "long"}
+            | {"gradual_unfreezing", "pooling", "long", "segmenter"}
         ),
         classifies="systems.ulmfit:UlmfitClassification",
         tags="systems.ulmfit:UlmfitTagging",
@@ -287,7 +293,7 @@ register(
         config="modeling.nnlm:NnlmConfig",
         system="systems.nnlm:NnlmSystem",
         files="checkpoints.nnlm:FILES",
-        reads=frozenset({"ngram_baseline"}),
+        reads=frozenset({"ngram_baseline", "tokenizer", "segmenter"}),
         learns="data_pipeline.corpora.learners:WholeWords",
         makes_records="data_pipeline.corpora.makers:Sentences",
         pretrains="tasks.nnlm:NnlmTask",
@@ -300,8 +306,8 @@ register(
         system="systems.vectors:VectorsSystem",
         files="checkpoints.vectors:FILES",
         reads=frozenset(
-            {"reader", "channels", "tokenizer", "max_vocab", "layer_decay"}
-            | {"pooling", "word_weighting"}
+            {"reader", "channels", "tokenizer", "segmenter", "max_vocab"}
+            | {"layer_decay", "pooling", "word_weighting"}
         ),
         classifies="systems.vectors:VectorsClassification",
         tags="systems.vectors:VectorsTagging",

@@ -25,6 +25,7 @@ common_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_run_flags()
+common_flags.define_word_rule_flags()
 flags.DEFINE_list(
     "input_file", None, "Files of create_pretraining_data.py; globs, commas between."
 )

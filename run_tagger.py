@@ -29,6 +29,7 @@ common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
 common_flags.define_word_flags()
+common_flags.define_word_rule_flags()
 common_flags.define_language_flag()
 flags.DEFINE_string("train_file", None, "Tagged sentences to learn from.")
 flags.DEFINE_string("dev_file", None, "Tagged sentences to score.")
@@ -59,6 +60,12 @@ flags.DEFINE_enum(
     conll.SCHEMES,
     "What the model learns; with --tag_scheme=plain, plain.",
 )
+flags.DEFINE_bool(
+    "raw_text",
+    False,
+    "--test_file has a sentence a line, as it was written: its words are found as "
+    "English has them; Chinese is tagged by characters, or as --segmenter says.",
+)
 flags.DEFINE_bool("crf", False, "Whether a CRF chooses a sentence's tags together.")
 flags.DEFINE_string(
     "word_vectors",
@@ -81,6 +88,8 @@ def check_flags() -> Iterator[str]:
     for split, step in STEPS.items():
         if FLAGS[step].value and not FLAGS[f"{split}_file"].value:
             yield f"--{step} needs --{split}_file"
+    if FLAGS.raw_text and not FLAGS.do_predict:
+        yield "--raw_text is of --test_file: it needs --do_predict"
     if not re.fullmatch("-?[0-9]{1,4}|none", FLAGS.tag_column):
         yield f"--tag_column={FLAGS.tag_column}: wants a whole number or none"
     for flag in ("word_vectors", "lm_checkpoint"):
@@ -90,7 +99,7 @@ def check_flags() -> Iterator[str]:
 
 
 def read_texts(scheme: str | None) -> dict[str, TaggedText]:
-    """Reads all the files that this run needs, so that bad data stop it at once."""
+    """Reads all the files of words that this run needs: bad data stop it at once."""
     texts = {}
     column = None if FLAGS.tag_column == "none" else int(FLAGS.tag_column)
     for split, step in STEPS.items():
@@ -98,6 +107,8 @@ def read_texts(scheme: str | None) -> dict[str, TaggedText]:
             continue
         if not scheme:
             raise UserError(f"--{step} needs --tag_scheme")
+        if split == "test" and FLAGS.raw_text:
+            continue
         texts[split] = conll.read(
             FLAGS[f"{split}_file"].value,
             FLAGS.data_format,
@@ -183,6 +194,9 @@ def main(_):
     words = texts["train"].words if FLAGS.do_train else None
     system = task_runs.encoder("tags", words)
     common_flags.check_language(system)
+    if FLAGS.raw_text:
+        split = system.sentence_splitter.words
+        texts["test"] = conll.read_raw(FLAGS.test_file, split)
     task = make_task(system, texts, trained)
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)

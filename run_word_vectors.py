@@ -15,6 +15,7 @@ import startup
 from absl import flags
 
 import registry
+import word_rules
 
 FLAGS = flags.FLAGS
 # By --binary: the ending of a file's name, and what word_vectors.write calls it.
@@ -34,10 +35,15 @@ flags.DEFINE_string("output_dir", None, "Where vectors, vocabulary and state go.
 flags.DEFINE_enum(
     "tokenizer",
     "whitespace",
-    ("whitespace", "english"),
+    word_rules.TOKENIZERS,
     "What finds words: white space, as in the originals, or spaCy's rules for English.",
 )
-flags.DEFINE_enum("segmenter", None, ("jieba",), "Finds the words of Chinese first.")
+flags.DEFINE_enum(
+    "segmenter",
+    None,
+    word_rules.SEGMENTERS,
+    "Finds the words of Chinese first, or takes its characters for words.",
+)
 flags.DEFINE_bool("do_lower_case", False, "Whether to lower-case the text.")
 flags.DEFINE_string(
     "read_vocab",
@@ -236,13 +242,15 @@ def check_files(learner) -> list[str]:
 def read_text(learner, files, folder, workers):
     """Returns the text as numbers in a folder, or None, and the vocabulary."""
     from data_pipeline.corpora import word_corpus, word_counts
+    from data_pipeline.corpora.word_splitter import WordSplitter
 
     corpus = None
     if learner.reads_text:
-        splitter = word_corpus.WordSplitter(
-            FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case
-        )
+        splitter = WordSplitter(FLAGS.tokenizer, FLAGS.segmenter, FLAGS.do_lower_case)
         corpus = word_corpus.read(files, splitter, folder, workers)
+        seen = word_rules.WordsSeen()
+        seen.add_counts(zip(corpus.counts.words, corpus.counts.counts, strict=True))
+        seen.warn()
     if FLAGS.read_vocab:
         found = word_counts.read(FLAGS.read_vocab)
         return corpus, learner.read_vocabulary(found, corpus)
@@ -286,6 +294,7 @@ def main(_):
         for name, vectors in tables.items():
             path = _in_output(_vectors_file(name))
             word_vectors.write(path, vectors, FORMATS[FLAGS.binary][1])
+            write_text(word_rules.beside(path), word_rules.of(FLAGS).to_text())
     if corpus:
         print(f"words = {corpus.num_words}\nlines = {corpus.num_lines}")
     print(f"vocabulary = {len(counts)}")

@@ -51,7 +51,7 @@ common_flags.define_model_flags()
 common_flags.define_distribution_flags()
 common_flags.define_precision_flag()
 common_flags.define_word_flags()
-common_flags.define_tokenizer_flag()
+common_flags.define_word_rule_flags()
 common_flags.define_language_flag()
 flags.DEFINE_alias("model_dir", "init_checkpoint")
 flags.DEFINE_string(

@@ -21,6 +21,7 @@ import numpy as np
 import tokenization
 import tokenization_english
 from errors import UserError
+from word_rules import WordsSeen
 
 
 class Marks(NamedTuple):
@@ -164,6 +165,7 @@ class UlmfitTokenizer:
       marks: of the vocabulary.
       unk: id of what is not in the vocabulary.
       bos: id of what stands before a text, and after the last one.
+      seen: what was noticed of the words.
     """
 
     def __init__(
@@ -183,6 +185,7 @@ class UlmfitTokenizer:
           UserError: neither `xxunk` nor `_unk_` is among them.
         """
         self.words, self._segment = words, segment
+        self.seen = WordsSeen()
         self.vocab = {word: i for i, word in reversed(list(enumerate(words)))}
         known = [m for m in (MARKS, MARKS_2018) if m.unk in self.vocab]
         if not known:
@@ -230,8 +233,11 @@ class UlmfitTokenizer:
                 text = self._segment(text)
             for chunk in chunks(clean(text, self.marks)):
                 found += self._chunk_ids(chunk)
+            self.seen.add_text(text, 0, 0)
             offsets[number] = len(found)
-        return np.array(found, np.int32), offsets
+        ids = np.array(found, np.int32)
+        self.seen.add_text("", len(ids), int((ids == self.unk).sum()))
+        return ids, offsets
 
     def _ids_of_chunk(self, chunk):
         return tuple(map(self.id, chunk_tokens(chunk, self.marks)))

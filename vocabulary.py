@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from errors import MissingFile, UserError
+from word_rules import WordsSeen
 
 MARKS = BOS, EOS, UNK = "<S>", "</S>", "<UNK>"
 _NO_WORD = "!!!MAXTERMID"  # a line that bilm-tf skips
@@ -125,14 +126,6 @@ def read_lines(path: str) -> list[str]:
     return lines
 
 
-def count_words(lines: Iterable[str]) -> collections.Counter[str]:
-    """Counts the words of tokenized text: what white space separates."""
-    counts = collections.Counter()
-    for line in lines:
-        counts.update(line.split())
-    return counts
-
-
 def most_frequent(
     counts: collections.Counter[str], size: int | None = None, min_count: int = 1
 ) -> list[str]:
@@ -198,6 +191,7 @@ class CharacterEncoder:
     Attributes:
       bos: what stands before a sentence.
       eos: what stands after it.
+      seen: what was noticed of the words.
     """
 
     bos, eos = BOS, EOS
@@ -205,6 +199,7 @@ class CharacterEncoder:
     def __init__(self, max_characters: int, vocabulary: Vocabulary | None = None):
         self.max_characters = max_characters
         self.num_cut = 0
+        self.seen = WordsSeen()
         marks = {BOS: BOS_CHARACTER, EOS: EOS_CHARACTER}
         self._marks = {
             mark: character
@@ -227,6 +222,7 @@ class CharacterEncoder:
         Returns:
           int32 [N, max_characters], ids as in files.
         """
+        self.seen.add(words)
         room = self.max_characters - 2
         encoded = [word.encode("utf-8", "ignore") for word in words]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
@@ -250,8 +246,9 @@ class CharacterEncoder:
         """Returns what spells words in a graph; both marks are words there."""
         return functools.partial(character_ids, max_characters=self.max_characters)
 
-    def report_cuts(self) -> None:
-        """Warns of the words that were too long, if any were."""
+    def report(self) -> None:
+        """Warns of words that were too long, and of text without words, if any was."""
+        self.seen.warn()
         if self.num_cut:
             logging.warning(
                 "%d words were longer than the model's %d characters and were cut",
@@ -331,6 +328,7 @@ class TableEncoder:
     Attributes:
       bos: what stands before a sentence.
       eos: what stands after it.
+      seen: what was noticed of the words.
 
     Raises:
       UserError: the vocabulary lacks a mark.
@@ -341,21 +339,28 @@ class TableEncoder:
     def __init__(self, vocabulary: Vocabulary):
         vocabulary.require_marks()
         self._vocabulary = vocabulary
+        self.seen = WordsSeen()
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
         """Looks words up; see `Vocabulary.ids`."""
-        return self._vocabulary.ids(words)
+        ids = self._vocabulary.ids(words)
+        self.seen.add(words, int((ids == self._vocabulary.unk).sum()))
+        return ids
 
     def batch(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """Looks sentences up; see `batch_ids`."""
-        return batch_ids(self._vocabulary, sentences)
+        ids = batch_ids(self._vocabulary, sentences)
+        words = [word for sentence in sentences for word in sentence]
+        self.seen.add(words, int((ids == self._vocabulary.unk + 1).sum()))
+        return ids
 
     def in_graph(self) -> "WordIds":
         """Returns what numbers words in a graph, from 1 on."""
         return self._vocabulary.in_graph(first=1)
 
-    def report_cuts(self) -> None:
-        """Does nothing: no word is too long for a table."""
+    def report(self) -> None:
+        """Warns of text without words, and of words that are unknown, if many are."""
+        self.seen.warn()
 
 
 def lower(words: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,7 @@ import startup
 
 from absl import flags
 
-from data_pipeline.corpora import word_corpus
+from data_pipeline.corpora import word_corpus, word_splitter
 from training.word_vectors import word2vec
 from training.word_vectors.learner import RunConfig
 
@@ -85,7 +85,7 @@ def gensims(method: str, threads: int) -> float:
 def main(_):
     """Times the variants of each method by turns."""
     with tempfile.TemporaryDirectory() as folder:
-        splitter = word_corpus.WordSplitter()
+        splitter = word_splitter.WordSplitter()
         corpus = word_corpus.read([FLAGS.train_file], splitter, folder)
         for method in FLAGS.method:
             for threads in FLAGS.threads:

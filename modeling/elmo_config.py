@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import word_rules
 from errors import UserError
 from modeling import config_files
 
@@ -178,6 +179,8 @@ class ElmoConfig(config_files.ModelConfig):
       n_negative_samples_batch: int, words in the sample.
       share_embedding_softmax: bool; True = the table is the softmax's `W`.
       lexicon: how words are read, if not as bilm-tf does.
+      tokenizer: what finds the words of a text, see word_rules.
+      segmenter: what finds them in Chinese.
 
     Raises:
       UserError: a value is impossible; the message names the key.
@@ -193,8 +196,11 @@ class ElmoConfig(config_files.ModelConfig):
     n_negative_samples_batch: int = 8192
     share_embedding_softmax: bool = False
     lexicon: LexiconOptions | None = None
+    tokenizer: str | None = None
+    segmenter: str | None = None
 
     def __post_init__(self):
+        word_rules.of(self)
         _check(self, ["sample_softmax", "share_embedding_softmax"], _is_bool)
         _check(self, ["n_negative_samples_batch"], _is_count)
         words = self.n_tokens_vocab

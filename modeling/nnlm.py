@@ -14,6 +14,7 @@ import dataclasses
 
 import tensorflow as tf
 
+import word_rules
 from errors import UserError
 from modeling import config_files
 from modeling.layers import base, initial, softmax
@@ -35,6 +36,8 @@ class NnlmConfig(config_files.OwnConfig):
       direct_connections: bool, whether the vectors reach the scores directly, too: W.
       sample_softmax: bool; True trains with a sampled softmax.
       n_negative_samples_batch: int, words that it draws for a batch.
+      tokenizer: what finds the words of a text, see word_rules.
+      segmenter: what finds them in Chinese.
 
     Raises:
       UserError: a value is impossible; the message names the key.
@@ -50,8 +53,11 @@ class NnlmConfig(config_files.OwnConfig):
     direct_connections: bool = False
     sample_softmax: bool = False
     n_negative_samples_batch: int = 1024
+    tokenizer: str | None = None
+    segmenter: str | None = None
 
     def __post_init__(self):
+        word_rules.of(self)
         for key in _FLAGS:
             if not isinstance(getattr(self, key), bool):
                 raise UserError(f"{key} is {getattr(self, key)!r}, wanted a bool")

@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
+import word_rules
 from errors import UserError
 from modeling import config_files
 from modeling.elmo import ElmoModel
@@ -53,6 +54,8 @@ class TaglmConfig(config_files.OwnConfig):
       char_rnn_layers: int, over a word's characters, with "rnn".
       char_rnn_units: int, of each direction.
       lm: the language model's options; None = without one.
+      tokenizer: what finds the words of a text, see word_rules.
+      segmenter: what finds them in Chinese.
 
     Raises:
       UserError: a value is impossible; the message names the key.
@@ -61,7 +64,9 @@ class TaglmConfig(config_files.OwnConfig):
     owner = "TagLM's"
     model_type = "taglm"
     # Files from before these keys are read, too.
-    optional_keys = frozenset({*_CHOICES, "char_rnn_layers", "char_rnn_units", "lm"})
+    optional_keys = frozenset(
+        {*_CHOICES, "char_rnn_layers", "char_rnn_units", "lm", *word_rules.NAMES}
+    )
 
     vocab_size: int
     word_dim: int = 100
@@ -77,8 +82,11 @@ class TaglmConfig(config_files.OwnConfig):
     char_rnn_layers: int = 2
     char_rnn_units: int = 80
     lm: ElmoConfig | None = None
+    tokenizer: str | None = None
+    segmenter: str | None = None
 
     def __post_init__(self):
+        word_rules.of(self)
         config_files.check_value("dropout", self.dropout, config_files.SHARE)
         if not isinstance(self.do_lower_case, bool):
             raise UserError(f"do_lower_case is {self.do_lower_case!r}, wanted a bool")

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+import word_rules
 from errors import UserError
 from modeling import config_files
 from modeling.layers import base, dropout, initial
@@ -61,7 +62,7 @@ class UlmfitConfig(config_files.OwnConfig):
         when the model is pre-trained, else not.
       bptt: int, steps of a window. That of a language model's training is drawn around
         it.
-      segmenter: what finds words in Chinese: "jieba"; None: nothing does.
+      segmenter: what finds words in Chinese, see word_rules.
       embedding_dropout, input_dropout, weight_dropout, hidden_dropout, output_dropout:
         of the language model, see `Dropouts`.
       classifier_embedding_dropout and so on: of a task on top of it; the last one is on
@@ -111,8 +112,7 @@ class UlmfitConfig(config_files.OwnConfig):
             config_files.check_value(key, getattr(self, key), config_files.COUNT)
         if self.backward is not None and not isinstance(self.backward, bool):
             raise UserError(f"backward is {self.backward!r}, wanted a bool")
-        if self.segmenter not in (None, "jieba"):
-            raise UserError(f"segmenter is {self.segmenter!r}, wanted 'jieba' or null")
+        word_rules.of(self)
         for key in ("drop_mult", "alpha", "beta"):
             wanted = config_files.NOT_NEGATIVE
             config_files.check_value(key, getattr(self, key), wanted)

@@ -18,6 +18,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+import word_rules
 from errors import UserError
 from modeling import config_files
 from modeling.layers import base, char_cnn, dropout, heads, initial, pooling, recurrent
@@ -27,9 +28,8 @@ NUM_MARKS = 3  # <S>, </S>, <UNK>: the first rows
 _CHOICES = {
     "reader": ("mean", "cnn", "lstm"),
     "channels": (1, 2),
-    "tokenizer": ("whitespace", "english"),
 }
-READERS, CHANNELS, TOKENIZERS = _CHOICES.values()
+READERS, CHANNELS = _CHOICES.values()
 _WIDTHS, _FILTERS = (3, 4, 5), 100  # Kim's
 _UNITS = 128  # of the LSTM in each direction, as under ELMo
 DROPOUT_RATE = 0.5  # Kim's, and ELMo's around its LSTM
@@ -47,8 +47,8 @@ class VectorsConfig(config_files.OwnConfig):
       vector_size: int, D; None: that of the vectors it begins with, 100 without.
       reader: "mean", "cnn" or "lstm", under a classifier.
       channels: 1, or with "cnn" 2.
-      tokenizer: what finds the words of a classifier's texts: "whitespace", or
-        "english", spaCy's rules.
+      tokenizer: what finds the words of a text, see word_rules.
+      segmenter: what finds them in Chinese.
 
     Raises:
       UserError: a value is impossible; the message names the key.
@@ -62,9 +62,11 @@ class VectorsConfig(config_files.OwnConfig):
     vector_size: int | None = None
     reader: str = "mean"
     channels: int = 1
-    tokenizer: str = "whitespace"
+    tokenizer: str | None = None
+    segmenter: str | None = None
 
     def __post_init__(self):
+        word_rules.of(self)
         for key, known in _CHOICES.items():
             value = getattr(self, key)
             if isinstance(value, bool) or value not in known:

@@ -40,10 +40,11 @@ class ElmoClassification(Classifies):
     def columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> elmo_features.ElmoColumns:
-        """Words are what white space separates."""
+        """Words are what the config's rules find."""
         return elmo_features.classification_columns(
             examples,
             self.system.speller(),
+            self.system.split,
             config.max_seq_length,
             config.labels,
             config.output_kind,
@@ -83,7 +84,7 @@ class ElmoTagging(TagsWords):
 
 
 class ElmoWords(ReadsWords):
-    """Lines of words that white space separates.
+    """Lines of words.
 
     Layer 0 is the words without context, 1 and on the LSTMs; the default is all.
     """
@@ -182,11 +183,11 @@ class ElmoSystem(System):
 
     def fingerprint(self) -> Any:
         """Bytes need no file, a lexicon may have two."""
+        rules = [self.config.tokenizer, self.config.segmenter]
+        files = [self.vocab_file] if self.vocab_file else []
         if self.config.lexicon is not None:
-            return [
-                tfrecord.fingerprint(path) for path in lexicon.beside(self.vocab_file)
-            ]
-        return tfrecord.fingerprint(self.vocab_file) if self.vocab_file else None
+            files = lexicon.beside(self.vocab_file)
+        return [*map(tfrecord.fingerprint, files), *rules]
 
     def speller(self, *, vocabulary_has_marks: bool = False) -> elmo_features.Speller:
         """Returns what numbers words for the model.
@@ -204,14 +205,14 @@ class ElmoSystem(System):
         return vocabulary.CharacterEncoder(longest, known)
 
     def split(self, line: str) -> list[str]:
-        """Returns the words of a tokenized line: what white space separates.
+        """Returns the words of a line, as the config's rules find them.
 
         Those of a model of ELMoForManyLangs, whose files have a tab between two words,
         may have spaces in them where a line has a tab.
         """
         if self.config.lexicon is not None and "\t" in line:
             return [word for word in line.split("\t") if word]
-        return line.split()
+        return self.splitter.words(line)
 
     def _lexicon(self) -> lexicon.Lexicon:
         config = self.config

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -12,7 +13,9 @@ from absl import logging
 
 import checkpoints
 import registry
+import word_rules
 from data_pipeline import tfrecord
+from data_pipeline.corpora.word_splitter import WordSplitter
 from data_pipeline.feature_spec import Batch
 from data_pipeline.features.tagging_graph import WordReader
 from errors import UserError
@@ -107,6 +110,20 @@ class System(abc.ABC):
         """
         del language  # most read all alike
         return self
+
+    @functools.cached_property
+    def splitter(self) -> WordSplitter:
+        """Finds a text's words, where the system reads words, by its config's rules."""
+        return WordSplitter.of(word_rules.of(self.config))
+
+    @property
+    def sentence_splitter(self) -> WordSplitter:
+        """Finds the words to tag in a raw sentence, whatever the system reads.
+
+        They are those of tagged files, where nothing is attached to a word: English's
+        rules find them, and of Chinese what the config says, or every character.
+        """
+        return WordSplitter("english", self.splitter.segmenter or "characters")
 
     @property
     @abc.abstractmethod

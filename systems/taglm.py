@@ -10,6 +10,7 @@ import numpy as np
 
 import checkpoints
 import vocabulary
+import word_rules
 from checkpoints import taglm
 from checkpoints.word_vectors import read as read_vectors
 from data_pipeline.feature_spec import FeatureSpec
@@ -51,8 +52,10 @@ class TaglmTagging(Tags):
             self.system.config.max_characters_per_token
         )
         characters = speller.encode([*words, speller.bos, speller.eos]) + 1
-        speller.report_cuts()
-        ids = np.append(self.system.tokenizer().ids(words)[0], [known.bos, known.eos])
+        found, _ = self.system.tokenizer().ids(words)
+        speller.seen.unknown += int((found == known.unk).sum())
+        speller.report()
+        ids = np.append(found, [known.bos, known.eos])
         return dataclasses.replace(
             columns,
             input_ids=ids[columns.input_ids],
@@ -130,6 +133,7 @@ def begin(
     do_lower_case: bool = True,
     word_vectors: str | None = None,
     lm_checkpoint: str | None = None,
+    **rules: str | None,
 ) -> TaglmSystem:
     """Makes a system to train, whose sizes its text decides.
 
@@ -141,6 +145,8 @@ def begin(
       do_lower_case: of the architecture, where `config` is None.
       word_vectors: their file; None: random ones.
       lm_checkpoint: of ELMo's model, in any format that `checkpoints` reads.
+      **rules: what finds words in raw text, see word_rules; None: as the config says,
+        or the file beside `word_vectors`.
 
     Raises:
       UserError: the vectors cannot be read, or what the checkpoint holds is no ELMo,
@@ -150,6 +156,9 @@ def begin(
     vectors = read_vectors(word_vectors) if word_vectors else None
     chosen = tuple(choose_words(words, vectors, config.do_lower_case))
     config = dataclasses.replace(config, vocab_size=len(chosen))
+    told = word_rules.WordRules(**rules), word_rules.of(config)
+    found = word_rules.first_said(*told, word_rules.read_beside(word_vectors))
+    config = word_rules.with_rules(config, found)
     if vectors is not None:
         config = dataclasses.replace(config, word_dim=vectors.vectors.shape[1])
     if lm_checkpoint is not None:

@@ -96,6 +96,9 @@ class UlmfitLines(ReadsPieces):
 
     default_layers = (-1,)
 
+    def report(self) -> None:
+        self.tokenizer.seen.warn()
+
     def layout(self, tokenizer: UlmfitTokenizer) -> Layout:
         self.system.check_forward()
         return Layout(before=tuple(tokenizer.start))
@@ -166,7 +169,7 @@ class UlmfitSystem(System):
         return dataclasses.replace(self, config=config)
 
     def tokenizer(self) -> UlmfitTokenizer:
-        segment = segmentation.spaced if self.config.segmenter else None
+        segment = segmentation.spacer(self.config.segmenter)
         return UlmfitTokenizer(self._words(), self.vocab_file, segment)
 
     def _words(self):

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,10 +12,11 @@ import tensorflow as tf
 from absl import logging
 
 import checkpoints
+import word_rules
 from checkpoints import vectors as vector_files
 from checkpoints.word_vectors import WordVectors, is_text
 from checkpoints.word_vectors import read as read_vectors
-from data_pipeline.corpora.word_corpus import WordSplitter
+from data_pipeline.corpora.word_splitter import WordSplitter
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from data_pipeline.features import elmo as word_features
 from data_pipeline.features import tagging_graph
@@ -52,10 +54,13 @@ class VectorsClassification(Classifies):
 
     @property
     def no_export(self) -> str | None:
-        """English's rules do not run in a graph."""
-        if self.system.config.tokenizer == "whitespace":
-            return None
-        return "a classifier with --tokenizer=english"
+        """What finds words in a text does not run in a graph, but for white space."""
+        rules = word_rules.of(self.system.config)
+        if rules.segmenter:
+            return f"a classifier with --segmenter={rules.segmenter}"
+        if self.system.splitter.is_slow:
+            return f"a classifier with --tokenizer={rules.tokenizer}"
+        return None
 
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return word_features.classification_spec(
@@ -65,23 +70,15 @@ class VectorsClassification(Classifies):
     def columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> word_features.ElmoColumns:
-        """Words are what the config's tokenizer finds."""
+        """Words are what the config's rules find."""
         return word_features.classification_columns(
-            list(map(self._split, examples)),
+            examples,
             self.system.speller(),
+            self.system.split,
             config.max_seq_length,
             config.labels,
             config.output_kind,
         )
-
-    def _split(self, example):
-        if self.system.config.tokenizer == "whitespace":
-            return example
-        a, b = (
-            text and " ".join(self.system.split(text))
-            for text in (example.text_a, example.text_b)
-        )
-        return dataclasses.replace(example, text_a=a, text_b=b)
 
     def build(
         self,
@@ -184,7 +181,7 @@ class VectorsSystem(WordSystem):
 
     def fingerprint(self) -> Any:
         """Of the words and of what finds them in a text."""
-        return [super().fingerprint(), self.config.tokenizer]
+        return [super().fingerprint(), self.config.tokenizer, self.config.segmenter]
 
     def speller(self) -> TableEncoder:
         """Returns what numbers words for the model."""
@@ -192,7 +189,7 @@ class VectorsSystem(WordSystem):
 
     def split(self, line: str) -> list[str]:
         """Returns the words of a line of text."""
-        return split(line, self.config.tokenizer)
+        return self.splitter.words(line)
 
     def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         return {"input_ids": batch["input_ids"]}
@@ -272,14 +269,6 @@ class VectorsSystem(WordSystem):
         vector_files.save_beside(folder, self.config, text)
 
 
-def split(text: str, tokenizer: str) -> list[str]:
-    """Returns the words of a text; see VectorsConfig."""
-    if tokenizer == "whitespace":
-        return text.split()
-    lines = WordSplitter(tokenizer)(text)
-    return [word for line in lines for word in line]
-
-
 def begin(
     config: VectorsConfig | None,
     words: Iterable[str],
@@ -298,19 +287,21 @@ def begin(
         in lower case and with 0 for digits, that are there twice.
       max_vocab: of the file's words at most so many of the first, beside those of the
         text; None: all.
-      **flags: "reader", "channels" and "tokenizer" of the config, where not None, and
-        others, which are of no matter.
+      **flags: "reader", "channels", "tokenizer" and "segmenter" of the config, where
+        not None, and others, which are of no matter. The file beside the vectors may
+        tell the last two, too.
 
     Raises:
       UserError: the vectors cannot be read, or have another width than the config says.
     """
     config = config or VectorsConfig()
-    names = ("reader", "channels", "tokenizer")
+    names = ("reader", "channels", *word_rules.NAMES)
     given = {name: flags[name] for name in names if flags.get(name) is not None}
     config = dataclasses.replace(config, **given)
-    counts = collections.Counter(words)
-    if config.tokenizer != "whitespace":
-        counts = _retokenized(counts, config.tokenizer)
+    beside = word_rules.read_beside(word_vectors and _file(word_vectors))
+    rules = word_rules.first_said(word_rules.of(config), beside)
+    config = word_rules.with_rules(config, rules)
+    counts = _retokenized(collections.Counter(words), WordSplitter.of(rules))
     if word_vectors is None:
         chosen = choose_words(counts.elements(), None, do_lower_case=True)
         size = config.vector_size or _RANDOM_SIZE
@@ -338,10 +329,15 @@ def _system(config, words, text_words, vector_size, **kwargs):
     return VectorsSystem(config, do_lower_case=None, words=tuple(words), **kwargs)
 
 
-def _retokenized(counts, tokenizer):
+def _file(path):
+    """Returns the file of vectors, of a folder that of run_word_vectors.py."""
+    return os.path.join(path, "vectors") if tf.io.gfile.isdir(path) else path
+
+
+def _retokenized(counts, splitter):
     found = collections.Counter()
     for chunk, count in counts.items():
-        for word in split(chunk, tokenizer):
+        for word in splitter.words(chunk):
             found[word] += count
     return found
 

@@ -268,4 +268,4 @@ class ReadsWords(Extracts):
         return {"input_ids": self.speller.batch([line.words for line, _ in rows])}
 
     def report(self) -> None:
-        self.speller.report_cuts()
+        self.speller.report()

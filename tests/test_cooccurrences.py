@@ -13,6 +13,7 @@ from data_pipeline.corpora import (
     cooccurrences,
     word_corpus,
     word_counts,
+    word_splitter,
 )
 from data_pipeline.corpora.cooccurrences import RECORD, CooccurrenceConfig
 from data_pipeline.corpora.word_corpus import Block
@@ -49,7 +50,7 @@ def corpus(tmp_path_factory):
     """The golden's corpus and vocabulary."""
     folder = tmp_path_factory.mktemp("corpus")
     files = [str(GOLDEN / "corpus.txt")]
-    corpus = word_corpus.read(files, word_corpus.WordSplitter(), str(folder))
+    corpus = word_corpus.read(files, word_splitter.WordSplitter(), str(folder))
     return corpus, word_counts.glove_order(corpus.counts, min_count=4).words
 
 
@@ -143,7 +144,9 @@ def test_a_line_of_a_corpus_that_two_blocks_share_counts_as_whole(
         monkeypatch.setattr(word_corpus, "_PORTION_BYTES", 6)
         folder = tmp_path / str(number)
         folder.mkdir()
-        corpus = word_corpus.read([str(path)], word_corpus.WordSplitter(), str(folder))
+        corpus = word_corpus.read(
+            [str(path)], word_splitter.WordSplitter(), str(folder)
+        )
         assert (corpus.num_blocks > 1) == bool(number)
         found.append(count(corpus.blocks("abd"), 3, window=3)[0].tolist())
     assert found[0] == found[1]

@@ -236,7 +236,7 @@ def test_a_long_word_is_cut_before_it_is_looked_up(caplog):
     lexicon = Lexicon.from_folder(str(GOLDEN / "elmo"), True, True, 8)
     assert lexicon.encode(["unbelievable"])[0, 0] == 8  # unbeli
     with caplog.at_level(logging.WARNING, "absl"):
-        lexicon.report_cuts()
+        lexicon.report()
     assert (
         "1 words were longer than the model's 8 characters and were cut" in caplog.text
     )

@@ -14,7 +14,7 @@ import tiny
 
 from checkpoints import word_vectors
 from checkpoints.word_vectors import WordVectors
-from data_pipeline.corpora import cooccurrences, word_corpus
+from data_pipeline.corpora import cooccurrences, word_corpus, word_splitter
 from errors import UserError
 from modeling import glove as model
 from training import state
@@ -96,7 +96,7 @@ def learn(folder, output="output", seed=5, **flags):
     for left in text.iterdir():
         left.unlink()
     files = [str(GOLDEN / "corpus.txt")]
-    corpus = word_corpus.read(files, word_corpus.WordSplitter(), str(text))
+    corpus = word_corpus.read(files, word_splitter.WordSplitter(), str(text))
     counts = learner.vocabulary(corpus.counts, corpus.num_lines)
     run = RunConfig(str(folder / output), seed=seed, save_checkpoints_secs=0)
     settings = learner.settings(corpus, counts, run)

@@ -19,6 +19,7 @@ RANKS = (
         "tokenization_xlm",
         "tokenization_unigram",
         "vocabulary",
+        "word_rules",
         "lexicon",
         "atomic_files",
         "paths",
@@ -51,6 +52,11 @@ TOGETHER = {
     ("paths", "atomic_files"),
     ("startup", "command_line"),
     ("lexicon", "vocabulary"),
+    ("lexicon", "word_rules"),
+    ("modeling", "word_rules"),
+    ("tokenization_ulmfit", "word_rules"),
+    ("vocabulary", "word_rules"),
+    ("word_rules", "tokenization"),
 }
 FLAGS_FROM = 10
 

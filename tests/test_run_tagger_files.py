@@ -8,6 +8,7 @@ import tiny
 import tiny_tagging
 
 from data_pipeline.readers import conll
+from errors import UserError
 
 pytestmark = pytest.mark.long
 
@@ -175,6 +176,20 @@ def test_words_with_spaces_are_tagged_as_one(tagger, tmp_path):
         "bad",
     ]
     assert scores["test_f1"] == pytest.approx(conlleval.f1(written, "\t"))
+
+
+def test_raw_sentences_are_tagged_word_by_word(tagger, tmp_path):
+    path = tmp_path / "raw.txt"
+    path.write_text("word1 (good word26), bad.\n北京\n")
+    found, scores = predict(tagger, path, "--raw_text")
+    rows = [line.split() for line in found.read_text().splitlines()]
+    wanted = ["word1", "(", "good", "word26", ")", ",", "bad", "."]
+    assert [row[0] for row in rows if row] == [*wanted, "北", "京"]
+    assert [row[1] for row in rows if row][2:4] == ["B-PER", "I-PER"]
+    assert rows[8] == []
+    assert scores is None
+    with pytest.raises(UserError, match="--raw_text is of --test_file"):
+        run("--do_eval", "--raw_text", f"--output_dir={tagger}")
 
 
 def test_training_needs_the_tags(tmp_path):

@@ -373,7 +373,7 @@ def test_pairs_are_laid_out_in_a_graph_as_in_records(tmp_path):
     found = system.text_encoder(9)(tf.constant(texts), tf.constant(others))
     examples = [InputExample("", a, b) for a, b in zip(texts, others, strict=True)]
     speller = system.speller()
-    columns = classification_columns(examples, speller, 9, (), "regression")
+    columns = classification_columns(examples, speller, str.split, 9, (), "regression")
     for row, words in zip(found["input_ids"].numpy(), columns.sentences, strict=True):
         ids = speller.encode(words) + 1
         assert row.tolist() == [*ids, *[0] * (len(row) - len(ids))]

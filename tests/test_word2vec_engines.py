@@ -10,7 +10,7 @@ import pytest
 import scripts
 
 from checkpoints import word_vectors
-from data_pipeline.corpora import word_corpus
+from data_pipeline.corpora import word_corpus, word_splitter
 from data_pipeline.corpora.word_corpus import Block
 from errors import UserError
 from modeling import word2vec as model
@@ -189,7 +189,7 @@ def read_corpus(folder, monkeypatch, learner):
     text.mkdir(parents=True, exist_ok=True)
     for left in text.iterdir():
         left.unlink()
-    corpus = word_corpus.read([str(CORPUS)], word_corpus.WordSplitter(), str(text))
+    corpus = word_corpus.read([str(CORPUS)], word_splitter.WordSplitter(), str(text))
     return corpus, learner.vocabulary(corpus.counts, corpus.num_lines)
 
 

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from data_pipeline.corpora import word_corpus
+from data_pipeline.corpora import word_corpus, word_splitter
 from training.word_vectors import word2vec, word2vec_exact
 from training.word_vectors.learner import RunConfig
 from training.word_vectors.steps import Step
@@ -26,7 +26,7 @@ SHARED = {"vector_size": 8, "window": 3, "sample": 0.01, "iter": 2, "min_count":
 @pytest.mark.parametrize("name", FLAGS)
 def test_vectors_are_the_originals(tmp_path, name):
     learner = word2vec.Word2vec(**SHARED, **FLAGS[name], exact=True)
-    splitter = word_corpus.WordSplitter()
+    splitter = word_splitter.WordSplitter()
     corpus = word_corpus.read([str(CORPUS)], splitter, str(tmp_path))
     counts = learner.vocabulary(corpus.counts, corpus.num_lines)
     run, frozen = RunConfig(str(tmp_path)), np.zeros(0, bool)

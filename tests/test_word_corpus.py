@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.corpora import word_corpus, word_counts
-from data_pipeline.corpora.word_corpus import WordSplitter
+from data_pipeline.corpora.word_splitter import WordSplitter
 from errors import UserError
 
 GOLDEN = pathlib.Path(__file__).parent / "golden/word2vec"

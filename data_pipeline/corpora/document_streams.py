@@ -16,14 +16,15 @@ import numpy as np
 
 import tokenization_ulmfit
 from data_pipeline.corpora import parallel, segmentation, token_streams
-from data_pipeline.corpora.report import Report
+from data_pipeline.corpora.report import WordReport
 from data_pipeline.corpora.shards import write_shards
 from errors import UserError
 from tokenization_ulmfit import UlmfitTokenizer
+from word_rules import WordsSeen
 
 
 @dataclasses.dataclass
-class DocumentReport(Report):
+class DocumentReport(WordReport):
     """The report on documents.
 
     Attributes:
@@ -53,8 +54,8 @@ def create(
         cut.
       output_files: records are dealt out to them one by one.
       num_workers: processes.
-      segmenter: "jieba" finds the words in stretches of Chinese; None: white space and
-        English's rules do.
+      segmenter: finds the words in stretches of Chinese, see word_rules; None: white
+        space and English's rules do.
 
     Returns:
       The counts of everything.
@@ -79,7 +80,8 @@ def create(
             processes = parallel.worker_processes(num_workers, _start, start)
             pool = stack.enter_context(processes)
             made = parallel.in_order(pool, _find_words, portions, num_workers)
-        records = _records(_documents(made), tokenizer, max_seq_length)
+        counted = _counted(made, report)
+        records = _records(_documents(counted), tokenizer, max_seq_length)
         write_shards(output_files, records, report)
     if not report.documents:
         raise UserError(f"no text in {', '.join(files)}")
@@ -92,17 +94,26 @@ _work: dict[str, UlmfitTokenizer] = {}
 
 def _start(vocab_file: str, segmenter: str | None) -> UlmfitTokenizer:
     words = tokenization_ulmfit.read_words(vocab_file)
-    segment = segmentation.spaced if segmenter else None
+    segment = segmentation.spacer(segmenter)
     _work["tokenizer"] = UlmfitTokenizer(words, vocab_file, segment)
     return _work["tokenizer"]
 
 
-def _find_words(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of all lines, and how many each line has; -1: a blank line."""
-    ids, offsets = _work["tokenizer"].ids(lines)
+def _find_words(lines: list[str]) -> tuple[np.ndarray, np.ndarray, WordsSeen]:
+    """Ids of all lines, how many each line has (-1: a blank line), what was seen."""
+    tokenizer = _work["tokenizer"]
+    tokenizer.seen = WordsSeen()
+    ids, offsets = tokenizer.ids(lines)
     lengths = np.diff(offsets)
     lengths[[not line for line in lines]] = -1
-    return ids, lengths
+    return ids, lengths, tokenizer.seen
+
+
+def _counted(made, report):
+    """Passes portions on, and counts what was seen in them."""
+    for ids, lengths, seen in made:
+        report.notice(seen)
+        yield ids, lengths
 
 
 def _documents(

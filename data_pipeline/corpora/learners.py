@@ -10,12 +10,14 @@ import tokenization_bpe
 import tokenization_ulmfit
 import tokenization_xlm
 import vocabulary
+import word_rules
 from data_pipeline.corpora import (
     bpe_learner,
     language_texts,
     segmentation,
     wordpiece_learner,
 )
+from data_pipeline.corpora.word_splitter import WordSplitter
 from errors import UserError
 
 
@@ -47,7 +49,8 @@ class Learner(abc.ABC):
       min_frequency: occurrences of what becomes a piece.
       do_lower_case: whether the text is lower-cased.
       num_unused: rows without a piece.
-      segmenter: finds words in Chinese, see `segmentation`; None: white space does.
+      tokenizer: finds words, where a system reads whole ones, see `word_rules`.
+      segmenter: finds them in Chinese.
       languages: those of the texts, where there is a text of each.
       output_file: the file's usual name.
       reads: the flags that it reads, of those that not every learner does.
@@ -57,6 +60,7 @@ class Learner(abc.ABC):
     min_frequency: int
     do_lower_case: bool
     num_unused: int
+    tokenizer: str | None = None
     segmenter: str | None = None
     languages: Sequence[str] = ()
 
@@ -221,27 +225,43 @@ class LanguageBytePairs(Learner):
 
 
 class WholeWords(Learner):
-    """ELMo's and NNLM's: the most frequent words, as they are."""
+    """ELMo's and NNLM's: the most frequent words, as they are.
+
+    Beside them lies what found them, see `word_rules`.
+    """
+
+    reads = frozenset(word_rules.NAMES)
+
+    def outputs(self, output: str) -> list[str]:
+        return [output, word_rules.beside(output)]
 
     def count(self, lines: Iterable[str]) -> collections.Counter[str]:
-        return vocabulary.count_words(lines)
+        split = WordSplitter.of(word_rules.of(self)).words
+        counts = collections.Counter()
+        for line in lines:
+            counts.update(split(line))
+        return counts
 
     def learn(self, words: collections.Counter[str], output: str) -> Learnt:
         kept = vocabulary.most_frequent(words, self.vocab_size, self.min_frequency)
-        marks = "three marks"
-        file = {output: vocabulary.file_text(kept)}
-        return self._kept(words, kept, len(vocabulary.MARKS), marks, file)
+        text = vocabulary.file_text(kept)
+        return self._kept(words, kept, vocabulary.MARKS, {output: text})
 
-    def _kept(self, words, kept, num_marks, marks, file):
+    def _kept(self, words, kept, marks, file):
         """What was learnt, or why nothing but marks is left."""
-        if len(kept) <= num_marks:
+        seen = word_rules.WordsSeen()
+        seen.add_counts(words.items())
+        seen.warn()
+        if len(kept) <= len(marks):
             raise UserError(
                 f"none of {len(words)} words stands "
                 f"--min_frequency={self.min_frequency} times and fits into "
-                f"--vocab_size={self.vocab_size} beside the {marks}"
+                f"--vocab_size={self.vocab_size} beside the {len(marks)} marks"
             )
         tokens, known = words.total(), sum(words[word] for word in kept)
         rarest = f"rarest_count = {words[kept[-1]]}"
+        (output,) = file
+        file[word_rules.beside(output)] = word_rules.of(self).to_text()
         return Learnt(file, len(kept), tokens, tokens - known, rarest)
 
 
@@ -252,9 +272,10 @@ class MarkedWords(WholeWords):
 
     def count(self, lines: Iterable[str]) -> collections.Counter[str]:
         chunks = collections.Counter()
+        spaced = segmentation.spacer(self.segmenter)
         for line in lines:
-            if self.segmenter:
-                line = segmentation.spaced(line)
+            if spaced:
+                line = spaced(line)
             cleaned = tokenization_ulmfit.clean(line)
             chunks.update(tokenization_ulmfit.chunks(cleaned))
         words = collections.Counter()
@@ -272,4 +293,4 @@ class MarkedWords(WholeWords):
         )
         kept = [*marks, *(word for _, word in found)][: self.vocab_size]
         file = {output: tokenization_ulmfit.file_text(kept)}
-        return self._kept(words, kept, len(marks), f"{len(marks)} marks", file)
+        return self._kept(words, kept, marks, file)

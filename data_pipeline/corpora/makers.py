@@ -9,6 +9,8 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import word_rules
+
 _PAIR_SETTINGS = ("max_predictions_per_seq", "masked_lm_prob", "short_seq_prob")
 _PAIR_SETTINGS += ("mask_probability", "random_probability", "keep_probability")
 _PAIR_SETTINGS += ("do_whole_word_mask", "dupe_factor", "padded_records")
@@ -74,6 +76,13 @@ class RecordMaker(abc.ABC):
     def vocab_files(self) -> list[str]:
         """Returns the files that tell the vocabulary."""
         return [self.options["vocab_file"]]
+
+    @functools.cached_property
+    def rules(self) -> word_rules.WordRules:
+        """What finds words: as the flags say, or the file beside the vocabulary."""
+        given = word_rules.WordRules(**self.settings(*word_rules.NAMES))
+        beside = word_rules.read_beside(self.options["vocab_file"])
+        return word_rules.first_said(given, beside)
 
     def settings(self, *names: str) -> dict[str, Any]:
         """Returns the values of some flags, by their names."""
@@ -152,6 +161,8 @@ class TokenStreams(RecordMaker):
 class Sentences(RecordMaker):
     """ELMo's and NNLM's: sentences of words."""
 
+    reads = frozenset(word_rules.NAMES)
+
     @staticmethod
     def features(options: Mapping[str, Any]) -> Sequence[Any]:
         del options
@@ -161,6 +172,7 @@ class Sentences(RecordMaker):
 
     def make(self) -> Any:
         from data_pipeline.corpora import sentence_streams
+        from data_pipeline.corpora.word_splitter import WordSplitter
 
         return sentence_streams.create(
             self.input_files,
@@ -168,6 +180,7 @@ class Sentences(RecordMaker):
             self.options["max_seq_length"],
             self.output_files,
             self.options["num_workers"],
+            WordSplitter.of(self.rules),
         )
 
 
@@ -189,7 +202,7 @@ class Documents(RecordMaker):
             self.options["max_seq_length"],
             self.output_files,
             self.options["num_workers"],
-            self.options["segmenter"],
+            self.rules.segmenter,
         )
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from word_rules import WordsSeen
+
 
 @dataclasses.dataclass
 class Report:
@@ -22,6 +24,9 @@ class Report:
     unknown: int = 0
     instances: int = 0
     instance_tokens: int = 0
+
+    def warn(self) -> None:
+        """Warns of what is strange about the text."""
 
     def add(self, other: "Report") -> None:
         """Adds another's counts, all or some of this one's kind, to this one's."""
@@ -52,6 +57,28 @@ class Report:
     def _shares(self) -> list[str]:
         """Lines on what only some kind of instances has."""
         return []
+
+
+@dataclasses.dataclass
+class WordReport(Report):
+    """The report on text that was read in whole words.
+
+    Attributes:
+      chinese_runs: see WordsSeen.
+      chinese_letters: see WordsSeen.
+    """
+
+    chinese_runs: int = 0
+    chinese_letters: int = 0
+
+    def notice(self, seen: WordsSeen) -> None:
+        """Adds what was seen in Chinese words."""
+        self.chinese_runs += seen.runs
+        self.chinese_letters += seen.letters
+
+    def warn(self) -> None:
+        runs = self.chinese_runs, self.chinese_letters
+        WordsSeen(self.tokens, self.unknown, *runs).warn()
 
 
 @dataclasses.dataclass

@@ -21,11 +21,13 @@ import tensorflow as tf
 
 from data_pipeline import batching
 from data_pipeline.corpora import corpus, parallel
-from data_pipeline.corpora.report import Report
+from data_pipeline.corpora.report import WordReport
 from data_pipeline.corpora.shards import write_shards
+from data_pipeline.corpora.word_splitter import WHITESPACE, WordSplitter
 from data_pipeline.feature_spec import INDEX, REAL, Feature, FeatureSpec
 from errors import UserError
 from vocabulary import BOS, EOS, Vocabulary
+from word_rules import WordsSeen
 
 SPEC = FeatureSpec(
     [Feature("input_ids", tf.int32, (None,)), Feature("words", tf.string, (None,))]
@@ -40,7 +42,7 @@ _USUAL_BYTES = 48
 
 
 @dataclasses.dataclass
-class SentenceReport(Report):
+class SentenceReport(WordReport):
     """The report on sentences.
 
     Attributes:
@@ -68,17 +70,18 @@ def create(
     max_seq_length: int,
     output_files: Sequence[str],
     num_workers: int,
+    splitter: WordSplitter = WHITESPACE,
 ) -> SentenceReport:
-    """Reads tokenized text and writes TFRecord files, in the order of the text.
+    """Reads text and writes TFRecord files, in the order of the text.
 
     Args:
-      files: one sentence a line, its words separated by white space; blank lines mean
-        nothing.
+      files: one sentence a line; blank lines mean nothing.
       vocab_file: one word a line, see `vocabulary`.
       max_seq_length: words of the longest record, marks included; longer sentences
         are cut.
       output_files: records are dealt out to them one by one.
       num_workers: processes.
+      splitter: finds the words of a line.
 
     Returns:
       The counts of everything.
@@ -92,7 +95,7 @@ def create(
             f"--max_seq_length={max_seq_length}, but a word between two marks needs 3"
         )
     report = SentenceReport()
-    start = (vocab_file, max_seq_length)
+    start = (vocab_file, max_seq_length, splitter)
     with contextlib.ExitStack() as stack:
         portions = (lines for _, lines in corpus.watched(files, corpus.chunks))
         if num_workers == 1:
@@ -120,32 +123,39 @@ def _with_words(made, files):
 _work: dict[str, object] = {}
 
 
-def _start(vocab_file: str, max_seq_length: int) -> None:
+def _start(vocab_file: str, max_seq_length: int, splitter: WordSplitter) -> None:
     _work.update(
-        vocabulary=Vocabulary.from_file(vocab_file), longest=max_seq_length - 2
+        vocabulary=Vocabulary.from_file(vocab_file),
+        longest=max_seq_length - 2,
+        splitter=splitter,
     )
 
 
 def _make_records(lines: list[str]) -> tuple[list[bytes], SentenceReport]:
-    return make_records(lines, _work["vocabulary"], _work["longest"])
+    return make_records(lines, **_work)
 
 
 def make_records(
-    lines: Sequence[str], vocabulary: Vocabulary, longest: int
+    lines: Sequence[str],
+    vocabulary: Vocabulary,
+    longest: int,
+    splitter: WordSplitter = WHITESPACE,
 ) -> tuple[list[bytes], SentenceReport]:
     """Makes the records of some lines.
 
     Args:
-      lines: of words.
+      lines: of text.
       vocabulary: with the three marks.
       longest: words of a record, without marks.
+      splitter: finds the words of a line.
 
     Returns:
       The records, and their counts.
     """
-    records, report = [], SentenceReport()
+    records, report, seen = [], SentenceReport(), WordsSeen()
     for line in lines:
-        words = line.split()
+        words = splitter.words(line)
+        seen.add(words)
         report.sentences += bool(words)
         report.tokens += len(words)
         report.cut_sentences += len(words) > longest
@@ -157,6 +167,7 @@ def make_records(
             report.instances += 1
             report.instance_tokens += len(sentence)
             records.append(SPEC.to_example({"input_ids": ids, "words": sentence}))
+    report.notice(seen)
     return records, report
 
 

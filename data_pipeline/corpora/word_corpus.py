@@ -12,92 +12,21 @@ import dataclasses
 import functools
 import itertools
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import streams
-import tokenization_bpe
-import tokenization_english
-from data_pipeline.corpora import parallel, progress_log, segmentation
+from data_pipeline.corpora import parallel, progress_log
 from data_pipeline.corpora.word_counts import WordCounts
+from data_pipeline.corpora.word_splitter import Words, WordSplitter
 from errors import UserError
 
-TOKENIZERS = ("whitespace", "english")
-SEGMENTERS = ("jieba",)
 _PORTION_BYTES = 1 << 20
 # Training goes block by block: another size is another order of the updates.
 BLOCK_WORDS = 1 << 20
 _MOST_WORDS = np.iinfo(np.int32).max
-_REMEMBERED_CHUNKS = 1 << 18
-# What str.split takes for white space and the originals do not.
-_OTHER_SPACES = [c for c in map(chr, range(0x3001)) if c.isspace() and c not in " \t\n"]
-_WORD = re.compile(r"[^ \t]+")
-
-Words = list[list[str]]  # of every line
-
-
-@dataclasses.dataclass(frozen=True)
-class WordSplitter:
-    """Finds the words of a text.
-
-    Attributes:
-      tokenizer: "whitespace": what spaces and tabs separate, as word2vec.c and GloVe
-        read it; "english": spaCy's rules for English, as of tokenization_english.
-      segmenter: "jieba" finds the words in stretches of Chinese first; or None.
-      do_lower_case: whether the text is lower-cased before.
-    """
-
-    tokenizer: str = "whitespace"
-    segmenter: str | None = None
-    do_lower_case: bool = False
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether it pays to split texts in several processes."""
-        return self.tokenizer != "whitespace" or self.segmenter is not None
-
-    def __call__(self, text: str) -> Words:
-        r"""Splits a text.
-
-        Args:
-          text: lines, which end at "\n" only.
-
-        Returns:
-          The words of each line; carriage returns are left out, as in the originals.
-        """
-        text = text.replace("\r", "")
-        if self.do_lower_case:
-            text = text.lower()
-        lines = text.split("\n")
-        split = _english if self.tokenizer == "english" else _space_splitter(text)
-        if self.segmenter is None:
-            return [split(line) for line in lines]
-        return [
-            [
-                word
-                for part, is_word in parts
-                for word in ([part] if is_word else split(part))
-            ]
-            for parts in segmentation.parts(lines)
-        ]
-
-
-def _space_splitter(text):
-    """Returns the fastest function that splits lines of this text at its spaces."""
-    if any(space in text for space in _OTHER_SPACES):
-        return _WORD.findall
-    return str.split
-
-
-def _english(line):
-    chunks = tokenization_bpe.text_standardize(line).split()
-    return [word for chunk in chunks for word in _english_words(chunk)]
-
-
-_english_words = functools.lru_cache(_REMEMBERED_CHUNKS)(tokenization_english.split)
 
 
 class Block(NamedTuple):

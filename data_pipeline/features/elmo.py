@@ -48,8 +48,8 @@ class Speller(Protocol):
         It is called with string [M] and returns int32 [M] or [M, numbers a word].
         """
 
-    def report_cuts(self) -> None:
-        """Warns of words that were too long."""
+    def report(self) -> None:
+        """Warns of what words were like: too long, unknown, or none at all."""
 
 
 def _input_ids(ids_per_word: int | None) -> Feature:
@@ -98,21 +98,23 @@ class ElmoColumns:
             ids = self.speller.encode(words) + 1  # 0 is padding
             values = {"input_ids": ids, "label_ids": self.label_ids[i]}
             yield spec.to_example(values, example_index=i)
-        self.speller.report_cuts()
+        self.speller.report()
 
 
 def classification_columns(
     examples: Sequence[InputExample],
     speller: Speller,
+    split: Callable[[str], Sequence[str]],
     max_seq_length: int,
     labels: Sequence[str],
     output_kind: str,
 ) -> ElmoColumns:
-    """Splits texts at white space, truncates, and puts marks around them.
+    """Splits texts into words, truncates, and puts marks around them.
 
     Args:
       examples: the examples.
       speller: see ElmoColumns.
+      split: finds the words of a text.
       max_seq_length: most words of an example, marks included; the longer text of a
         pair is cut first, as in BERT.
       labels: the labels in the order of their ids; unused for regression.
@@ -128,7 +130,7 @@ def classification_columns(
         raise UserError(
             f"--max_seq_length={max_seq_length}; wanted at least {_SHORTEST}"
         )
-    first, second = ([t.split() for t in texts] for texts in _texts(examples))
+    first, second = (list(map(split, texts)) for texts in _texts(examples))
     sizes = [np.array([len(words) for words in side], int) for side in (first, second)]
     kept = truncated_lengths(*sizes, max_seq_length, NUM_MARKS)
     dropped = sum(sizes) - sum(kept)
@@ -176,5 +178,5 @@ def tagging_columns(
     """
     columns = tagging_features.word_columns(text, tag_ids, max_seq_length)
     ids = speller.encode([*text.words.tolist(), speller.bos, speller.eos]) + 1
-    speller.report_cuts()
+    speller.report()
     return dataclasses.replace(columns, input_ids=ids[columns.input_ids])

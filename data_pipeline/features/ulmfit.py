@@ -83,6 +83,7 @@ def classification_columns(
       UserError: an unknown label.
     """
     flat, offsets = tokenizer.ids([t or "" for e in examples for t in _texts(e)])
+    tokenizer.seen.warn()
     texts = np.split(flat, offsets[1:-1])
     documents = []
     for example, a, b in zip(examples, texts[::2], texts[1::2], strict=True):

@@ -5,7 +5,7 @@ Files are read whole, into flat arrays of words with sentence offsets.
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +32,7 @@ __all__ = [
     "convert",
     "of_words",
     "read",
+    "read_raw",
     "scheme_tags",
     "tag_ids",
     "without_unseen",
@@ -168,6 +169,29 @@ def read(
     if text.tags is not None and scheme != PLAIN:
         _check_scheme(text, scheme)
     return text
+
+
+def read_raw(path: str, split: Callable[[str], Sequence[str]]) -> TaggedText:
+    """Reads sentences in which nobody has found words, one a line.
+
+    Args:
+      path: UTF-8; empty lines mean nothing.
+      split: finds the words of a sentence.
+
+    Returns:
+      A text without tags, which is written as a word a line.
+
+    Raises:
+      MissingFile, UserError: no such file, not UTF-8, or no words.
+    """
+    words, offsets, numbers = [], [0], []
+    for number, line in enumerate(text_files.read_text(path).split("\n"), 1):
+        found = split(line)
+        if found:
+            words += found
+            numbers += [number] * len(found)
+            offsets.append(len(words))
+    return _of_sentences(path, words, None, offsets, numbers)
 
 
 def of_words(sentences: Sequence[Sequence[str]]) -> TaggedText:
@@ -373,6 +397,11 @@ def _read_tsv(path, tag_column, labelled):
             words += row
             numbers += [number] * len(row)
             offsets.append(len(words))
+    return _of_sentences(path, words, tags or None, offsets, numbers)
+
+
+def _of_sentences(path, words, tags, offsets, numbers):
+    """Puts sentences of a line each into a column of words, and one of tags."""
     if not words:
         raise UserError(f"{path}: there is no word in it")
     # An empty line after each sentence but the last.
@@ -382,9 +411,7 @@ def _read_tsv(path, tag_column, labelled):
     after = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     word_lines = np.arange(len(words)) + after
     width = 2 if tags else 1
-    return _text(
-        path, words, tags or None, offsets, lines, word_lines, numbers, width=width
-    )
+    return _text(path, words, tags, offsets, lines, word_lines, numbers, width=width)
 
 
 def _text(path, words, tags, offsets, lines, word_lines, numbers, **columns):
