@@ -243,6 +243,17 @@ def define_finetuning_flags() -> None:
     )
 
 
+def define_layer_mix_flag() -> None:
+    """What is read of an encoder."""
+    flags.DEFINE_bool(
+        "layer_mix",
+        False,
+        "BERT, GPT, XLM: learns how much to take of each layer, as ELMo does, instead "
+        "of reading the last one; the encoder is then frozen, but for "
+        "--finetune_encoder.",
+    )
+
+
 def define_unfreezing_flag() -> None:
     """Which layers are trained when."""
     flags.DEFINE_bool(

@@ -20,6 +20,7 @@ import numpy as np
 from absl import flags
 
 import paths
+import pictures
 from checkpoints import files, word_vectors
 from data_pipeline.readers import word_evaluations
 from errors import UserError
@@ -88,8 +89,8 @@ def check_flags() -> Iterator[str]:
         yield f"--odd_one_out={','.join(FLAGS.odd_one_out)}: wanted three words or more"
     if FLAGS.classes and not FLAGS.output_dir:
         yield "--classes needs --output_dir, where the classes are written"
-    if FLAGS.plot and not FLAGS.plot.endswith(word_maps.ENDINGS):
-        yield f"--plot={FLAGS.plot}: wanted a name in {', '.join(word_maps.ENDINGS)}"
+    if FLAGS.plot and not FLAGS.plot.endswith(pictures.ENDINGS):
+        yield f"--plot={FLAGS.plot}: wanted a name in {', '.join(pictures.ENDINGS)}"
     if FLAGS.plot and not importlib.util.find_spec("matplotlib"):
         yield '--plot needs the package matplotlib: pip install "word2bert[plot]"'
 

@@ -4,6 +4,8 @@ ELMo and word vectors read words, and write vectors of words.
 
 python extract_features.py --input_file=input.txt --output_file=vectors.npy \
     --init_checkpoint=all-MiniLM-L6-v2 --pooling=mean --normalize
+python extract_features.py --input_file=input.txt --output_file=attentions.npz \
+    --init_checkpoint=all-MiniLM-L6-v2 --attentions --plot_file=first_line.png
 python extract_features.py --input_file=tokenized.txt --output_file=vectors.hdf5 \
     --init_checkpoint=elmo_folder
 """
@@ -16,7 +18,8 @@ import startup
 from absl import flags
 
 import common_flags
-from inference import extraction, vector_files
+import pictures
+from inference import attentions, extraction, vector_files
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from modeling.layers import pooling
 from training.strategy import make_strategy
@@ -77,6 +80,18 @@ flags.DEFINE_bool(
     "ELMo's: a sentence begins in the states in which the one before ended, as in "
     "bilm-tf; else the same sentence always has the same vectors.",
 )
+flags.DEFINE_bool(
+    "attentions",
+    False,
+    "BERT, GPT, XLM: writes what the heads attend to instead: a .npz with pieces_0 and "
+    "attentions_0, [layers, heads, pieces, pieces], of line 0, and so on.",
+)
+flags.DEFINE_string(
+    "plot_file",
+    None,
+    f"--attentions: a picture of one line's ({', '.join(pictures.ENDINGS)}).",
+)
+flags.DEFINE_integer("plot_line", 0, "Of which line, from 0 on.", 0)
 flags.DEFINE_bool("normalize", False, "Whether to scale every vector to length 1.")
 flags.DEFINE_enum(
     "output_format",
@@ -93,6 +108,25 @@ def check_flags() -> Iterator[str]:
     if not all(re.fullmatch("-?[0-9]{1,4}", layer) for layer in layers):
         given = ",".join(layers)
         yield f"flag --layers={given}: wants whole numbers, as in -1,-2"
+    yield from _attention_problems()
+
+
+def _attention_problems():
+    """What is wrong with --attentions, and where it is missing."""
+    plot = FLAGS.plot_file
+    if plot and not plot.endswith(pictures.ENDINGS):
+        yield f"--plot_file={plot}: wanted one of {', '.join(pictures.ENDINGS)}"
+    if not FLAGS.attentions:
+        if plot:
+            yield "--plot_file is of --attentions"
+        return
+    if FLAGS.output_file and not FLAGS.output_file.endswith(".npz"):
+        yield f"--output_file={FLAGS.output_file}: --attentions wants a .npz"
+    vectors = ("layers", "pooling", "layer_combination", "normalize", "mask_cls_sep")
+    vectors += ("long", "stateful", "output_format", "word_weighting")
+    for name in vectors:
+        if FLAGS[name].present:
+            yield f"--{name} is of vectors, which --attentions does not write"
 
 
 def extraction_config() -> ExtractionConfig:
@@ -119,6 +153,13 @@ def main(_) -> None:
     system = common_flags.system("extracts")
     common_flags.check_language(system)
     system = system.in_language(FLAGS.language)
+    if FLAGS.attentions:
+        if FLAGS.plot_file:
+            common_flags.check_output("plot_file", "input_file")
+        reader = attentions.AttentionReader(system, FLAGS.max_seq_length)
+        files = FLAGS.input_file, FLAGS.output_file
+        attentions.read_file(reader, *files, FLAGS.plot_file, FLAGS.plot_line)
+        return
     strategy = make_strategy(common_flags.distribution_config())
     extractor = FeatureExtractor(extraction_config(), system, strategy=strategy)
     form = FLAGS.output_format or vector_files.format_of(FLAGS.output_file)

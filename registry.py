@@ -193,7 +193,7 @@ register(
         files="checkpoints.google_bert",
         reads=frozenset(
             {"do_lower_case", "layer_decay", "resize_vocab", "max_predictions_per_seq"}
-            | {"pooling", "long", "mask_cls_sep"}
+            | {"pooling", "long", "mask_cls_sep", "attentions", "layer_mix"}
         ),
         classifies="systems.bert:BertClassification",
         shares="systems.bert:BertSharing",
@@ -220,7 +220,7 @@ register(
         marks=frozenset({"n_vocab", "n_embd"}),
         reads=frozenset(
             {"do_lower_case", "layer_decay", "resize_vocab", "ngram_baseline"}
-            | {"lm_coef", "symmetric", "pooling", "long"}
+            | {"lm_coef", "symmetric", "pooling", "long", "attentions", "layer_mix"}
         ),
         classifies="systems.gpt:GptClassification",
         answers="systems.gpt:GptAnswers",
@@ -242,7 +242,7 @@ register(
         marks=frozenset({"lstm"}),
         reads=frozenset(
             {"ngram_baseline", "unroll_steps", "state_reset", "stateful"}
-            | {"tokenizer", "segmenter"}
+            | {"tokenizer", "segmenter", "pooling"}
         ),
         classifies="systems.elmo:ElmoClassification",
         tags="systems.elmo:ElmoTagging",
@@ -325,6 +325,7 @@ register(
         reads=frozenset(
             {"do_lower_case", "layer_decay", "pooling", "long", "mask_cls_sep"}
             | {"clm_steps", "mlm_steps", "lambda_clm", "lambda_mlm"}
+            | {"attentions", "layer_mix"}
             | {"lg_sampling_factor", "sample_alpha"}
         ),
         classifies="systems.xlm:XlmClassification",

@@ -38,6 +38,7 @@ common_flags.define_word_flags()
 common_flags.define_word_rule_flags()
 common_flags.define_unfreezing_flag()
 common_flags.define_language_flag()
+common_flags.define_layer_mix_flag()
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",
@@ -238,6 +239,7 @@ def task_config(
         text_pair=text_pair,
         symmetric=trained.symmetric if trained else processor.symmetric,
         language=task_runs.setting("language", trained),
+        layer_mix=task_runs.setting("layer_mix", trained),
     )
 
 

@@ -31,6 +31,7 @@ common_flags.define_finetuning_flags()
 common_flags.define_word_flags()
 common_flags.define_word_rule_flags()
 common_flags.define_language_flag()
+common_flags.define_layer_mix_flag()
 flags.DEFINE_string("train_file", None, "Tagged sentences to learn from.")
 flags.DEFINE_string("dev_file", None, "Tagged sentences to score.")
 flags.DEFINE_string("test_file", None, "Sentences to tag; scored if they have tags.")
@@ -144,6 +145,7 @@ def make_task(
         max_seq_length=task_runs.setting("max_seq_length", trained),
         do_lower_case=system.do_lower_case,
         language=task_runs.setting("language", trained),
+        layer_mix=task_runs.setting("layer_mix", trained),
     )
     task = TaggingTask(config, system, **task_runs.task_options())
     for split in texts.keys() - {"test"}:

@@ -41,7 +41,9 @@ def encoder(ability: str, words: Iterable[str] | None = None) -> System:
     system = words is not None and _begun(ability, words)
     words = () if words is None else words
     system = system or common_flags.system(ability, words=words)
-    FLAGS.set_default("finetune_encoder", system.finetunes_by_default)
+    frozen = "layer_mix" in FLAGS and FLAGS.layer_mix
+    tunes = system.finetunes_by_default and not frozen
+    FLAGS.set_default("finetune_encoder", tunes)
     return system
 
 

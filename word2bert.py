@@ -20,6 +20,7 @@ SCRIPTS = {
     "run_tagger": "fine-tunes a tagger of words",
     "run_word_vectors": "learns word vectors from text",
     "evaluate_word_vectors": "scores word vectors, and shows what is near what",
+    "plot_runs": "draws losses and scores of trainings",
     "extract_features": "writes the vectors of texts",
     "generate": "continues prompts",
     "convert_checkpoint": "writes a model in another format",

@@ -1,17 +1,14 @@
 """Words in classes, and words on a page, by where their vectors lie."""
 
-import io
-import os
 from collections.abc import Sequence
 
 import numpy as np
 import threadpoolctl
 
-from checkpoints.files import write_bytes
-from errors import MissingExtra, UserError
+import pictures
+from errors import UserError
 
 METHODS = ("tsne", "pca")
-ENDINGS = (".png", ".pdf", ".svg")
 _ITERATIONS = 10  # as many as word2vec.c makes
 _FEWEST = 4  # words that t-SNE has something to say about
 
@@ -40,7 +37,7 @@ def draw(
     """Draws words where t-SNE or the first two principal components put them.
 
     Args:
-      path: the picture, which ends in one of ENDINGS.
+      path: the picture, which ends in one of pictures.ENDINGS.
       words: N of them.
       unit: their vectors, float32 [N, D], of length 1.
       method: one of METHODS.
@@ -50,18 +47,12 @@ def draw(
       MissingExtra: matplotlib is not installed.
       UserError: too few words, or vectors of one value.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra(
-            'a plot needs the package matplotlib: pip install "word2bert[plot]"'
-        ) from error
     if len(words) < _FEWEST or unit.shape[1] < 2:
         raise UserError(
             f"{path}: got {len(words)} words with vectors of {unit.shape[1]}; wanted "
             f"at least {_FEWEST} words and 2 values"
         )
-    figure = Figure(figsize=(12, 12), layout="constrained")
+    figure = pictures.figure(12, 12)
     axes = figure.add_subplot()
     places = _places(unit, method, seed)
     axes.scatter(*places.T, s=8)
@@ -69,9 +60,7 @@ def draw(
         # A $ would begin a formula.
         axes.annotate(word, place, fontsize=8, parse_math=False)
     axes.set_axis_off()
-    picture = io.BytesIO()
-    figure.savefig(picture, format=os.path.splitext(path)[1][1:], dpi=100)
-    write_bytes(path, picture.getvalue())
+    pictures.save(path, figure)
 
 
 def _places(unit, method, seed):

@@ -98,6 +98,18 @@ class BertModel(_Model):
             "embedding_output": tf.reshape(x, shape),
         }
 
+    def attentions(self, input_ids: tf.Tensor, **others: tf.Tensor) -> tf.Tensor:
+        """Computes what each position attends to; for the arguments see `call`.
+
+        Returns:
+          float32 [B, layers, heads, S, S]: of each query, the last axis adding up to 1.
+        """
+        outputs = self(input_ids, **others)
+        inputs = [outputs["embedding_output"], *outputs["all_encoder_layers"][:-1]]
+        mask = others.get("input_mask")
+        mask = tf.ones_like(input_ids) if mask is None else mask
+        return self.encoder.attentions(inputs, masking.padding_bias(mask))
+
 
 class BertClassifier(_Model):
     """The encoder with one output layer on the pooled first position (section 4.1).

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from errors import UserError
 from modeling.gpt_config import GptConfig
-from modeling.layers import base, decoder, dropout, fused, masking
+from modeling.layers import attention, base, decoder, dropout, fused, masking
 
 # B batch, R sequences of an example, S length, E width, V rows of the embedding matrix.
 # train.py fixes both.
@@ -95,9 +95,7 @@ class GptModel(base.Model):
                 f"ends at n_ctx {self.config.n_ctx}"
             )
         positions = tf.range(length)[None]  # [1, S]
-        bias = masking.causal_bias(positions, length)
-        if input_mask is not None:
-            bias += masking.padding_bias(input_mask)
+        bias = self._bias(input_mask, length)
         embedded = x = self._embed(table, input_ids, positions)
         shape = base.shape_list(x)
         x = tf.reshape(x, [-1, shape[-1]])
@@ -110,6 +108,22 @@ class GptModel(base.Model):
             "all_encoder_layers": layers,
             "embedding_output": embedded,
         }
+
+    def attentions(self, input_ids: tf.Tensor, **others: tf.Tensor) -> tf.Tensor:
+        """Computes what each position attends to; for the arguments see `call`.
+
+        Returns:
+          float32 [B, layers, heads, S, S]: of each query, the last axis adding up to 1.
+        """
+        outputs = self(input_ids, **others)
+        inputs = [outputs["embedding_output"], *outputs["all_encoder_layers"][:-1]]
+        bias = self._bias(others.get("input_mask"), base.shape_list(input_ids)[1])
+        return attention.attentions((b.attn for b in self.blocks), inputs, bias)
+
+    def _bias(self, input_mask, length):
+        """Hides later positions and padding: float32 [1 or B, 1, S, S]."""
+        bias = masking.causal_bias(tf.range(length)[None], length)
+        return bias if input_mask is None else bias + masking.padding_bias(input_mask)
 
     def _table(self, dropout_seed):
         """The embedding matrix; train.py drops elements of it, before all its uses."""

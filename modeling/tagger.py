@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import keras
 import tensorflow as tf
 
-from modeling.layers import base, crf, dropout, heads
+from modeling.layers import base, crf, dropout, heads, scalar_mix
 
 # B rows, S pieces, W words, H width of the encoder, K tags.
 
@@ -24,6 +24,8 @@ class TaggingHead(base.Layer):
       num_tags: int, K.
       use_crf: bool; False decides word by word.
       dropout_rate: float in [0, 1), on what represents a word.
+      mixed_layers: int, layers of the encoder of which a mixture is learnt, the
+        embeddings among them; 0: none is, the last layer is read.
       **kwargs: see `base.Layer`.
     """
 
@@ -33,17 +35,23 @@ class TaggingHead(base.Layer):
         num_tags: int,
         use_crf: bool,
         dropout_rate: float = 0.1,
+        mixed_layers: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.dropout_rate = dropout_rate
+        self.mix = None
+        if mixed_layers:
+            self.mix = scalar_mix.ScalarMix(mixed_layers, **self.inherit("scalar_mix"))
         self.hidden_size = hidden_size
         self.emissions = heads.OutputProjection(num_tags, **self.inherit("emissions"))
         self.crf = crf.LinearChain(num_tags, **self.inherit("crf")) if use_crf else None
         self.site = dropout.site_id("tagger")
 
     def build(self, input_shape=None):
-        """Makes the variables of `emissions` and `crf`."""
+        """Makes the variables of `emissions`, `crf` and `scalar_mix`."""
+        if self.mix:
+            self.mix.build()
         self.emissions.build([None, self.hidden_size])
         if self.crf:
             self.crf.build()
@@ -114,6 +122,7 @@ class Tagger(base.Layer):
       num_tags: int, K.
       use_crf: bool; see `TaggingHead`.
       dropout_rate: float; see `TaggingHead`.
+      mixed_layers: int; see `TaggingHead`.
       frozen_encoder: bool; True uses the encoder for features only: no dropout in it.
       name: str; the root's own name is no part of released names.
       **kwargs: see `base.Layer`.
@@ -127,6 +136,7 @@ class Tagger(base.Layer):
         *,
         use_crf: bool,
         dropout_rate: float = 0.1,
+        mixed_layers: int = 0,
         frozen_encoder: bool = False,
         name: str = base.ROOT_NAME,
         **kwargs,
@@ -135,7 +145,12 @@ class Tagger(base.Layer):
         self.encoder = encoder
         self.frozen_encoder = frozen_encoder
         self.tagger = TaggingHead(
-            hidden_size, num_tags, use_crf, dropout_rate, **self.inherit("tagger")
+            hidden_size,
+            num_tags,
+            use_crf,
+            dropout_rate,
+            mixed_layers,
+            **self.inherit("tagger"),
         )
         self.build()
 
@@ -164,4 +179,8 @@ class Tagger(base.Layer):
             **inputs,
             dropout_seed=dropout.encoder_seed(dropout_seed, self.frozen_encoder),
         )
-        return self.tagger(outputs["sequence_output"], word_positions, dropout_seed)
+        x = outputs["sequence_output"]
+        if self.tagger.mix:
+            layers = scalar_mix.all_layers(outputs, self.frozen_encoder)
+            x = self.tagger.mix(layers)
+        return self.tagger(x, word_positions, dropout_seed)

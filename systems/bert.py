@@ -147,7 +147,7 @@ class BertSystem(System):
 
     model_type = "bert"
     heads: ClassVar[Mapping[str, str]] = {
-        CLASSIFIER: r"output_(weights|bias)",
+        CLASSIFIER: r"output_(weights|bias)|classifier/.*",
         SPAN: r"cls/squad/.*",
         PRE_TRAINING: r"cls/(predictions|seq_relationship)/.*",
         TAGGER: r"tagger/.*",

@@ -184,7 +184,13 @@ class Tags(Capability, abc.ABC):
         """Tokenizes words, cuts long sentences and lays out a data set."""
 
     def build(
-        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool, **kwargs
+        self,
+        num_tags: int,
+        *,
+        use_crf: bool,
+        frozen_encoder: bool,
+        layer_mix: bool = False,
+        **kwargs,
     ) -> Tagger:
         """Makes the encoder with a head.
 
@@ -192,6 +198,7 @@ class Tags(Capability, abc.ABC):
           num_tags: outputs of the head.
           use_crf: whether a sentence's tags are chosen together.
           frozen_encoder: turns dropout off in the encoder, which is not trained.
+          layer_mix: whether a mixture of all layers is read instead of the last one.
           **kwargs: as of Task.build_model.
         """
         return Tagger(
@@ -200,6 +207,7 @@ class Tags(Capability, abc.ABC):
             num_tags,
             use_crf=use_crf,
             dropout_rate=self.dropout_rate,
+            mixed_layers=self.system.num_layers + 1 if layer_mix else 0,
             frozen_encoder=frozen_encoder,
             **kwargs,
         )

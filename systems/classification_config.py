@@ -26,11 +26,12 @@ class ClassificationConfig(TaskConfig):
       text_pair: whether the inputs are pairs of texts.
       symmetric: whether the order of a pair's texts means nothing.
       language: see TaskConfig.
+      layer_mix: whether a mixture of all layers is classified, see MixesLayers.
     """
 
     script: ClassVar[str] = "run_classifier.py"
     optional_keys: ClassVar[frozenset[str]] = frozenset(
-        {"text_pair", "symmetric", "language"}
+        {"text_pair", "symmetric", "language", "layer_mix"}
     )
     choices: ClassVar[Mapping[str, Collection[str]]] = {
         "output_kind": ("single_label", "multi_label", "regression", "multiple_choice"),
@@ -47,6 +48,7 @@ class ClassificationConfig(TaskConfig):
     text_pair: bool = False
     symmetric: bool = False
     language: str | None = None
+    layer_mix: bool = False
 
     @property
     def outputs(self) -> Outputs:

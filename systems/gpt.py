@@ -141,7 +141,7 @@ class GptSystem(System):
 
     model_type = "gpt"
     heads: ClassVar[Mapping[str, str]] = {
-        CLASSIFIER: r"clf/.*",
+        CLASSIFIER: r"clf/.*|classifier/.*",
         SPAN: r"squad/.*",
         TAGGER: r"tagger/.*",
     }

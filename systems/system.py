@@ -25,8 +25,9 @@ from optimization.optimizers import OptimizerConfig
 CLASSIFIER, SPAN, PRE_TRAINING = "classifier", "span", "pre-training"
 TAGGER, SHARED = "tagger", "shared"
 
-# Where a tagger has a value for each tag; see System.label_axes.
-_TAGS = {
+# Where heads that any system may have a value for each label; see System.label_axes.
+_LABEL_AXES = {
+    r"classifier/output/output_(weights|bias)": (0,),
     r"tagger/emissions/output_(weights|bias)": (0,),
     r"tagger/crf/(start|end)": (0,),
     r"tagger/crf/transitions": (0, 1),
@@ -284,7 +285,7 @@ class System(abc.ABC):
             new = {pattern: "the head of this task"} if may_lack else {}
             return checkpoints.Fit("", new)
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        axes = {**self.label_axes, **_TAGS}
+        axes = {**self.label_axes, **_LABEL_AXES}
         fit = checkpoints.fit_new if self.new_head else checkpoints.fit_trained
         if not isinstance(outputs, Mapping):
             return fit(checkpoint, checkpoints.Head(pattern, axes, shapes, outputs))

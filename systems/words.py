@@ -215,8 +215,15 @@ class TagsWords(Tags):
         """Returns what reads sentences; see Tagger."""
 
     def build(
-        self, num_tags: int, *, use_crf: bool, frozen_encoder: bool = False, **kwargs
+        self,
+        num_tags: int,
+        *,
+        use_crf: bool,
+        frozen_encoder: bool = False,
+        layer_mix: bool = False,
+        **kwargs,
     ) -> Tagger:
+        del layer_mix  # --layer_mix is not for these: a reader does as it is built
         reader = self.reader(frozen_encoder, **kwargs)
         return Tagger(
             reader,

@@ -15,6 +15,7 @@ from data_pipeline import tfrecord
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
 from systems.classification_config import ClassificationConfig
+from systems.layer_mix import MixesLayers
 from systems.system import CLASSIFIER, System
 from tasks.encoder import EncoderTask
 from tasks.task import Batch, Records
@@ -52,12 +53,15 @@ class ClassificationTask(EncoderTask):
             cannot do such a task.
         """
         super().__init__(config, system, static_shapes=static_shapes, **kwargs)
+        if config.layer_mix:
+            self.can = MixesLayers(self.can)
         self.buckets = self.can.buckets(config.max_seq_length, static_shapes)
         self.main_metric = f"eval_{config.main_metric}"
         self.can.check(config)
         self.asks_replicas = self.can.asks_replicas
         self.feature_spec = self.can.spec(config)
-        self._lm_coef = 0.0 if self.frozen_encoder else lm_coef
+        predicts_tokens = self.can.has_lm_losses and not self.frozen_encoder
+        self._lm_coef = lm_coef if predicts_tokens else 0.0
         self._train_examples: Sequence[InputExample] = ()
 
     def records(

@@ -36,13 +36,14 @@ class TaggingConfig(TaskConfig):
       do_lower_case: whether the tokenizer lower-cases.
       task_name: tells this file from another task's.
       language: see TaskConfig.
+      layer_mix: whether words are told by a mixture of all layers.
 
     Raises:
       UserError: one of the schemes is plain, the other not.
     """
 
     script: ClassVar[str] = "run_tagger.py"
-    optional_keys: ClassVar[frozenset[str]] = frozenset({"language"})
+    optional_keys: ClassVar[frozenset[str]] = frozenset({"language", "layer_mix"})
     choices: ClassVar[Mapping[str, Collection[str]]] = {
         "tag_scheme": conll.SCHEMES,
         "output_scheme": conll.SCHEMES,
@@ -56,6 +57,7 @@ class TaggingConfig(TaskConfig):
     do_lower_case: bool | None
     task_name: str = "tagging"
     language: str | None = None
+    layer_mix: bool = False
 
     def __post_init__(self):
         if (self.tag_scheme == PLAIN) != (self.output_scheme == PLAIN):
@@ -169,6 +171,7 @@ class TaggingTask(EncoderTask):
         return self.can.build(
             len(self.config.labels),
             use_crf=self.config.crf,
+            layer_mix=self.config.layer_mix,
             frozen_encoder=self.frozen_encoder,
             dtype=dtype,
             fused=fused,

@@ -15,7 +15,7 @@ import folder_lock
 from atomic_files import remove_left_behind
 from errors import UserError
 from tasks.task import Records, Task
-from training import state
+from training import layer_weights, state
 from training.progress import write_results
 from training.strategy import is_chief
 from training.trainer import BEST, Trainer, TrainingConfig
@@ -92,6 +92,8 @@ class Run:
             known = trainer.train(self.data.train, main_dev, self.settings)
             logging.info("trained in %.1f s", time.monotonic() - started)
         step = self._restore(trainer, config.output_dir)
+        if self.data.train and is_chief(self.strategy):
+            layer_weights.report(trainer.model, config.output_dir)
         if self.use_checkpoint == "best":
             known = None
         scores, computed = self._evaluate(trainer, step, config.output_dir, known)

@@ -5,7 +5,7 @@ one of two ways, which agree to rounding: `PLAIN`, or `FUSED`, where what lies b
 the products is compiled (see `fused`) and the gradient is written by hand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -67,11 +67,7 @@ class SelfAttention(base.Layer):
         Returns:
           compute dtype [B*S, H].
         """
-        parts = (self.query, self.key, self.value)
-        x = tf.cast(x, self.compute_dtype)
-        kernel = tf.concat([tf.cast(part.kernel, x.dtype) for part in parts], axis=1)
-        offset = tf.concat([part.bias for part in parts], axis=0)
-        mixed = tf.matmul(x, kernel)  # [B*S, 3H]
+        mixed, offset = self._project(x)
         return self_attention(
             mixed,
             offset,
@@ -82,6 +78,57 @@ class SelfAttention(base.Layer):
             self.site,
             how=FUSED if self.fused else PLAIN,
         )
+
+    def probabilities(self, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        """Returns what each position attends to, see `probabilities`; as of `call`."""
+        return probabilities(*self._project(x), bias, self.num_heads)
+
+    def _project(self, x):
+        """Returns queries, keys and values [B*S, 3H], and their biases [3H]."""
+        parts = (self.query, self.key, self.value)
+        x = tf.cast(x, self.compute_dtype)
+        kernel = tf.concat([tf.cast(part.kernel, x.dtype) for part in parts], axis=1)
+        offset = tf.concat([part.bias for part in parts], axis=0)
+        return tf.matmul(x, kernel), offset
+
+
+def probabilities(
+    mixed: tf.Tensor, offset: tf.Tensor, bias: tf.Tensor, heads: int
+) -> tf.Tensor:
+    """Computes the attention probabilities alone, to be looked at.
+
+    Args:
+      mixed: float [B*S, 3H], queries, keys and values without their biases.
+      offset: float32 [3H], their biases.
+      bias: float32 [1 or B, 1, 1 or S, S], added to the scores.
+      heads: int, N.
+
+    Returns:
+      float32 [B, N, S, S]: of each query, the last axis adding up to 1.
+    """
+    mixed = tf.reshape(mixed, [-1, base.shape_list(bias)[-1], mixed.shape[-1]])
+    query, key, _ = split_heads(mixed, offset, heads=heads)
+    return _softmax(tf.matmul(query, key, transpose_b=True), bias)
+
+
+def attentions(
+    layers: Iterable[base.Layer], inputs: Sequence[tf.Tensor], bias: tf.Tensor
+) -> tf.Tensor:
+    """Computes the attention probabilities of a stack of layers.
+
+    Args:
+      layers: have `probabilities`, as SelfAttention.
+      inputs: of each layer, float [B, S, H].
+      bias: float32 [1 or B, 1, 1 or S, S], added to the scores.
+
+    Returns:
+      float32 [B, layers, N, S, S].
+    """
+    found = [
+        layer.probabilities(tf.reshape(x, [-1, x.shape[-1]]), bias)
+        for layer, x in zip(layers, inputs, strict=True)
+    ]
+    return tf.stack(found, axis=1)
 
 
 def split_heads(mixed: tf.Tensor, offset: tf.Tensor, *, heads: int) -> list[tf.Tensor]:

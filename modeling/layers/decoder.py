@@ -101,6 +101,13 @@ class CausalAttention(base.Layer):
             how=attention.FUSED if self.fused else attention.PLAIN,
         )
 
+    def probabilities(self, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        """Returns what each position attends to, see attention.probabilities."""
+        offset = tf.convert_to_tensor(self.c_attn.bias)
+        return attention.probabilities(
+            self.c_attn.project(x), offset, bias, self.num_heads
+        )
+
     def step(
         self, x: tf.Tensor, bias: tf.Tensor, cache: Cache, places: tf.Tensor
     ) -> tuple[tf.Tensor, Cache]:

@@ -3,6 +3,8 @@
 Activations are two-dimensional, [B*S, H], from the first block to the last.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from modeling.layers import activations, attention, base, dense, dropout, fused
@@ -338,3 +340,16 @@ class Encoder(base.Layer):
             x = block(x, bias, dropout_seed=dropout_seed)
             outputs.append(x)
         return outputs
+
+    def attentions(self, inputs: Sequence[tf.Tensor], bias: tf.Tensor) -> tf.Tensor:
+        """Computes what each position attends to in every block.
+
+        Args:
+          inputs: of each block, float [B, S, H].
+          bias: float32 [1 or B, 1, 1 or S, S], added to the attention scores.
+
+        Returns:
+          float32 [B, blocks, heads, S, S].
+        """
+        layers = (block.attention.self_attention for block in self.blocks)
+        return attention.attentions(layers, inputs, bias)
