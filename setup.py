@@ -56,9 +56,9 @@ setuptools.setup(
         "gpt": ["spacy>=3.7"],
         # Word vectors: GloVe, and word2vec but for skip-gram, several times as fast.
         "fast": ["numba>=0.61"],
-        # evaluate_word_vectors.py --plot.
+        # Pictures: evaluate_word_vectors.py --plot and others.
         "plot": ["matplotlib>=3.8"],
-        # create_pretraining_data.py --segmenter=jieba.
+        # --segmenter=jieba.
         "segment": ["jieba>=0.42"],
         # XLM's text: Moses' rules.
         "xlm": ["sacremoses>=0.2"],

@@ -12,7 +12,8 @@ import word_rules
 from data_pipeline.corpora.word_splitter import WHITESPACE, WordSplitter
 from data_pipeline.readers import conll
 from errors import UserError
-from modeling import NnlmConfig, TaglmConfig
+from modeling import TaglmConfig
+from modeling.nnlm import NnlmConfig
 from modeling.vectors import VectorsConfig
 from systems import taglm, vectors
 from systems.system import make_system
