@@ -86,14 +86,15 @@ def test_words_are_learnt_behind_the_marks_by_frequency():
     lines = ["The cat the dog", "THE dog the the\\nend end", "a bird"]
     learnt = learner.learn(learner.count(lines), "vocab.txt")
     kept = [*SPECIAL, "the", "dog", "end"]
-    assert learnt.files == {"vocab.txt": tokenization_ulmfit.file_text(kept)}
+    assert learnt.files["vocab.txt"] == tokenization_ulmfit.file_text(kept)
+    assert list(learnt.files) == learner.outputs("vocab.txt")
     with pytest.raises(UserError, match="beside the 9 marks"):
         MarkedWords(14, 9, True, 0).learn(learner.count(lines), "vocab.txt")
 
 
 def test_chinese_is_read_in_the_words_that_a_segmenter_finds(tmp_path):
     line, words = "我爱北京天安门, ok", ["北京", "天安门", "ok"]
-    learner = MarkedWords(14, 1, True, 0, "jieba")
+    learner = MarkedWords(14, 1, True, 0, segmenter="jieba")
     assert set(learner.count([line])) >= {",", *words}
     vocab, text = tmp_path / "vocab.txt", tmp_path / "text.txt"
     vocab.write_text(tokenization_ulmfit.file_text([*SPECIAL, *words]))

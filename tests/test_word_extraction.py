@@ -94,11 +94,20 @@ def test_chosen_layers_and_their_mean_in_every_format(tmp_path):
     np.testing.assert_allclose(values, wanted[0][2, 1], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["mean", "max"])
+def test_a_line_may_have_one_vector_of_its_words(tmp_path, name):
+    found = np.load(run(tmp_path, "vectors.npy", f"--pooling={name}"))
+    tops = [layers[-1] for layers in encode(LINES)]
+    assert found.shape == (len(LINES), tops[0].shape[-1])
+    for vector, words in zip(found, tops, strict=True):
+        wanted = getattr(words, name)(axis=0) if len(words) else 0
+        np.testing.assert_allclose(vector, wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
         ("--layers=3", "--layers has 3, but the model has 3 layers"),
-        ("--pooling=mean", "--pooling=mean is not for elmo, only for bert, gpt"),
         ("--long=window", "--long=window is not for elmo, only for bert, gpt"),
     ],
 )
