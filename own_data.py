@@ -12,7 +12,8 @@ from absl import flags, logging
 import common_flags
 import task_runs
 from atomic_files import atomic_path
-from data_pipeline.readers import custom, splits, survey
+from checkpoints.files import write_text
+from data_pipeline.readers import custom, splits, survey, text_files
 from data_pipeline.readers.examples import DataProcessor, InputExample
 from data_pipeline.readers.tables import Dialect, Tables
 from errors import UserError
@@ -119,6 +120,8 @@ def _split_problems(given):
             continue
         if not (FLAGS.do_train and "train" in given):
             yield f"--{flag} needs --do_train and --train_file"
+        if flag == "holdout" and not FLAGS.do_eval:
+            yield "--holdout needs --do_eval"
         if "dev" in given:
             yield f"--{flag} makes a dev set: it excludes --dev_file"
     if parts and FLAGS.do_predict:
@@ -162,11 +165,13 @@ def make_processor(
         name: FLAGS[name].value or (getattr(trained, name) if trained else None)
         for name in names
     }
+    chosen = trained and trained.output_kind == "multiple_choice"
+    endings = trained.labels if chosen else ()
     return custom.CustomProcessor(
         **columns,
         label_kind=label_kind,
         labels=labels,
-        ending_columns=FLAGS.ending_columns or (),
+        ending_columns=FLAGS.ending_columns or endings,
         symmetric=FLAGS.symmetric,
         files=files(),
         tables=Tables(Dialect(FLAGS.encoding, delimiter)),
@@ -181,9 +186,17 @@ def hold_out(
     return [train[i] for i in kept], [train[i] for i in held_out]
 
 
-def look(processor: DataProcessor, examples: Mapping[str, Mapping[str, list]]) -> None:
-    """Tells what is in one's own files, and writes the parts that --holdout made."""
-    if FLAGS.task_name.lower() != CUSTOM:
+def look(
+    strategy: tf.distribute.Strategy,
+    processor: DataProcessor,
+    examples: Mapping[str, Mapping[str, list]],
+) -> None:
+    """Tells what is in one's own files, and writes the parts that --holdout made.
+
+    Raises:
+      UserError: the folder holds other parts, of which a model there may be.
+    """
+    if FLAGS.task_name.lower() != CUSTOM or not is_chief(strategy):
         return
     names = {"train": "train", "eval": "dev", "predict": "test"}
     sets = {names[split]: found[""] for split, found in examples.items() if found}
@@ -191,8 +204,18 @@ def look(processor: DataProcessor, examples: Mapping[str, Mapping[str, list]]) -
     if not FLAGS.holdout:
         return
     folder = os.path.join(FLAGS.output_dir, "split")
-    for name in ("train", "dev"):
-        processor.write(os.path.join(folder, f"{name}.csv"), sets[name])
+    texts = {
+        os.path.join(folder, f"{name}.csv"): processor.csv_text(sets[name])
+        for name in ("train", "dev")
+    }
+    for path, text in texts.items():
+        if tf.io.gfile.exists(path) and text_files.read_text(path) != text:
+            raise UserError(
+                f"{path} is there already, of other rows, another --seed or another "
+                "--holdout: give another --output_dir"
+            )
+    for path, text in texts.items():
+        write_text(path, text)
     logging.info(
         "--holdout=%g: %d rows to train on, %d to score; --data_dir=%s uses them again",
         FLAGS.holdout,
@@ -233,8 +256,10 @@ def cross_validate(
         dev = {"": records["eval"]}
         data = Data(records["train"], dev, dev)
 
-        def keep(_folder, _name, predictions, rows=tuple(held_out)):
-            predicted.update(zip(rows, predictions["probabilities"], strict=True))
+        def keep(run_folder, _, predictions, rows=tuple(held_out)):
+            fold = os.path.basename(run_folder)
+            for row, found in zip(rows, predictions["probabilities"], strict=True):
+                predicted[row] = fold, found
 
         run = task_runs.make_run(task, strategy, data, keep, **settings)
         runs[name] = (run, common_flags.finetuning_config(len(train)))
@@ -258,20 +283,23 @@ def _write_out_of_fold(path, config, examples, predicted):
       path: of a tab-separated file, quoted where a text needs it.
       config: of the task.
       examples: all.
-      predicted: row -> probabilities, by a model that was not trained on it.
+      predicted: row -> the fold whose model was not trained on it, and what that says.
     """
-    labels = config.labels
+    labels = config.labels or ("predicted",)
     choices = config.output_kind in ("single_label", "multiple_choice")
     with atomic_path(path) as aside, tf.io.gfile.GFile(aside, "w") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         best = ["predicted"] if choices else []
-        writer.writerow(["row", "text_a", "text_b", "label", *best, *labels])
+        header = ["row", "fold", "text_a", "text_b", "label"]
+        writer.writerow([*header, *best, *labels])
         for i, example in enumerate(examples):
-            found = predicted[i]
+            fold, found = predicted[i]
+            label = example.label
+            label = "|".join(label) if isinstance(label, tuple) else label
             best = [labels[found.argmax()]] if choices else []
             values = [f"{value:.6g}" for value in found]
             texts = (example.text_a, example.text_b or "")
-            writer.writerow([example.guid, *texts, example.label, *best, *values])
+            writer.writerow([example.guid, fold, *texts, label, *best, *values])
 
 
 def beside_baselines(

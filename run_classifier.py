@@ -31,6 +31,7 @@ from training.strategy import is_chief, make_strategy
 
 FLAGS = flags.FLAGS
 CUSTOM, XNLI = own_data.CUSTOM, "xnli"
+OUTPUTS = (RESULTS_FILE, "test_results.tsv", "test_metrics.txt", "out_of_fold.tsv")
 PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 
 common_flags.define_model_flags()
@@ -343,6 +344,7 @@ def main(_):
     if FLAGS.ensemble:
         run_ensemble(strategy)
         return
+    common_flags.check_output_dir(OUTPUTS, "train_file", "dev_file", "test_file")
     trained = task_runs.trained_config(ClassificationConfig)
     own_data.imply_task(trained)
     processor = make_processor(trained)
@@ -363,7 +365,7 @@ def main(_):
     make_task = functools.partial(new_task, config, system, weights)
     task = make_task(examples["train"].get(""))
     common_flags.prepare_output_dir(strategy)
-    own_data.look(processor, examples)
+    own_data.look(strategy, processor, examples)
     settings = {**weights, "class_weights": FLAGS.class_weights}
     if FLAGS.cross_validation:
         train = examples["train"][""]

@@ -60,6 +60,9 @@ def test_a_file_is_enough_to_train_and_the_folder_to_predict(tmp_path, model):
         ",".join(row) for row in rows()
     )
     scores = tiny.read_results(out / "eval_results.txt")
+    again = [*model, f"--train_file={path}", "--do_train", "--do_eval"]
+    with pytest.raises(ValueError, match=r"split/train\.csv is there already"):
+        run(*again, "--holdout=0.5")
     # Files without labels have no scores, and leave none of earlier ones.
     labelled = f"--test_file={out}/split/dev.csv"
     run(f"--output_dir={out}", "--do_predict", labelled)
@@ -118,6 +121,7 @@ def test_each_row_is_predicted_by_a_model_that_has_not_seen_it(tmp_path, model, 
             "--holdout=1.0: wanted a share above",
         ),
         (["--data_dir=d", "--holdout=0.5"], "--holdout needs --do_train and --train_f"),
+        (["--train_file=t.csv", "--holdout=0.5"], "--holdout needs --do_eval"),
         (
             ["--train_file=t.csv", "--holdout=0.5", "--cross_validation=3"],
             "--holdout and --cross_validation exclude",

@@ -80,7 +80,7 @@ def test_a_written_split_is_read_again(tmp_path, kind, label):
         InputExample("y", "", "z", label),
     ]
     reader = CustomProcessor("t", "y", "u", kind, labels=["a", "b"])
-    reader.write(str(tmp_path / "train.csv"), written)
+    (tmp_path / "train.csv").write_text(reader.csv_text(written))
     again = reader.get_train_examples(str(tmp_path))
     assert [(e.text_a, e.text_b, e.label) for e in again] == [
         (e.text_a, e.text_b, e.label) for e in written

@@ -2,8 +2,8 @@
 
     python tests/tickets.py tickets.csv --rows 400 --seed 0
 
-Eight classes; some tickets name what they are about in words that others of their
-class never use, so that whole classes cannot be learnt from a few words.
+Eight classes. What a ticket is about, and what is the matter with it, is said in many
+words of which each is rare, between greetings that mean nothing.
 """
 
 import argparse
@@ -12,48 +12,82 @@ import pathlib
 
 import numpy as np
 
-# Class -> what is wrong, as different people say it.
+# Class -> what a ticket is about, and what is the matter with it.
 PROBLEMS = {
-    "Access": [
-        *("I cannot log in", "my password is rejected", "the sign-in page loops"),
-        *("two-factor codes never arrive", "my account is locked"),
-        *("I am locked out since this morning", "the reset link has expired"),
-    ],
-    "Billing": [
-        *("I was charged twice", "the invoice shows the wrong amount"),
-        *("please refund the last payment", "my card was debited again"),
-        *("the VAT on the bill is missing", "you took money after I cancelled"),
-    ],
-    "Delivery": [
-        *("the parcel has not arrived", "tracking has not moved for days"),
-        *("the courier left it with a neighbour", "my order came to an old address"),
-        *("half of the shipment is missing", "the box was handed to somebody else"),
-    ],
-    "Defect": [
-        *("the screen stays black", "it makes a grinding noise"),
-        *("the battery is empty after an hour", "one of the buttons is stuck"),
-        *("it smells burnt when it is on", "the hinge broke on the second day"),
-    ],
-    "Returns": [
-        *("I want to send it back", "how do I get a return label"),
-        *("it does not fit and should be exchanged", "I changed my mind"),
-        *("can I swap it for the larger one", "whom do I hand the goods back to"),
-    ],
-    "Software": [
-        *("the app crashes on start", "the update hangs at 80 percent"),
-        *("exporting gives an empty file", "the page shows an error after saving"),
-        *("sync stopped working since the new version", "the menu freezes"),
-    ],
-    "Sales": [
-        *("do you give a discount for schools", "which model fits a small office"),
-        *("is the blue one still on offer", "what would fifty licences cost"),
-        *("when will the new series be in stock", "can I have a quote"),
-    ],
-    "Contract": [
-        *("I want to cancel my subscription", "please change the plan to yearly"),
-        *("my company has a new name", "move the agreement to my colleague"),
-        *("when does the notice period end", "I would like to pause my membership"),
-    ],
+    "Access": (
+        *("my password", "the login", "the sign-in page", "my account", "the passcode"),
+        *("two-factor", "the reset link", "my user name", "the one-time code"),
+        (
+            *("is rejected", "has expired", "is locked", "is not recognised"),
+            *("says wrong credentials", "does not let me in"),
+        ),
+    ),
+    "Billing": (
+        *("the invoice", "my credit card", "the last payment", "the direct debit"),
+        *("the VAT", "my refund", "the receipt", "the bank transfer", "the amount due"),
+        (
+            *("was charged twice", "is too high", "does not add up"),
+            *("was debited after I paid", "is missing money", "shows the wrong sum"),
+        ),
+    ),
+    "Delivery": (
+        *("the parcel", "my package", "the shipment", "the courier", "the box"),
+        *("the pallet", "the envelope", "the postman", "my consignment", "the van"),
+        (
+            *("has not arrived", "went to a neighbour", "is lost on the way"),
+            *("came to an old address", "is days late", "never came to the door"),
+        ),
+    ),
+    "Defect": (
+        *("the screen", "the battery", "the hinge", "one of the buttons", "the fan"),
+        *("the motor", "the lid", "the power cord", "the loudspeaker", "the handle"),
+        (
+            *("broke on the second day", "makes a grinding noise", "smells burnt"),
+            *("is cracked", "got very hot", "came off"),
+        ),
+    ),
+    "Returns": (
+        *(
+            "the shoes",
+            "the jacket",
+            "this lamp",
+            "the chair",
+            "my purchase",
+            "the gift",
+        ),
+        *("the second pair", "the blue one", "the larger size", "the unopened set"),
+        (
+            *("should go back to you", "does not fit, I want to swap it"),
+            *("is to be exchanged", "needs a return label", "is not what I wanted"),
+            "can be collected, I changed my mind",
+        ),
+    ),
+    "Software": (
+        *("the app", "the update", "the export", "the new version", "the menu"),
+        *("the sync", "the installer", "your web page", "the plug-in", "the dashboard"),
+        (
+            *("crashes on start", "hangs at 80 percent", "shows an error message"),
+            *("freezes after saving", "gives an empty file", "is very slow"),
+        ),
+    ),
+    "Sales": (
+        *("a quote", "fifty licences", "the price list", "the school discount"),
+        *("a demo", "the new series", "your catalogue", "a bulk order", "the offer"),
+        (
+            *("would interest us", "is what we think of buying"),
+            *("would help us to choose", "is still to be had?"),
+            *("would suit a small office?", "comes at which price?"),
+        ),
+    ),
+    "Contract": (
+        *("my subscription", "the yearly plan", "our agreement", "the membership"),
+        *("the notice period", "my tariff", "the renewal", "the terms", "our account"),
+        (
+            *("should be cancelled", "ends when?", "must go to my colleague"),
+            *("is to be paused", "has our old company name"),
+            "should not be extended",
+        ),
+    ),
 }
 _OPENINGS = ["Hello,", "Hi there,", "Good morning,", "Dear team,", "Hey,", ""]
 _BEFORE = ["", "As I wrote last week,", "Since Monday", "Once more:", "To be short:"]
@@ -79,12 +113,13 @@ def tickets(number: int, seed: int = 0) -> list[tuple[str, str]]:
     found = []
     for _ in range(number):
         label = str(rng.choice(list(PROBLEMS)))
-        problem = str(rng.choice(PROBLEMS[label]))
+        *things, matters = PROBLEMS[label]
+        problem = f"{rng.choice(things)} {rng.choice(matters)}"
         end = str(rng.choice(_AFTER)).format(
             number=rng.integers(10_000, 99_999), name=rng.choice(_NAMES)
         )
         sentence = f"{rng.choice(_BEFORE)} {problem}".strip()
-        sentence = sentence[0].upper() + sentence[1:] + "."
+        sentence = (sentence[0].upper() + sentence[1:] + ".").replace("?.", "?")
         parts = (str(rng.choice(_OPENINGS)), sentence, end)
         found.append((" ".join(part for part in parts if part), label))
     return found

@@ -1,13 +1,13 @@
 """The user's own data set: train, dev and test as tsv, csv or jsonl files."""
 
 import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 from absl import logging
 
-from atomic_files import atomic_path
 from data_pipeline.readers import columns
 from data_pipeline.readers.examples import (
     DataProcessor,
@@ -234,23 +234,24 @@ class CustomProcessor(DataProcessor):
             "language_column": self._language_column,
         }
 
-    def write(self, path: str, examples: Sequence[InputExample]) -> None:
-        """Writes examples as a csv that this processor reads.
+    def csv_text(self, examples: Sequence[InputExample]) -> str:
+        """Returns examples as the text of a csv that this processor reads.
 
         Raises:
           UserError: a label holds what stands between several.
         """
         header = [self._text_a_column, *self._second_columns, self._label_column]
         header += [self._language_column] if self._language_column else []
-        with atomic_path(path) as aside, tf.io.gfile.GFile(aside, "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            for example in examples:
-                endings = getattr(example, "endings", ())
-                second = [] if example.text_b is None else [example.text_b]
-                told = [example.language] if self._language_column else []
-                texts = [example.text_a, *second, *endings]
-                writer.writerow([*texts, self._cell(example.label), *told])
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        for example in examples:
+            endings = getattr(example, "endings", ())
+            second = [] if example.text_b is None else [example.text_b]
+            told = [example.language] if self._language_column else []
+            texts = [example.text_a, *second, *endings]
+            writer.writerow([*texts, self._cell(example.label), *told])
+        return text.getvalue()
 
     def _cell(self, label):
         """A label as it stands in a table."""
