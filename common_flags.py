@@ -5,6 +5,7 @@ below the scripts sees FLAGS.
 """
 
 import dataclasses
+import math
 import os
 import re
 import sys
@@ -26,9 +27,10 @@ from optimization.schedules import DECAYS, warmup_steps
 from systems.system import System, make_system
 from training import state
 from training.strategy import STRATEGIES, DistributionConfig, is_chief
-from training.trainer import TrainingConfig
+from training.trainer import KEEP_OPTIMIZER, TrainingConfig
 
 FLAGS = flags.FLAGS
+_FEW_UPDATES, _ENOUGH_UPDATES = 100, 150  # of MiniLM's fine-tuning, docs/your_data.md
 
 
 def define_model_flags() -> None:
@@ -57,9 +59,10 @@ def define_model_flags() -> None:
         None,
         "Weights to start from: a TensorFlow checkpoint prefix; a folder of Google's, "
         "of Hugging Face's, of OpenAI's (GPT's params_shapes.json), of "
-        "ELMoForManyLangs or of an earlier run; a .safetensors file or one of "
-        "torch.save (.bin, .pt, .pth), config.json beside it; bilm-tf's HDF5 file, "
-        "options.json beside it; word vectors in any format, or a folder of them.",
+        "ELMoForManyLangs or of an earlier run (of --seeds: the best); a .safetensors "
+        "file or one of torch.save (.bin, .pt, .pth), config.json beside it; bilm-tf's "
+        "HDF5 file, options.json beside it; word vectors in any format, or a folder of "
+        "them.",
     )
     flags.DEFINE_bool(
         "do_lower_case",
@@ -134,6 +137,13 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     )
     flags.DEFINE_integer(
         "keep_checkpoint_max", 5, "Newest checkpoints kept; 0: all.", 0
+    )
+    flags.DEFINE_enum(
+        "keep_optimizer",
+        "last",
+        KEEP_OPTIMIZER,
+        "Which of them keep the optimizer's moments, twice the size of the weights: "
+        "those from which a training may go on (last), or all.",
     )
     flags.DEFINE_integer(
         "gradient_accumulation_steps",
@@ -440,7 +450,7 @@ def flags_text():
     ours = FLAGS.flags_by_module_dict()
     values = (
         flag.serialize()
-        for module in (__name__, sys.argv[0])
+        for module in (__name__, "own_data", sys.argv[0])
         for flag in ours.get(module, ())
     )
     return "\n".join(sorted(value for value in values if value)) + "\n"
@@ -461,6 +471,17 @@ def finetuning_config(num_examples: int) -> TrainingConfig:
             f"{num_examples} training examples x --num_train_epochs="
             f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
             f"{FLAGS.train_batch_size}"
+        )
+    if num_examples and steps < _FEW_UPDATES:
+        epochs = math.ceil(_ENOUGH_UPDATES * FLAGS.train_batch_size / num_examples)
+        logging.warning(
+            "%d examples x --num_train_epochs=%g are only %d updates, which often are "
+            "too few for a new head: --num_train_epochs=%d would make some %d",
+            num_examples,
+            FLAGS.num_train_epochs,
+            steps,
+            epochs,
+            _ENOUGH_UPDATES,
         )
     warmup = warmup_steps(FLAGS.learning_rate_decay, steps, FLAGS.warmup_proportion)
     unfreeze_steps = 0

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import startup
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 import common_flags
+import own_data
 import task_runs
 from atomic_files import atomic_path
 from data_pipeline.readers import custom, glue, task_modules
@@ -18,16 +20,18 @@ from data_pipeline.readers import rocstories as multiple_choice
 from data_pipeline.readers.examples import DataProcessor, InputExample
 from data_pipeline.readers.examples import words as example_words
 from errors import UserError
-from inference import ensemble
+from inference import baselines, ensemble
 from modeling.vectors import READERS
 from systems.classification_config import ClassificationConfig
-from tasks.classification import ClassificationTask
+from systems.system import System
+from tasks.classification import ClassificationTask, balanced_weights
 from training.progress import write_results
 from training.run import RESULTS_FILE, Data
 from training.strategy import is_chief, make_strategy
 
 FLAGS = flags.FLAGS
-CUSTOM, XNLI = "custom", "xnli"
+CUSTOM, XNLI = own_data.CUSTOM, "xnli"
+OUTPUTS = (RESULTS_FILE, "test_results.tsv", "test_metrics.txt", "out_of_fold.tsv")
 PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 
 common_flags.define_model_flags()
@@ -39,28 +43,19 @@ common_flags.define_word_rule_flags()
 common_flags.define_unfreezing_flag()
 common_flags.define_language_flag()
 common_flags.define_layer_mix_flag()
+own_data.define_file_flags()
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
 flags.DEFINE_string(
     "task_name",
     None,
-    f"The task: {', '.join(sorted(PROCESSORS))}; or {CUSTOM}, your own files.",
+    f"The task: {', '.join(sorted(PROCESSORS))}; or {CUSTOM}, your own files, which "
+    "need not be said where files are given. Default: that of the trained model.",
 )
 flags.DEFINE_string(
     "task_module",
     None,
     "A Python file with tasks of your own: subclasses of DataProcessor; SimProcessor "
     "is --task_name=sim.",
-)
-flags.DEFINE_string("text_a_column", None, "custom: column of the (first) text.")
-flags.DEFINE_string("text_b_column", None, "custom: column of a pair's second text.")
-flags.DEFINE_list(
-    "ending_columns", None, "custom: columns of the endings to choose from."
-)
-flags.DEFINE_string("label_column", None, "custom: column of the label.")
-flags.DEFINE_string(
-    "language_column",
-    None,
-    "custom: column of what the texts are in, for XLM; each is scored for itself, too.",
 )
 flags.DEFINE_list(
     "eval_languages",
@@ -97,6 +92,24 @@ flags.DEFINE_integer(
     1,
     2,
 )
+flags.DEFINE_enum(
+    "class_weights",
+    None,
+    ("balanced",),
+    "balanced: in training, all examples of a label count together as much as those of "
+    "any other.",
+)
+flags.DEFINE_string(
+    "main_metric",
+    None,
+    "Which of the task's metrics picks the best checkpoint. Default: its first.",
+)
+flags.DEFINE_bool(
+    "baselines",
+    False,
+    "Prints, beside the scores on the dev set, those of two simple classifiers of the "
+    "same texts: a bag of words, and the untrained encoder's mean vectors.",
+)
 flags.DEFINE_list(
     "ensemble",
     None,
@@ -108,6 +121,11 @@ flags.DEFINE_list(
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     yield from common_flags.check_run()
+    yield from own_data.problems()
+    if FLAGS.baselines and not (
+        FLAGS.do_train and (FLAGS.do_eval or FLAGS.cross_validation)
+    ):
+        yield "--baselines needs --do_train and --do_eval"
     if FLAGS.ensemble and (FLAGS.do_train or FLAGS.init_checkpoint):
         yield (
             "--ensemble is of trained folders: it excludes --do_train and "
@@ -125,10 +143,6 @@ def check_flags() -> Iterator[str]:
         yield unknown_task(PROCESSORS)
     if FLAGS.eval_languages and not (name == XNLI and FLAGS.language):
         yield f"--eval_languages needs --task_name={XNLI} and --language"
-    if FLAGS.task_name and name == CUSTOM:
-        for flag in ("text_a_column", "label_column"):
-            if not FLAGS[flag].value:
-                yield f"--task_name={CUSTOM} needs --{flag}"
 
 
 def unknown_task(known: Iterable[str]) -> str:
@@ -157,15 +171,10 @@ def make_processor(trained: ClassificationConfig | None) -> DataProcessor:
             return glue.XnliProcessor(FLAGS.language, FLAGS.eval_languages)
         return processors[name]()
     known_kind = trained and not FLAGS["label_kind"].present
-    return custom.CustomProcessor(
-        FLAGS.text_a_column,
-        FLAGS.label_column,
-        FLAGS.text_b_column,
-        label_kind=trained.output_kind if known_kind else FLAGS.label_kind,
-        labels=FLAGS.labels or (trained and trained.labels or None),
-        ending_columns=FLAGS.ending_columns or (),
-        symmetric=FLAGS.symmetric,
-        language_column=FLAGS.language_column,
+    return own_data.make_processor(
+        trained,
+        trained.output_kind if known_kind else FLAGS.label_kind,
+        FLAGS.labels or (trained and trained.labels or None),
     )
 
 
@@ -198,9 +207,13 @@ def read_examples(processor: DataProcessor) -> dict[str, dict[str, list]]:
     folder = FLAGS.data_dir
     examples = {"train": {}, "eval": {}, "predict": {}}
     if FLAGS.do_train:
-        train = processor.get_train_examples(folder)
+        train, held_out = processor.get_train_examples(folder), None
+        if FLAGS.holdout:
+            train, held_out = own_data.hold_out(train)
         examples["train"][""] = task_runs.sample(train)
-    if FLAGS.do_eval:
+    if FLAGS.do_eval and FLAGS.holdout:
+        examples["eval"][""] = held_out
+    elif FLAGS.do_eval and not FLAGS.cross_validation:
         examples["eval"] = {"": processor.get_dev_examples(folder)}
         examples["eval"] |= processor.extra_dev_sets(folder)
     if FLAGS.do_predict:
@@ -228,24 +241,68 @@ def task_config(
         for example in found
     )
     check_trained(trained, labels=labels, text_pair=text_pair)
+    columns = getattr(processor, "column_flags", {})
     return ClassificationConfig(
         task_name=FLAGS.task_name.lower(),
         output_kind=processor.output_kind,
         labels=labels,
         metrics=tuple(processor.metrics),
-        main_metric=processor.main_metric,
+        main_metric=main_metric(processor, trained),
         max_seq_length=task_runs.setting("max_seq_length", trained),
         do_lower_case=do_lower_case,
         text_pair=text_pair,
         symmetric=trained.symmetric if trained else processor.symmetric,
         language=task_runs.setting("language", trained),
         layer_mix=task_runs.setting("layer_mix", trained),
+        **columns,
     )
+
+
+def main_metric(processor: DataProcessor, trained: ClassificationConfig | None) -> str:
+    """Returns the metric by which checkpoints are compared.
+
+    Raises:
+      UserError: --main_metric is none of the task's; lists them.
+    """
+    if FLAGS.main_metric is None:
+        return trained.main_metric if trained else processor.main_metric
+    known = [name for name in processor.metrics if name != "mse"]  # less is better
+    if FLAGS.main_metric not in known:
+        raise UserError(
+            f"--main_metric={FLAGS.main_metric}; known for this task: "
+            f"{', '.join(known)}"
+        )
+    return FLAGS.main_metric
+
+
+def check_baselines(config: ClassificationConfig) -> None:
+    """Refuses --baselines of a task that they are not of."""
+    if FLAGS.baselines:
+        baselines.check(config)
+
+
+def class_weights(
+    config: ClassificationConfig, train: Sequence[InputExample]
+) -> tuple[float, ...] | None:
+    """Returns the weights of the labels' losses; None where all count the same.
+
+    Raises:
+      UserError: the examples have not one label each.
+    """
+    if FLAGS.class_weights is None or not train:
+        return None
+    if config.output_kind != "single_label":
+        raise UserError(
+            f"--class_weights={FLAGS.class_weights} is of one label each, not "
+            f"{config.output_kind}"
+        )
+    return balanced_weights(train, config.labels)
 
 
 def run_ensemble(strategy: tf.distribute.Strategy) -> None:
     """Scores and predicts by the mean of several trained models."""
     members = ensemble.open_members(FLAGS.ensemble, common_flags.static_shapes())
+    own_data.imply_task(members[0].task.config)
     processor = make_processor(members[0].task.config)
     examples = read_examples(processor)
     common_flags.prepare_output_dir(strategy)
@@ -276,9 +333,10 @@ def write_predictions(
     score: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
 ) -> None:
     """Writes the probabilities of a set, and its scores where it has labels."""
+    path = os.path.join(folder, file_name("test_metrics", name))
+    task_runs.forget_test_scores(path)
     write_test_results(folder, name, predictions)
     if all(example.label is not None for example in examples):
-        path = os.path.join(folder, file_name("test_metrics", name))
         task_runs.write_test_scores(path, score(predictions))
 
 
@@ -288,7 +346,9 @@ def main(_):
     if FLAGS.ensemble:
         run_ensemble(strategy)
         return
+    common_flags.check_output_dir(OUTPUTS, "train_file", "dev_file", "test_file")
     trained = task_runs.trained_config(ClassificationConfig)
+    own_data.imply_task(trained)
     processor = make_processor(trained)
     check_task(trained, processor)
     read = functools.cache(functools.partial(read_examples, processor))
@@ -303,9 +363,40 @@ def main(_):
     weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
     examples = read()
     config = task_config(processor, examples, trained, system.do_lower_case)
-    options = task_runs.task_options()
-    task = ClassificationTask(config, system, **weights, **options)
+    check_baselines(config)
+    make_task = functools.partial(new_task, config, system, weights)
+    task = make_task(examples["train"].get(""))
     common_flags.prepare_output_dir(strategy)
+    own_data.look(strategy, processor, examples)
+    settings = {**weights, "class_weights": FLAGS.class_weights}
+    if FLAGS.cross_validation:
+        train = examples["train"][""]
+        scores = own_data.cross_validate(strategy, make_task, train, settings)
+    else:
+        scores = train_and_use(strategy, task, examples, settings)
+    if FLAGS.baselines and is_chief(strategy):
+        print(own_data.beside_baselines(task, examples, scores))
+
+
+def new_task(
+    config: ClassificationConfig,
+    system: System,
+    weights: Mapping[str, float],
+    train: Sequence[InputExample] | None,
+) -> ClassificationTask:
+    """Makes the task; what its labels weigh is up to the training set."""
+    options = task_runs.task_options()
+    found = class_weights(config, train)
+    return ClassificationTask(config, system, class_weights=found, **weights, **options)
+
+
+def train_and_use(
+    strategy: tf.distribute.Strategy,
+    task: ClassificationTask,
+    examples: Mapping[str, Mapping[str, list]],
+    settings: Mapping[str, Any],
+) -> dict[str, float]:
+    """Trains, evaluates and predicts as far as there are examples for it."""
     records = {
         split: {
             name: task.records(split, found, FLAGS.output_dir)
@@ -321,7 +412,7 @@ def main(_):
         write_predictions(folder, name, predictions, found, task.metrics)
 
     data = Data(train, records["eval"], records["predict"])
-    task_runs.run(task, strategy, training, data, write, **weights)
+    return task_runs.run(task, strategy, training, data, write, **settings)
 
 
 def write_test_results(
@@ -340,4 +431,4 @@ def file_name(stem: str, set_name: str, ending: str = "txt") -> str:
 
 
 if __name__ == "__main__":
-    startup.run(main, check_flags, required=["data_dir", "task_name", "output_dir"])
+    startup.run(main, check_flags, required=["output_dir"])

@@ -172,6 +172,8 @@ def predictions_writer(
     """Returns what Run calls with predictions: writes, and scores, them."""
 
     def write(folder, _, predictions):
+        scores_path = os.path.join(folder, "test_results.txt")
+        task_runs.forget_test_scores(scores_path)
         path = os.path.join(folder, "test_predictions.txt")
         test.write(path, task.tags(predictions, test))
         if test.tags is None:
@@ -180,8 +182,7 @@ def predictions_writer(
             scores = task.metrics(predictions)
         else:
             scores = task.text_metrics(predictions, test)
-        path = os.path.join(folder, "test_results.txt")
-        task_runs.write_test_scores(path, scores)
+        task_runs.write_test_scores(scores_path, scores)
 
     return write
 

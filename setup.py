@@ -56,6 +56,8 @@ setuptools.setup(
         "gpt": ["spacy>=3.7"],
         # Word vectors: GloVe, and word2vec but for skip-gram, several times as fast.
         "fast": ["numba>=0.61"],
+        # run_classifier.py: .xlsx files.
+        "excel": ["openpyxl>=3.1"],
         # Pictures: evaluate_word_vectors.py --plot and others.
         "plot": ["matplotlib>=3.8"],
         # --segmenter=jieba.
@@ -81,6 +83,7 @@ setuptools.setup(
             "sacremoses>=0.2",
             "numba>=0.61",
             "matplotlib>=3.8",
+            "openpyxl>=3.1",
             # What is served, and the clients that are served.
             "pyzmq>=25",
             "starlette>=0.37",

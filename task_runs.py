@@ -106,7 +106,7 @@ def run(
     data: Data,
     write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None],
     **settings: Any,
-) -> None:
+) -> dict[str, float]:
     """Trains, evaluates and predicts as far as there are data, for every seed.
 
     Args:
@@ -116,8 +116,23 @@ def run(
       data: the examples.
       write_predictions: see training.run.Run.
       **settings: what else shaped the weights; a run that goes on must have the same.
+
+    Returns:
+      The scores on the dev sets; of several seeds, see Run.run_seeds.
     """
-    Run(
+    made = make_run(task, strategy, data, write_predictions, **settings)
+    return made.run_seeds(config, FLAGS.seeds)
+
+
+def make_run(
+    task: EncoderTask,
+    strategy: tf.distribute.Strategy,
+    data: Data,
+    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None],
+    **settings: Any,
+) -> Run:
+    """Returns what trains, evaluates and predicts; the arguments are those of `run`."""
+    return Run(
         task=task,
         strategy=strategy,
         data=data,
@@ -131,7 +146,7 @@ def run(
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
         use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
-    ).run_seeds(config, FLAGS.seeds)
+    )
 
 
 def _file_names(records):
@@ -139,6 +154,12 @@ def _file_names(records):
     if isinstance(records, Mapping):
         return {name: _file_names(found) for name, found in records.items()}
     return os.path.basename(records.files[0])
+
+
+def forget_test_scores(path: str) -> None:
+    """Removes the scores of earlier predictions: newer ones are about to be written."""
+    if tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)
 
 
 def write_test_scores(path: str, scores: Mapping[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from atomic_files import atomic_path
 from checkpoints.mapping import CheckpointError, Outputs
 
 TASK = "task.json"  # in a training folder: names its labels, among others
+BEST_SEED = "best_seed.json"  # in a folder of several seeds' trainings
 TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCAB = "vocab.txt"
 
@@ -120,6 +122,22 @@ def read_parts(folder: str) -> dict[str, Outputs]:
     if not isinstance(parts, list) or not all(isinstance(p, dict) for p in parts):
         raise CheckpointError(f"{path}: parts is {parts!r}, wanted a list of objects")
     return {str(part.get("task_name")): _outputs(part, path) for part in parts}
+
+
+def best_seed(folder: str) -> str | None:
+    """Returns the folder of the best of several seeds' trainings; None of others.
+
+    Raises:
+      CheckpointError: it is not there.
+    """
+    path = find(folder, BEST_SEED)
+    if path is None:
+        return None
+    name = json_files.read_object(path).get("folder")
+    best = os.path.join(folder, str(name))
+    if not re.fullmatch(r"seed_\d+(/best)?", str(name)) or not tf.io.gfile.isdir(best):
+        raise CheckpointError(f"{path}: folder is {name!r}, which is not there")
+    return best
 
 
 def _outputs(values, path):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import tensorflow as tf
+from absl import logging
 
 import json_files
 import registry
@@ -33,7 +34,8 @@ def open_checkpoint(path: str) -> Checkpoint:
 
     Args:
       path: a TF prefix (`.index` or not), a folder with a TF checkpoint (Google's
-        archive, or a training folder: its newest), a Hugging Face folder, a
+        archive, or a training folder: its newest), a folder of several seeds' trainings
+        (the best of them), a Hugging Face folder, a
         .safetensors file or one of torch.save, or the index file of sharded ones,
         OpenAI's folder of GPT, or its params_shapes.json, bilm-tf's HDF5 file, or the
         folder with it, a folder of ELMoForManyLangs; word vectors in a file or a
@@ -94,6 +96,10 @@ def find_weights(folder: str) -> list[str]:
 
 def _open_folder(folder: str) -> Checkpoint:
     found = find_weights(folder)
+    best = None if found else files.best_seed(folder)
+    if best:
+        logging.info("%s: the best of its seeds is %s", folder, best)
+        return _open_folder(best)
     # Beside word vectors may be the state of the training that learnt them.
     is_state = all(path.endswith(".index") for path in found)
     if is_state and vectors.are_in(folder):

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -281,6 +281,20 @@ def save(prefix: str, tensors: Mapping[str, np.ndarray]) -> None:
             shape_and_slices=[""] * len(names),
             tensors=[tf.constant(tensors[name]) for name in names],
         )
+
+
+def take_out(prefix: str, names: Collection[str]) -> None:
+    """Writes a checkpoint anew without some tensors; a damaged one stays as it is."""
+    reader = Reader(prefix)
+    left = reader.shapes.keys() - set(names)
+    if len(left) == len(reader.shapes):
+        return
+    try:
+        tensors = {name: reader.read(name) for name in left}
+    except CheckpointError as error:  # a checksum is wrong
+        logging.warning("%s is damaged: %s", prefix, error)
+        return
+    save(prefix, tensors)
 
 
 def _named(folder):

@@ -27,12 +27,23 @@ class ClassificationConfig(TaskConfig):
       symmetric: whether the order of a pair's texts means nothing.
       language: see TaskConfig.
       layer_mix: whether a mixture of all layers is classified, see MixesLayers.
+      text_a_column: of the files that were trained on, where they were one's own; so
+        are the other columns.
+      text_b_column: of a pair's second text.
+      label_column: of the label.
+      language_column: of what the texts are in.
     """
 
     script: ClassVar[str] = "run_classifier.py"
-    optional_keys: ClassVar[frozenset[str]] = frozenset(
-        {"text_pair", "symmetric", "language", "layer_mix"}
+    of_files: ClassVar[frozenset[str]] = frozenset(
+        {"text_a_column", "text_b_column", "label_column", "language_column"}
     )
+    optional_keys: ClassVar[frozenset[str]] = of_files | {
+        "text_pair",
+        "symmetric",
+        "language",
+        "layer_mix",
+    }
     choices: ClassVar[Mapping[str, Collection[str]]] = {
         "output_kind": ("single_label", "multi_label", "regression", "multiple_choice"),
         "metrics": tuple(metrics.METRICS),
@@ -49,6 +60,10 @@ class ClassificationConfig(TaskConfig):
     symmetric: bool = False
     language: str | None = None
     layer_mix: bool = False
+    text_a_column: str | None = None
+    text_b_column: str | None = None
+    label_column: str | None = None
+    language_column: str | None = None
 
     @property
     def outputs(self) -> Outputs:

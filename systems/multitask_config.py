@@ -83,6 +83,11 @@ class MultitaskConfig(TaskConfig):
                 f"parts has the task {twice} twice" if names else "parts has no task"
             )
 
+    def training_values(self) -> dict[str, Any]:
+        """See TaskConfig."""
+        parts = tuple(part.training_values() for part in self.parts)
+        return {**super().training_values(), "parts": parts}
+
     @classmethod
     def from_values(cls, values: Mapping[str, Any], source: str) -> "MultitaskConfig":
         """See TaskConfig."""

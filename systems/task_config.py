@@ -38,6 +38,7 @@ class TaskConfig:
       language: of texts of which no other is told; None: not told.
       script: the script that trains such models.
       optional_keys: fields that a file may lack: older than the others.
+      of_files: fields that say how files are read, and shape no weights.
       choices: fields -> the names that may stand there.
     """
 
@@ -46,6 +47,7 @@ class TaskConfig:
     language: str | None = None
     script: ClassVar[str]
     optional_keys: ClassVar[frozenset[str]] = frozenset()
+    of_files: ClassVar[frozenset[str]] = frozenset()
     choices: ClassVar[Mapping[str, Collection[str]]] = {}
 
     @property
@@ -55,7 +57,8 @@ class TaskConfig:
 
     def training_values(self) -> dict[str, Any]:
         """Returns what shapes the weights: a run that goes on must have the same."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return {key: values[key] for key in values.keys() - self.of_files}
 
     def to_json_string(self) -> str:
         """Returns the fields as a JSON object."""

@@ -20,6 +20,7 @@ from systems.system import CLASSIFIER, System
 from tasks.encoder import EncoderTask
 from tasks.task import Batch, Records
 
+_PARSED_AT_ONCE = 4096
 _ONE_OF_SEVERAL = ("single_label", "multiple_choice")
 
 
@@ -35,6 +36,7 @@ class ClassificationTask(EncoderTask):
         system: System,
         *,
         lm_coef: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         static_shapes: bool = False,
         **kwargs: bool,
     ):
@@ -45,6 +47,8 @@ class ClassificationTask(EncoderTask):
           system: the encoder's.
           lm_coef: weight of the language model's loss in training, where the system
             has one (Radford et al. 2018, eq. 5); a frozen encoder has none.
+          class_weights: what the loss of an example counts in training, by the id of
+            its label; see `balanced_weights`. None: all count the same.
           static_shapes: see EncoderTask.
           **kwargs: see EncoderTask.
 
@@ -62,6 +66,7 @@ class ClassificationTask(EncoderTask):
         self.feature_spec = self.can.spec(config)
         predicts_tokens = self.can.has_lm_losses and not self.frozen_encoder
         self._lm_coef = lm_coef if predicts_tokens else 0.0
+        self._class_weights = class_weights
         self._train_examples: Sequence[InputExample] = ()
 
     def records(
@@ -104,7 +109,21 @@ class ClassificationTask(EncoderTask):
             self.config.max_seq_length,
             cached.counted("dropped_tokens"),
         )
+        if split == "train":
+            self._tell_lengths(cached.path)
         return Records((cached.path,), cached.num_records)
+
+    def _tell_lengths(self, path):
+        """Logs how long the examples are, as they were cut."""
+        batches = tf.data.TFRecordDataset(path).batch(_PARSED_AT_ONCE)
+        lengths = [self.feature_spec.parse(batch)[1].numpy() for batch in batches]
+        shares = np.percentile(np.concatenate(lengths), (0, 50, 95, 100))
+        logging.info(
+            "train: lengths %d to %d, half up to %d, 95 %% up to %d; "
+            "--max_seq_length=%d",
+            *shares[[0, 3, 1, 2]],
+            self.config.max_seq_length,
+        )
 
     def _convert(self, examples):
         columns = self.can.columns(examples, self.config)
@@ -132,7 +151,10 @@ class ClassificationTask(EncoderTask):
         Each sequence counts once there, however long it is, as in the original.
         """
         outputs = self.can.run(model, batch, dropout_seed)
-        terms = {"loss": self._losses(outputs["logits"], batch)}
+        losses = self._losses(outputs["logits"], batch)
+        if self._class_weights is not None:
+            losses *= tf.gather(self._class_weights, batch["label_ids"])
+        terms = {"loss": losses}
         if self._lm_coef:
             lm_losses = tf.reduce_mean(outputs["lm_losses"], axis=1)
             terms["lm_loss"] = self._lm_coef * lm_losses
@@ -191,3 +213,23 @@ class ClassificationTask(EncoderTask):
             )
             return tf.reduce_mean(losses, axis=-1)
         return tf.square(logits[:, 0] - labels)
+
+
+def balanced_weights(
+    examples: Sequence[InputExample], labels: Sequence[str]
+) -> tuple[float, ...]:
+    """Returns weights by which every label counts the same in all, on average 1.
+
+    They are scikit-learn's "balanced": examples / (labels x examples of the label).
+
+    Args:
+      examples: the training set, with one label each.
+      labels: in the order of their ids; one without an example weighs 1.
+    """
+    from sklearn.utils.class_weight import compute_class_weight
+
+    found = [example.label for example in examples]
+    present = sorted(set(found))
+    weights = compute_class_weight("balanced", classes=np.array(present), y=found)
+    weights = dict(zip(present, weights.tolist(), strict=True))
+    return tuple(weights.get(label, 1.0) for label in labels)

@@ -31,6 +31,8 @@ def find_task_file(output_dir: str, init_checkpoint: str | None) -> str | None:
     folders = [output_dir]
     if init_checkpoint:
         folders += [init_checkpoint, os.path.dirname(init_checkpoint)]
+        found = files.best_seed(init_checkpoint) or init_checkpoint
+        folders += [found, os.path.dirname(found)]
     paths = (os.path.join(folder, TASK_FILE) for folder in folders)
     return next((path for path in paths if tf.io.gfile.exists(path)), None)
 

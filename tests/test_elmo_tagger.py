@@ -136,6 +136,7 @@ def test_training_learns_to_tag_and_the_folder_stands_alone(tmp_path, crf, finet
     flags = [f"--init_checkpoint={lm}", f"--crf={crf}", "--model_type=elmo"]
     flags += ["--optimizer=adamw", "--learning_rate=3e-2", "--weight_decay=0"]
     flags += ["--learning_rate_decay=constant", "--num_train_epochs=16"]
+    flags += ["--keep_optimizer=all"]
     if finetune:  # and with files whose names are free, as bilm-tf's training has them
         (tmp_path / "lm/options.json").unlink()
         _, options = tiny_elmo.write_model(tmp_path)

@@ -37,6 +37,7 @@ RANKS = (
     {"serving"},
     {"common_flags", "command_line", "startup"},
     {"task_runs"},
+    {"own_data"},
 )
 SCRIPTS = len(RANKS)
 # One thing in several files: tokenization_tf is the in-graph form of tokenization.

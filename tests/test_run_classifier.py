@@ -340,7 +340,7 @@ def broken(tmp_path, name, text):
         ("train.tsv", b"words\tlabel\ngood\tgood\n", r"train.tsv.*'text'.*words"),
         ("train.tsv", b"text\tlabel\ngood\tgood\nbad\n", r"train.tsv.*3"),
         ("train.tsv", b"", r"train.tsv.*empty"),
-        ("train.tsv", b"text\tlabel\ngood\tgood\n\xff\tbad\n", r"train.tsv.*3"),
+        ("train.tsv", b"text\tlabel\ngood\tgood\n\x81\tbad\n", r"train.tsv.*3"),
     ],
     ids=["unknown label", "missing column", "ragged", "empty", "undecodable"],
 )

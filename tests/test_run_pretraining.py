@@ -89,8 +89,9 @@ def test_gpt_is_scored_beside_ngrams_and_its_folder_stands_alone(tmp_path):
 
 
 def test_resumed_gpt_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
-    whole = pretrain_gpt(tmp_path, tmp_path / "whole", "--do_train")
-    flags = ("--do_train", "--save_checkpoints_steps=2")
+    keep = "--keep_optimizer=all"
+    whole = pretrain_gpt(tmp_path, tmp_path / "whole", "--do_train", keep)
+    flags = ("--do_train", "--save_checkpoints_steps=2", keep)
     parts = pretrain_gpt(tmp_path, tmp_path / "parts", *flags)
     for file in parts.glob("model.ckpt-6.*"):  # as if killed after step 4
         file.unlink()
@@ -146,8 +147,9 @@ def test_pretrained_folder_goes_on_to_the_classifier_and_to_both_formats(tmp_pat
 
 
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
-    whole = pretrain(tmp_path, tmp_path / "whole", "--do_train")
-    flags = ("--do_train", "--save_checkpoints_steps=2")
+    keep = "--keep_optimizer=all"
+    whole = pretrain(tmp_path, tmp_path / "whole", "--do_train", keep)
+    flags = ("--do_train", "--save_checkpoints_steps=2", keep)
     parts = pretrain(tmp_path, tmp_path / "parts", *flags)
     for file in parts.glob("model.ckpt-6.*"):  # as if killed after step 4
         file.unlink()

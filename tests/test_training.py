@@ -11,11 +11,14 @@ import pytest
 import tensorflow as tf
 import tiny
 
+import checkpoints
 import folder_lock
 import modeling
 import processes
 from data_pipeline import batching
 from optimization.optimizers import OptimizerConfig
+from tasks.classification import ClassificationTask
+from tasks.encoder import find_task_file
 from training import state
 from training.run import Data, Run
 from training.strategy import DistributionConfig, make_strategy
@@ -174,7 +177,8 @@ def test_accumulated_pieces_draw_different_masks(run):
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(run):
     whole = run.trainer("whole", save_checkpoints_steps=1000)
     whole.train(run.train, None, {})
-    part = run.trainer("parts", save_checkpoints_steps=2, keep_checkpoint_max=0)
+    options = {"keep_checkpoint_max": 0, "keep_optimizer": "all"}
+    part = run.trainer("parts", save_checkpoints_steps=2, **options)
     part.train(run.train, None, {})
     folder = run.folder / "parts"
     for file in folder.glob(f"model.ckpt-{STEPS}.*"):  # as if killed after step 4
@@ -372,6 +376,59 @@ def test_only_the_newest_checkpoints_are_kept(run):
     assert found == ["model.ckpt-5.index", "model.ckpt-6.index"]
 
 
+def moments(folder):
+    """Which steps' checkpoints hold the optimizer's moments."""
+    steps = (int(path.stem.rpartition("-")[2]) for path in folder.glob("*.index"))
+    return {
+        step: any("/adam_" in name for name in tensors(folder / f"model.ckpt-{step}"))
+        for step in steps
+    }
+
+
+def test_only_checkpoints_that_a_training_may_go_on_from_keep_the_optimizer(run):
+    seen = []
+
+    class Watched(Trainer):
+        def _save(self, variables):
+            super()._save(variables)
+            seen.append(moments(run.folder / "w"))
+
+    trainer = run.trainer("w", save_checkpoints_steps=2)
+    Watched(run.task, tf.distribute.get_strategy(), trainer._config).train(
+        run.train, None, {}
+    )
+    assert seen[:2] == [{2: True}, {2: True, 4: True}]
+    assert seen[2:] == [{2: False, 4: True, 6: False}]  # 6 may be damaged when read
+    assert moments(run.folder / "w") == {2: False, 4: False, 6: False}
+    # What was taken out is no reason to start a finished run again, or to go on from
+    # where that cannot be done exactly.
+    run.weights("w", save_checkpoints_steps=2)
+    for path in (run.folder / "w").glob("model.ckpt-6.*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="ckpt-4 does not keep its optimizer's state"):
+        run.weights("w", save_checkpoints_steps=2)
+
+
+def test_a_damaged_newest_checkpoint_leaves_one_to_resume_exactly(run):
+    whole = run.weights("whole")
+
+    class Killed(Trainer):
+        def _save(self, variables):
+            super()._save(variables)
+            if int(variables["global_step"].numpy()) == 4:
+                raise KeyboardInterrupt
+
+    config = run.trainer("part", save_checkpoints_steps=1)._config
+    with pytest.raises(KeyboardInterrupt):
+        Killed(run.task, tf.distribute.get_strategy(), config).train(
+            run.train, None, {}
+        )
+    assert moments(run.folder / "part") == {1: False, 2: False, 3: True, 4: True}
+    data = run.folder / "part/model.ckpt-4.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-100])
+    assert_equal(run.weights("part", save_checkpoints_steps=1), whole)
+
+
 def test_folder_of_another_training_is_refused_and_left_alone(run):
     run.weights("used")
     folder = run.folder / "used"
@@ -450,6 +507,25 @@ def test_seeds_report_mean_and_standard_deviation(run):
     assert len(set(losses)) == 3
     written = tiny.read_results(run.folder / "seeds" / "eval_results.txt")
     assert written == pytest.approx(results)
+
+
+def test_a_folder_of_seeds_is_used_as_the_best_of_them(run):
+    scores = iter([0.5, 0.75, 0.75])
+
+    class Scored(ClassificationTask):
+        def metrics(self, predictions):
+            return {"eval_accuracy": next(scores)}
+
+    task = Scored(run.task.config, run.task.system)
+    data = Data(run.train, {"": run.dev}, {})
+    parent = run.folder / "seeds"
+    config = TrainingConfig(str(parent), 1, train_batch_size=8, eval_steps=0)
+    Run(task, tf.distribute.get_strategy(), data, {}).run_seeds(config, 3)
+    assert checkpoints.open_checkpoint(parent).path == f"{parent}/seed_1/model.ckpt-1"
+    assert find_task_file("nowhere", str(parent)) == f"{parent}/seed_1/task.json"
+    (parent / "best_seed.json").write_text('{"folder": "../else"}')
+    with pytest.raises(ValueError, match=r"best_seed.json: folder is '../else'"):
+        checkpoints.open_checkpoint(parent)
 
 
 def fine_tuning(run, config):

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from absl import logging
 
 import folder_lock
 from atomic_files import remove_left_behind
+from checkpoints.files import BEST_SEED, write_json
 from errors import UserError
 from tasks.task import Records, Task
 from training import layer_weights, state
@@ -80,7 +81,7 @@ class Run:
           UserError: there is nothing trained in output_dir, and nothing to train;
             another process writes there, or it is removed meanwhile.
         """
-        with self._locked(config.output_dir):
+        with self.locked(config.output_dir):
             return self._run(config)
 
     def _run(self, config):
@@ -110,34 +111,28 @@ class Run:
 
         Of several, every run has a folder of its own, `seed_<seed>`, inside output_dir;
         the eval_results.txt there has the mean of each score, and its standard
-        deviation over the seeds (of a sample, divided by n - 1) as `<score>_std`.
+        deviation over the seeds (of a sample, divided by n - 1) as `<score>_std`. Which
+        is the best is kept, so that the folder can be used as that seed's.
         """
         if num_seeds == 1:
             return self.run(config)
-        with self._locked(config.output_dir):
-            return self._run_seeds(config, num_seeds)
-
-    def _run_seeds(self, config, num_seeds):
-        scores = []
-        for seed in range(config.seed, config.seed + num_seeds):
-            folder = os.path.join(config.output_dir, f"seed_{seed}")
-            logging.info("***** seed %d: %s *****", seed, folder)
-            scores.append(
-                self.run(dataclasses.replace(config, seed=seed, output_dir=folder))
-            )
-        results = {}
-        for name in scores[0]:
-            values = [score[name] for score in scores]
-            results[name] = float(np.mean(values))
-            if name != "global_step":
-                results[f"{name}_std"] = float(np.std(values, ddof=1))
-        if results:
-            heading = f"Eval results: means of {num_seeds} seeds, and deviations"
-            self._write(config.output_dir, results, heading)
-        return results
+        seeds = range(config.seed, config.seed + num_seeds)
+        runs = {
+            f"seed_{seed}": (self, dataclasses.replace(config, seed=seed))
+            for seed in seeds
+        }
+        scores = run_several(runs, config.output_dir)
+        main = self.task.main_metric
+        found = {name: score[main] for name, score in scores.items() if main in score}
+        if found and is_chief(self.strategy):
+            best = max(found, key=found.get)
+            folder = f"{best}/{BEST}" if self.use_checkpoint == "best" else best
+            path = os.path.join(config.output_dir, BEST_SEED)
+            write_json(path, {"folder": folder, main: found[best]})
+        return mean_scores(list(scores.values()))
 
     @contextlib.contextmanager
-    def _locked(self, output_dir):
+    def locked(self, output_dir: str) -> Iterator[None]:
         """Keeps other runs out of a folder, and removes what killed ones left in it."""
         if not is_chief(self.strategy):  # writes nothing
             yield
@@ -177,13 +172,52 @@ class Run:
             scores |= {start + score: value for score, value in found.items()}
         if scores:
             scores["global_step"] = step
-            self._write(output_dir, scores)
+            self.write_scores(output_dir, scores, "Eval results")
         return scores, computed
 
-    def _write(self, output_dir, results, heading="Eval results"):
+    def write_scores(
+        self, output_dir: str, results: Mapping[str, float], heading: str
+    ) -> None:
+        """Logs scores and writes them to the folder's eval_results.txt."""
         if not is_chief(self.strategy):
             return
         logging.info("***** %s *****", heading)
         for name in sorted(results):
             logging.info("  %s = %s", name, results[name])
         write_results(os.path.join(output_dir, RESULTS_FILE), results)
+
+
+def run_several(
+    runs: Mapping[str, tuple[Run, TrainingConfig]], output_dir: str
+) -> dict[str, dict[str, float]]:
+    """Makes several runs, one after the other, and reports the spread of their scores.
+
+    Args:
+      runs: folder inside output_dir -> what runs there, and how it trains.
+      output_dir: its eval_results.txt is written as `mean_scores` says.
+
+    Returns:
+      folder -> the scores of its run.
+    """
+    first, _ = next(iter(runs.values()))
+    scores = {}
+    with first.locked(output_dir):
+        for name, (run, config) in runs.items():
+            folder = os.path.join(output_dir, name)
+            logging.info("***** %s: %s *****", name, folder)
+            scores[name] = run.run(dataclasses.replace(config, output_dir=folder))
+        if means := mean_scores(list(scores.values())):
+            heading = f"Eval results: means of {len(runs)} runs, and deviations"
+            first.write_scores(output_dir, means, heading)
+    return scores
+
+
+def mean_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the mean of each score, and as `<score>_std` its standard deviation."""
+    results = {}
+    for name in scores[0]:
+        values = [score[name] for score in scores]
+        results[name] = float(np.mean(values))
+        if name != "global_step":
+            results[f"{name}_std"] = float(np.std(values, ddof=1))
+    return results

@@ -7,7 +7,7 @@ parent's (`<variable>/adam_m`), `global_step`, and the loop's own state under
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 import tensorflow as tf
@@ -53,6 +53,20 @@ def save(output_dir: str, variables: Mapping[str, tf.Variable], keep: int) -> st
     return prefix
 
 
+def thin_out(output_dir: str, names: Collection[str], spared: int) -> None:
+    """Takes tensors out of a folder's checkpoints; a damaged one stays as it is.
+
+    Args:
+      output_dir: the run's folder.
+      names: of the tensors, such as an optimizer's moments.
+      spared: so many of the newest keep them.
+    """
+    newest_last = tensorflow_files.listed(output_dir)
+    for prefix in newest_last[: max(0, len(newest_last) - spared)]:
+        if tensorflow_files.problem_of(prefix) is None:
+            tensorflow_files.take_out(prefix, names)
+
+
 def latest(output_dir: str) -> str | None:
     """Returns the prefix of the newest complete checkpoint of a folder.
 
@@ -65,8 +79,20 @@ def latest(output_dir: str) -> str | None:
     return newest
 
 
-def restore_newest(output_dir: str, variables: Mapping[str, tf.Variable]) -> str | None:
+def restore_newest(
+    output_dir: str,
+    variables: Mapping[str, tf.Variable],
+    optimizer: Set[str] = frozenset(),
+    last_step: int | None = None,
+) -> str | None:
     """Sets every variable from the newest checkpoint of a folder that can be read.
+
+    Args:
+      output_dir: the run's folder.
+      variables: name -> variable.
+      optimizer: names of those that only further updates read: from a checkpoint of
+        `last_step`, after which there is none, they are not set.
+      last_step: of the training.
 
     Returns:
       Its prefix; None, and nothing is set, where nothing was trained.
@@ -76,8 +102,14 @@ def restore_newest(output_dir: str, variables: Mapping[str, tf.Variable]) -> str
     """
     damage = []
     for prefix in tensorflow_files.newest_first(output_dir):
+        wanted = variables
+        if step_of(prefix) == last_step:
+            wanted = {n: v for n, v in variables.items() if n not in optimizer}
+        elif optimizer and optimizer.isdisjoint(tensorflow_files.Reader(prefix).shapes):
+            damage.append(f"{prefix} does not keep its optimizer's state")
+            continue
         try:
-            restore(prefix, variables)
+            restore(prefix, wanted)
         except CheckpointError as error:  # a checksum is wrong
             logging.warning("%s is damaged and left out: %s", prefix, error)
             damage.append(str(error))

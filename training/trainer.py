@@ -4,7 +4,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ from training.step import StepConfig, TrainStep
 from training.strategy import is_chief, num_workers
 
 BEST = state.BEST
+KEEP_OPTIMIZER = ("last", "all")
+_RESUMABLE = 2  # newest checkpoints of a training that goes on: one may get damaged
 _SECONDS_PER_CALL = 1.0
 _POLICIES = {
     "off": "float32",
@@ -48,6 +50,8 @@ class TrainingConfig:
       save_checkpoints_steps: updates between checkpoints.
       eval_steps: updates between evaluations; 0 evaluates at the end only.
       keep_checkpoint_max: newest checkpoints kept; 0 keeps all.
+      keep_optimizer: "last": only the two newest checkpoints keep the optimizer's
+        moments, and none does once all updates are made; "all": all keep them.
       early_stopping_patience: evaluations without a better score before the run
         ends; 0 never ends early.
       learning_rate_drops: how often the run then goes on instead, from its best
@@ -70,6 +74,7 @@ class TrainingConfig:
     save_checkpoints_steps: int = 1000
     eval_steps: int = 1000
     keep_checkpoint_max: int = 5
+    keep_optimizer: str = "last"
     early_stopping_patience: int = 0
     learning_rate_drops: int = 0
     mixed_precision: str = "off"
@@ -88,6 +93,7 @@ class TrainingConfig:
             "save_checkpoints_steps",
             "eval_steps",
             "keep_checkpoint_max",
+            "keep_optimizer",
             "early_stopping_patience",
             "iterations_per_loop",
             "profile_steps",
@@ -133,6 +139,7 @@ class Trainer:
             )
         self._task, self._strategy, self._config = task, strategy, config
         self._chief = is_chief(strategy)
+        self._moments: Set[str] = frozenset()
         with strategy.scope():
             self.model = task.build_model(
                 dtype=_POLICIES[config.mixed_precision],
@@ -173,7 +180,10 @@ class Trainer:
             updates = self._make_updates()
         updates.optimizer.schedule = best.schedule(updates.optimizer.schedule)
         variables = updates.state | best.state
-        newest = state.restore_newest(config.output_dir, variables)
+        self._moments = updates.optimizer.slots.keys()
+        newest = state.restore_newest(
+            config.output_dir, variables, self._moments, config.num_train_steps
+        )
         if newest is None:
             self.initialize()
         else:
@@ -194,22 +204,30 @@ class Trainer:
         with Progress(first, config.num_train_steps, events_dir) as progress:
             if outstanding:
                 scores = self._follow(first, dev, best, progress, variables)
-            if complete or best.exhausted:
-                return scores
-            batches = self._iterator(train, first)
-            for step, stopping in self._run(updates, batches, first, train, progress):
-                if self._due(step, config.save_checkpoints_steps):
-                    self._save(variables)
-                scores = None
-                if dev and self._due(step, config.eval_steps):
-                    scores = self._follow(step, dev, best, progress, variables)
-                if stopping:
-                    self._save(variables)
-                    logging.info("terminated at step %d; the state is saved", step)
-                    sys.exit(TERMINATED)
-                if best.exhausted:
-                    logging.info("step %d: no better score since; stopped", step)
-                    break
+            if not (complete or best.exhausted):
+                scores = self._go_on(updates, train, dev, best, progress, variables)
+        if int(updates.global_step.numpy()) == config.num_train_steps:
+            self._thin_out(0)
+        return scores
+
+    def _go_on(self, updates, train, dev, best, progress, variables):
+        """Makes the updates that are left; returns as `train`."""
+        config, scores = self._config, None
+        first = int(updates.global_step.numpy())
+        batches = self._iterator(train, first)
+        for step, stopping in self._run(updates, batches, first, train, progress):
+            if self._due(step, config.save_checkpoints_steps):
+                self._save(variables)
+            scores = None
+            if dev and self._due(step, config.eval_steps):
+                scores = self._follow(step, dev, best, progress, variables)
+            if stopping:
+                self._save(variables)
+                logging.info("terminated at step %d; the state is saved", step)
+                sys.exit(TERMINATED)
+            if best.exhausted:
+                logging.info("step %d: no better score since; stopped", step)
+                break
         return scores
 
     def _prepare_folder(self, settings):
@@ -390,9 +408,18 @@ class Trainer:
         return step == self._config.num_train_steps or (every and step % every == 0)
 
     def _save(self, variables):
-        if self._chief:
-            config = self._config
-            state.save(config.output_dir, variables, config.keep_checkpoint_max)
+        if not self._chief:
+            return
+        config = self._config
+        step = int(variables["global_step"].numpy())
+        if step == config.num_train_steps and config.keep_optimizer == "last":
+            variables = {n: v for n, v in variables.items() if n not in self._moments}
+        state.save(config.output_dir, variables, config.keep_checkpoint_max)
+        self._thin_out(_RESUMABLE)
+
+    def _thin_out(self, resumable):
+        if self._chief and self._config.keep_optimizer == "last":
+            state.thin_out(self._config.output_dir, self._moments, resumable)
 
     def _save_best(self, step, scores):
         if not self._chief:

@@ -1,12 +1,14 @@
 """The user's own data set: train, dev and test as tsv, csv or jsonl files."""
 
+import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 from absl import logging
 
-from data_pipeline.readers import text_files
+from data_pipeline.readers import columns
 from data_pipeline.readers.examples import (
     DataProcessor,
     InputExample,
@@ -16,6 +18,7 @@ from data_pipeline.readers.examples import (
     check_label,
     parse_score,
 )
+from data_pipeline.readers.tables import ENDINGS, Tables
 from errors import MissingFile, UserError
 
 _METRICS = {
@@ -28,16 +31,16 @@ LABEL_KINDS = tuple(_METRICS)
 
 
 class CustomProcessor(DataProcessor):
-    """Reads `train`, `dev` and `test` with the endings .tsv, .csv or .jsonl.
+    """Reads `train`, `dev` and `test` with the endings .tsv, .csv, .jsonl or .xlsx.
 
-    tsv is split at tabs only; csv may quote; jsonl has an object a line. tsv and csv
+    tsv is split at tabs only; csv may quote; jsonl has an object a line. The others
     begin with a header. A guid is `<file>:<line>`.
     """
 
     def __init__(
         self,
-        text_a_column: str,
-        label_column: str,
+        text_a_column: str | None = None,
+        label_column: str | None = None,
         text_b_column: str | None = None,
         label_kind: str = "single_label",
         labels: Sequence[str] | None = None,
@@ -46,12 +49,14 @@ class CustomProcessor(DataProcessor):
         ending_columns: Sequence[str] = (),
         symmetric: bool = False,
         language_column: str | None = None,
+        tables: Tables | None = None,
     ):
         """Describes the data set.
 
         Args:
-          text_a_column: column of the first, or only, text.
-          label_column: column of the label; test files may do without it.
+          text_a_column: column of the first, or only, text; None: the first file that
+            is read tells, see columns.guess.
+          label_column: column of the label, as well; test files may do without it.
           text_b_column: column of the second text of a pair.
           label_kind: one of LABEL_KINDS. Of "multiple_choice" a label is the right
             ending: the name of its column, or its number from 1.
@@ -63,6 +68,7 @@ class CustomProcessor(DataProcessor):
           ending_columns: columns of the texts to choose from, for multiple choice.
           symmetric: whether the order of a pair's texts means nothing.
           language_column: column of what the texts are in; None: it is not told.
+          tables: reads the files; None: as their signs say.
 
         Raises:
           UserError: an argument is not one of the above.
@@ -97,12 +103,14 @@ class CustomProcessor(DataProcessor):
         self.metrics = _METRICS[label_kind]
         self.main_metric = self.metrics[0]
         second = ending_columns or ([text_b_column] if text_b_column else [])
-        self._text_columns = [text_a_column, *second]
+        self._second_columns = second
+        self._text_a_column = text_a_column
         self._language_column = language_column
         self._label_column = label_column
         self._labels = list(labels) if labels is not None else None
         self._separator = label_separator
         self._files = dict(files or {})
+        self._tables = tables or Tables()
         self._padded: list[tuple[int, str]] = []  # of the last file: line, label
 
     def get_train_examples(self, data_dir: str) -> list[InputExample]:
@@ -159,7 +167,9 @@ class CustomProcessor(DataProcessor):
         """
         if split in self._files:
             return self._files[split]
-        names = [f"{split}.{ending}" for ending in text_files.READERS]
+        if data_dir is None:
+            raise MissingFile(f"--{split}_file is not given, and no --data_dir")
+        names = [f"{split}.{ending}" for ending in ENDINGS]
         paths = [os.path.join(data_dir, name) for name in names]
         found = [path for path in paths if tf.io.gfile.exists(path)]
         if not found:
@@ -169,20 +179,18 @@ class CustomProcessor(DataProcessor):
         return found[0]
 
     def _read(self, path: str, labelled: bool) -> list[InputExample]:
-        ending = path.rpartition(".")[2]
-        if ending not in text_files.READERS:
-            raise UserError(
-                f"{path}: the name must end in one of {sorted(text_files.READERS)}"
-            )
+        if path.rpartition(".")[2].lower() not in ENDINGS:
+            raise UserError(f"{path}: the name must end in one of {', '.join(ENDINGS)}")
+        self._find_columns(path, labelled)
         optional = [] if labelled else [self._label_column]
         told = [self._language_column] if self._language_column else []
-        columns = told + self._text_columns
-        columns += [self._label_column] if labelled else []
+        wanted = [*told, self._text_a_column, *self._second_columns]
+        wanted += [self._label_column] if labelled else []
         examples = []
         self._padded = []
-        for line, values in text_files.READERS[ending](path, columns, optional):
+        for line, values in self._tables.rows(path, wanted, optional):
             *texts, value = values
-            for name, text in zip(columns, texts, strict=False):
+            for name, text in zip(wanted, texts, strict=False):
                 if not isinstance(text, str):
                     raise UserError(
                         f"{path}, line {line}: column {name!r} must be text, "
@@ -214,6 +222,64 @@ class CustomProcessor(DataProcessor):
                 *self._padded[0],
             )
         return examples
+
+    @property
+    def column_flags(self) -> dict[str, str | None]:
+        """The columns as given or found: flag -> name."""
+        second = self.output_kind != "multiple_choice" and self._second_columns
+        return {
+            "text_a_column": self._text_a_column,
+            "text_b_column": second[0] if second else None,
+            "label_column": self._label_column,
+            "language_column": self._language_column,
+        }
+
+    def csv_text(self, examples: Sequence[InputExample]) -> str:
+        """Returns examples as the text of a csv that this processor reads.
+
+        Raises:
+          UserError: a label holds what stands between several.
+        """
+        header = [self._text_a_column, *self._second_columns, self._label_column]
+        header += [self._language_column] if self._language_column else []
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        for example in examples:
+            endings = getattr(example, "endings", ())
+            second = [] if example.text_b is None else [example.text_b]
+            told = [example.language] if self._language_column else []
+            texts = [example.text_a, *second, *endings]
+            writer.writerow([*texts, self._cell(example.label), *told])
+        return text.getvalue()
+
+    def _cell(self, label):
+        """A label as it stands in a table."""
+        if not isinstance(label, tuple):
+            return label
+        found = next((name for name in label if self._separator in name), None)
+        if found is not None:
+            raise UserError(
+                f"label {found!r} holds {self._separator!r}, which stands between "
+                "several labels in a csv: a split of such data cannot be written"
+            )
+        return self._separator.join(label)
+
+    def _find_columns(self, path, labelled):
+        """Sets those that were not given."""
+        known = self._text_a_column, self._label_column
+        if None not in known:
+            return
+        others = [*self._second_columns, self._language_column]
+        found = columns.guess(self._tables, path, *known, others, labelled)
+        self._text_a_column, self._label_column = found
+        if found != known:
+            logging.info(
+                "%s: the text is column %r, the label column %r; --text_a_column and "
+                "--label_column name others",
+                path,
+                *found,
+            )
 
     def _label(self, value: object, path: str, line: int) -> Label:
         """Checks one label cell."""

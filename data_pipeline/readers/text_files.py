@@ -14,29 +14,39 @@ from errors import MissingFile, UserError
 Row = tuple[int, tuple[object, ...]]
 
 
-def read_text(path: str) -> str:
-    """The whole of a UTF-8 file, without its byte order mark.
+def read_text(path: str, encoding: str = "utf-8") -> str:
+    """The whole of a file, without its byte order mark.
 
     Raises:
       MissingFile: there is no such file.
-      UserError: it is empty, or not UTF-8; names line and byte.
+      UserError: it is empty, or not in that encoding; names line and byte.
     """
     if not tf.io.gfile.exists(path):
         raise MissingFile(f"{path}: no such file")
     with tf.io.gfile.GFile(path, "rb") as file:
         data = file.read()
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: not UTF-8, byte 0x{data[error.start]:02x} at "
-            f"offset {error.start} of the file ({error.reason})"
-        ) from error
+        text = data.decode(encoding)
+    except UnicodeError as error:
+        raise undecodable(path, data, error, encoding) from error
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise UserError(f"{path}: the file is empty")
     return text
+
+
+def undecodable(
+    path: str, data: bytes, error: UnicodeError, encoding: str
+) -> UserError:
+    """Says where a file's bytes are not of the encoding that they were read in."""
+    if not isinstance(error, UnicodeDecodeError):  # a UTF-16 without its mark
+        return UserError(f"{path}: {error}")
+    line = data.count(b"\n", 0, error.start) + 1
+    encoding = {"utf-8": "UTF-8"}.get(encoding, encoding)
+    return UserError(
+        f"{path}, line {line}: not {encoding}, byte 0x{data[error.start]:02x} at "
+        f"offset {error.start} of the file ({error.reason})"
+    )
 
 
 def tsv_rows(
@@ -45,6 +55,7 @@ def tsv_rows(
     optional: Sequence[str] = (),
     header: Sequence[str] | None = None,
     skip_ragged: bool = False,
+    encoding: str = "utf-8",
 ) -> Iterator[Row]:
     """Yields rows of a tab separated file, split at tabs and nowhere else.
 
@@ -56,6 +67,7 @@ def tsv_rows(
       optional: columns whose values are None where the file has no such column.
       header: the columns' names, where the file does not begin with them.
       skip_ragged: leaves out rows of the wrong width and logs how many.
+      encoding: of the file.
 
     Yields:
       (line number, values of `columns` and `optional`).
@@ -63,11 +75,11 @@ def tsv_rows(
     Raises:
       UserError: a missing column or a row of the wrong width, and as `read_text`.
     """
-    found = lines(path)
+    found = lines(path, encoding)
     first = 1
     if header is None:
         header, first = found[0].split("\t"), 2
-    pick = _picker(path, header, columns, optional)
+    pick = picker(path, header, columns, optional)
     skipped = []
     for number, line in enumerate(found[first - 1 :], first):
         fields = line.split("\t")
@@ -88,13 +100,18 @@ def tsv_rows(
 
 
 def csv_rows(
-    path: str, columns: Sequence[str], optional: Sequence[str] = ()
+    path: str,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    encoding: str = "utf-8",
+    delimiter: str = ",",
 ) -> Iterator[Row]:
     """Yields rows of a comma separated file with a header; fields may be quoted.
 
-    Args, Yields, Raises: as `tsv_rows`; the line is the one where the row begins.
+    Args, Yields, Raises: as `tsv_rows`; the line is the one where the row begins, and
+    `delimiter` what stands instead of commas.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = _csv_reader(path, encoding, delimiter)
     header, pick = None, None
     number = 1
     while True:
@@ -105,7 +122,7 @@ def csv_rows(
         if fields is None:
             return
         if header is None:
-            header, pick = fields, _picker(path, fields, columns, optional)
+            header, pick = fields, picker(path, fields, columns, optional)
         elif len(fields) == len(header):
             yield number, pick(fields)
         elif fields:  # a blank line, for which the csv module gives [], is no row
@@ -114,13 +131,16 @@ def csv_rows(
 
 
 def jsonl_rows(
-    path: str, columns: Sequence[str], optional: Sequence[str] = ()
+    path: str,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    encoding: str = "utf-8",
 ) -> Iterator[Row]:
     """Yields rows of a file with one JSON object a line.
 
     Args, Yields, Raises: as `tsv_rows`; a column is missing if any object lacks it.
     """
-    for number, line in enumerate(lines(path), 1):
+    for number, line in enumerate(lines(path, encoding), 1):
         content = json_files.parse(line, f"{path}, line {number}")
         if not isinstance(content, dict):
             raise UserError(
@@ -142,40 +162,44 @@ READERS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 
 
-def header(path: str) -> list[str]:
+def header(path: str, encoding: str = "utf-8", delimiter: str = ",") -> list[str]:
     """The names of a file's columns; of objects a line, those that the first one has.
 
     Raises:
       UserError: as `read_text`, or its first line is no header.
     """
     if path.endswith(".jsonl"):
-        first = json_files.parse(lines(path)[0], f"{path}, line 1")
+        first = json_files.parse(lines(path, encoding)[0], f"{path}, line 1")
         return list(first) if isinstance(first, dict) else []
-    if path.endswith(".csv"):
+    if path.endswith(".csv") or delimiter != ",":
         try:
-            reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-            return next(reader)
+            return next(_csv_reader(path, encoding, delimiter))
         except csv.Error as error:
             raise UserError(f"{path}, line 1: {error}") from error
-    return lines(path)[0].split("\t")
+    return lines(path, encoding)[0].split("\t")
 
 
-def lines(path: str) -> list[str]:
+def _csv_reader(path, encoding, delimiter):
+    text = io.StringIO(read_text(path, encoding), newline="")
+    return csv.reader(text, delimiter=delimiter, strict=True)
+
+
+def lines(path: str, encoding: str = "utf-8") -> list[str]:
     """Lines ended by LF or CRLF, without blank ones at the end of the file.
 
     Raises:
       UserError: as `read_text`.
     """
-    found = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    found = [line.removesuffix("\r") for line in read_text(path, encoding).split("\n")]
     while not found[-1].strip():
         found.pop()
     return found
 
 
-def _picker(
+def picker(
     path: str, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]
 ) -> Callable[[Sequence[str]], tuple[str | None, ...]]:
-    """A function from a row's fields to the values of the wanted columns."""
+    """Returns a function from a row's fields to the values of the wanted columns."""
     for name in columns:
         if name not in header:
             raise UserError(f"{path}: no column {name!r}; found {list(header)}")
