@@ -27,7 +27,7 @@ RANKS = (
         "metrics",
         "modeling",
     },
-    {"data_pipeline", "checkpoints"},
+    {"data_pipeline", "checkpoints", "reports"},
     {"systems"},
     {"tasks"},
     {"training"},
