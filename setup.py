@@ -56,7 +56,7 @@ setuptools.setup(
         "gpt": ["spacy>=3.7"],
         # Word vectors: GloVe, and word2vec but for skip-gram, several times as fast.
         "fast": ["numba>=0.61"],
-        # evaluate_word_vectors.py --plot.
+        # evaluate_word_vectors.py --plot, and the drawings of reports.
         "plot": ["matplotlib>=3.8"],
         # create_pretraining_data.py --segmenter=jieba.
         "segment": ["jieba>=0.42"],
