@@ -26,6 +26,7 @@ def parse_flags(
     *,
     required: Sequence[str] = (),
     pipes: Collection[str] = (),
+    words: Sequence[str] = (),
 ) -> list[str]:
     """Reads the command line into FLAGS.
 
@@ -35,15 +36,19 @@ def parse_flags(
       required: names of flags that must be given.
       pipes: names of flags whose files are read once, from start to end; others may
         not name a pipe or a device.
+      words: what the words that belong to no flag are; as many are wanted.
 
     Returns:
-      The script's name.
+      The script's name, and these words.
 
     Raises:
       UserError: names every flag that is wrong.
     """
-    words, problems = _read(argv)
-    problems += map(_stray_word, words)
+    found, problems = _read(argv)
+    given = [word for word in found if not word.startswith("-")] if words else []
+    problems += (_stray_word(word) for word in found if word not in given)
+    if len(given) != len(words):
+        problems.append(f"wanted {' '.join(words)}, got {' '.join(given) or 'nothing'}")
     for name in FLAGS:
         problems += _value_problems(FLAGS[name], name in pipes)
     problems += [
@@ -55,7 +60,7 @@ def parse_flags(
     problems += check()
     if problems:
         raise _error(problems)
-    return [argv[0]]
+    return [argv[0], *given]
 
 
 def help_text(description: str) -> str:

@@ -22,11 +22,12 @@ from data_pipeline.readers.examples import words as example_words
 from errors import UserError
 from inference import baselines, ensemble
 from modeling.vectors import READERS
+from reports.labels import UNSURE
 from systems.classification_config import ClassificationConfig
 from systems.system import System
 from tasks.classification import ClassificationTask, balanced_weights
 from training.progress import write_results
-from training.run import RESULTS_FILE, Data
+from training.run import RESULTS_FILE, Data, Predicted
 from training.strategy import is_chief, make_strategy
 
 FLAGS = flags.FLAGS
@@ -110,6 +111,19 @@ flags.DEFINE_bool(
     "Prints, beside the scores on the dev set, those of two simple classifiers of the "
     "same texts: a bag of words, and the untrained encoder's mean vectors.",
 )
+flags.DEFINE_bool(
+    "calibrate",
+    False,
+    "Fits a temperature on the dev set, by which logits are divided from then on: in "
+    "predictions, exports and servers.",
+)
+flags.DEFINE_float(
+    "unsure_below",
+    None,
+    'A prediction of less confidence is called "unsure" in predictions.tsv.',
+    0.0,
+    1.0,
+)
 flags.DEFINE_list(
     "ensemble",
     None,
@@ -133,6 +147,13 @@ def check_flags() -> Iterator[str]:
         )
     if FLAGS.ensemble and FLAGS.output_dir in FLAGS.ensemble:
         yield f"--output_dir={FLAGS.output_dir} is one of --ensemble: give another one"
+    if FLAGS.calibrate and (FLAGS.ensemble or not FLAGS.do_eval):
+        yield "--calibrate needs --do_eval, and no --ensemble"
+    if FLAGS.calibrate and FLAGS.init_checkpoint and not FLAGS.do_train:
+        yield (
+            "--calibrate keeps its temperature beside the trained checkpoint: give its "
+            "folder as --output_dir, and no --init_checkpoint"
+        )
     if FLAGS.channels == 2 and not FLAGS.finetune_encoder:
         yield (
             "--channels=2 and --finetune_encoder=false exclude: without training, both "
@@ -188,6 +209,19 @@ def check_trained(trained: ClassificationConfig | None, **found) -> None:
                 f"{folder} was trained for {getattr(trained, name)!r}: "
                 f"its task is {trained.task_name}"
             )
+
+
+def check_kind(config: ClassificationConfig) -> None:
+    """Refuses flags that are not of the task's kind, or its labels."""
+    one_of_several = config.output_kind in ("single_label", "multiple_choice")
+    if FLAGS.calibrate and not one_of_several:
+        raise UserError(f"--calibrate is of one label each, not {config.output_kind}")
+    if FLAGS.unsure_below is None:
+        return
+    if config.output_kind == "regression":
+        raise UserError("--unsure_below: the scores of a regression have no confidence")
+    if UNSURE in config.labels:
+        raise UserError(f"--unsure_below: {UNSURE!r} is one of the labels already")
 
 
 def check_task(trained: ClassificationConfig | None, processor: DataProcessor) -> None:
@@ -302,27 +336,39 @@ def class_weights(
 def run_ensemble(strategy: tf.distribute.Strategy) -> None:
     """Scores and predicts by the mean of several trained models."""
     members = ensemble.open_members(FLAGS.ensemble, common_flags.static_shapes())
-    own_data.imply_task(members[0].task.config)
-    processor = make_processor(members[0].task.config)
+    task = members[0].task
+    own_data.imply_task(task.config)
+    processor = make_processor(task.config)
+    check_kind(task.config)
     examples = read_examples(processor)
     common_flags.prepare_output_dir(strategy)
     models = ensemble.Ensemble(
         members, strategy, common_flags.training_config(1, 0), FLAGS.use_checkpoint
     )
-    scores = {}
+    folder, name_of_all = FLAGS.output_dir, f"the mean of {len(members)} models"
+
+    def report(*found):
+        predicted = Predicted(folder, *found)
+        rows = examples[predicted.split][predicted.set_name]
+        results = task.results(predicted.predictions, rows, FLAGS.unsure_below)
+        task_runs.write_report(predicted, results, task.config.task_name)
+
+    scores, reports = {}, []
     for name, found in examples["eval"].items():
         predictions = models.predict("eval", found, FLAGS.eval_batch_size)
         start = f"{name}_" if name else ""
         found = models.metrics(predictions)
         scores |= {start + score: value for score, value in found.items()}
+        reports.append(("eval", name, name_of_all, predictions, found))
     if scores and is_chief(strategy):
-        write_results(os.path.join(FLAGS.output_dir, RESULTS_FILE), scores)
+        write_results(os.path.join(folder, RESULTS_FILE), scores)
     for name, found in examples["predict"].items():
         predictions = models.predict("predict", found, FLAGS.predict_batch_size)
         if is_chief(strategy):
-            write_predictions(
-                FLAGS.output_dir, name, predictions, found, models.metrics
-            )
+            found = write_predictions(folder, name, predictions, found, models.metrics)
+        reports.append(("predict", name, name_of_all, predictions, found))
+    for found in reports if is_chief(strategy) else ():
+        report(*found)
 
 
 def write_predictions(
@@ -331,13 +377,14 @@ def write_predictions(
     predictions: Mapping[str, np.ndarray],
     examples: Sequence[InputExample],
     score: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]],
-) -> None:
-    """Writes the probabilities of a set, and its scores where it has labels."""
+) -> dict[str, float]:
+    """Writes the probabilities of a set; and returns its scores, if it has labels."""
     path = os.path.join(folder, file_name("test_metrics", name))
     task_runs.forget_test_scores(path)
     write_test_results(folder, name, predictions)
-    if all(example.label is not None for example in examples):
-        task_runs.write_test_scores(path, score(predictions))
+    if any(example.label is None for example in examples):
+        return {}
+    return task_runs.write_test_scores(path, score(predictions))
 
 
 def main(_):
@@ -364,6 +411,7 @@ def main(_):
     examples = read()
     config = task_config(processor, examples, trained, system.do_lower_case)
     check_baselines(config)
+    check_kind(config)
     make_task = functools.partial(new_task, config, system, weights)
     task = make_task(examples["train"].get(""))
     common_flags.prepare_output_dir(strategy)
@@ -408,11 +456,18 @@ def train_and_use(
     training = common_flags.finetuning_config(train.num_examples if train else 0)
 
     def write(folder, name, predictions):
-        found = examples["predict"][name]
-        write_predictions(folder, name, predictions, found, task.metrics)
+        found, told = examples["predict"][name], task.calibrated(predictions)
+        return write_predictions(folder, name, told, found, task.metrics)
+
+    def results(predicted):
+        if FLAGS.calibrate and (predicted.split, predicted.set_name) == ("eval", ""):
+            task.calibrate(predicted.predictions)
+        told = task.calibrated(predicted.predictions)
+        rows = examples[predicted.split][predicted.set_name]
+        return task.results(told, rows, FLAGS.unsure_below, task.temperature)
 
     data = Data(train, records["eval"], records["predict"])
-    return task_runs.run(task, strategy, training, data, write, **settings)
+    return task_runs.run(task, strategy, training, data, write, results, **settings)
 
 
 def write_test_results(

@@ -115,7 +115,10 @@ def main(_):
     def write_predictions(folder, _, predictions):
         squad_answers.write_answers(folder, task.answers(predictions))
 
-    task_runs.run(task, strategy, training, data, write_predictions)
+    def results(predicted):
+        return task.results(predicted.predictions, examples)
+
+    task_runs.run(task, strategy, training, data, write_predictions, results)
 
 
 if __name__ == "__main__":

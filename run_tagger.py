@@ -2,11 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import startup
 
-import numpy as np
 from absl import flags
 
 import common_flags
@@ -18,7 +17,7 @@ from errors import UserError
 from systems.system import System
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
-from training.run import RESULTS_FILE, Data
+from training.run import RESULTS_FILE, Data, WritePredictions
 from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
@@ -168,7 +167,7 @@ def make_records(
 
 def predictions_writer(
     task: TaggingTask, test: TaggedText, known: bool
-) -> Callable[[str, str, Mapping[str, np.ndarray]], None]:
+) -> WritePredictions:
     """Returns what Run calls with predictions: writes, and scores, them."""
 
     def write(folder, _, predictions):
@@ -177,12 +176,12 @@ def predictions_writer(
         path = os.path.join(folder, "test_predictions.txt")
         test.write(path, task.tags(predictions, test))
         if test.tags is None:
-            return
+            return {}
         if known:
             scores = task.metrics(predictions)
         else:
             scores = task.text_metrics(predictions, test)
-        task_runs.write_test_scores(scores_path, scores)
+        return task_runs.write_test_scores(scores_path, scores)
 
     return write
 
@@ -211,7 +210,12 @@ def main(_):
         {"": records["test"]} if FLAGS.do_predict else {},
     )
     write_predictions = predictions_writer(task, texts.get("test"), known)
-    task_runs.run(task, strategy, training, data, write_predictions)
+
+    def results(predicted):
+        text = texts[{"eval": "dev", "predict": "test"}[predicted.split]]
+        return task.results(predicted.predictions, text)
+
+    task_runs.run(task, strategy, training, data, write_predictions, results)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ setuptools.setup(
         "fast": ["numba>=0.61"],
         # run_classifier.py: .xlsx files.
         "excel": ["openpyxl>=3.1"],
-        # Pictures: evaluate_word_vectors.py --plot and others.
+        # Pictures: evaluate_word_vectors.py --plot, reports and others.
         "plot": ["matplotlib>=3.8"],
         # --segmenter=jieba.
         "segment": ["jieba>=0.42"],

@@ -33,6 +33,7 @@ def run(
     *,
     required: Sequence[str] = (),
     pipes: Collection[str] = (),
+    words: Sequence[str] = (),
 ) -> None:
     """Runs a script: reads the flags, calls `main`, ends the process.
 
@@ -42,10 +43,11 @@ def run(
     cannot show is escaped.
 
     Args:
-      main: takes the script's name, in a list.
+      main: takes the script's name in a list, and behind it `words`.
       check: as for command_line.parse_flags.
       required: names of flags that must be given.
       pipes: names of flags whose files are read once, from start to end.
+      words: see command_line.parse_flags.
     """
     flags.DEFINE_bool("traceback", False, "Whether a user's error shows its traceback.")
 
@@ -54,7 +56,9 @@ def run(
             print(command_line.help_text(sys.modules["__main__"].__doc__ or ""))
             sys.exit()
         with _ending_in_one_line():
-            return command_line.parse_flags(argv, check, required=required, pipes=pipes)
+            return command_line.parse_flags(
+                argv, check, required=required, pipes=pipes, words=words
+            )
 
     def guarded(argv):
         with _ending_in_one_line():

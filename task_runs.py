@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
@@ -16,12 +15,14 @@ import checkpoints
 import common_flags
 import registry
 from data_pipeline.readers import examples
+from reports import files as report_files
+from reports.results import Results
 from systems.system import System
 from systems.task_config import Config
 from tasks.encoder import EncoderTask, find_task_file
 from training import state
 from training.progress import write_results
-from training.run import Data, Run
+from training.run import Data, Predicted, Run, WritePredictions
 from training.trainer import TrainingConfig
 
 FLAGS = flags.FLAGS
@@ -104,7 +105,8 @@ def run(
     strategy: tf.distribute.Strategy,
     config: TrainingConfig,
     data: Data,
-    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None],
+    write_predictions: WritePredictions,
+    results: Callable[[Predicted], Results] | None = None,
     **settings: Any,
 ) -> dict[str, float]:
     """Trains, evaluates and predicts as far as there are data, for every seed.
@@ -115,12 +117,13 @@ def run(
       config: of the training.
       data: the examples.
       write_predictions: see training.run.Run.
+      results: from predictions to what their table and report tell; None: nothing.
       **settings: what else shaped the weights; a run that goes on must have the same.
 
     Returns:
       The scores on the dev sets; of several seeds, see Run.run_seeds.
     """
-    made = make_run(task, strategy, data, write_predictions, **settings)
+    made = make_run(task, strategy, data, write_predictions, results, **settings)
     return made.run_seeds(config, FLAGS.seeds)
 
 
@@ -128,10 +131,15 @@ def make_run(
     task: EncoderTask,
     strategy: tf.distribute.Strategy,
     data: Data,
-    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None],
+    write_predictions: WritePredictions,
+    results: Callable[[Predicted], Results] | None = None,
     **settings: Any,
 ) -> Run:
     """Returns what trains, evaluates and predicts; the arguments are those of `run`."""
+
+    def report(predicted):
+        write_report(predicted, results(predicted), task.config.task_name)
+
     return Run(
         task=task,
         strategy=strategy,
@@ -145,8 +153,23 @@ def make_run(
         use_checkpoint=FLAGS.use_checkpoint,
         predict_batch_size=FLAGS.predict_batch_size,
         write_predictions=write_predictions,
+        report=results and report,
         use_initial=not FLAGS.do_train and bool(FLAGS.init_checkpoint),
     )
+
+
+def write_report(predicted: Predicted, results: Results, task_name: str) -> None:
+    """Writes the table of a set's predictions, and the report on them.
+
+    Args:
+      predicted: the set and its scores.
+      results: what is told of it.
+      task_name: of the task.
+    """
+    split = {"eval": report_files.DEV, "predict": report_files.TEST}[predicted.split]
+    facts = {"Task": task_name, "Checkpoint": predicted.checkpoint or "the initial one"}
+    place = predicted.folder, split, predicted.set_name
+    report_files.write(*place, results, facts, predicted.scores)
 
 
 def _file_names(records):
@@ -162,13 +185,17 @@ def forget_test_scores(path: str) -> None:
         tf.io.gfile.remove(path)
 
 
-def write_test_scores(path: str, scores: Mapping[str, float]) -> None:
+def write_test_scores(path: str, scores: Mapping[str, float]) -> dict[str, float]:
     """Writes the scores of predictions whose right answers are known.
 
     Args:
       path: the file.
       scores: as a task's `metrics` names them, `eval_...`; written as `test_...`.
+
+    Returns:
+      The scores as written.
     """
     scores = {key.replace("eval_", "test_"): scores[key] for key in scores}
     logging.info("***** Test results ***** %s", scores)
     write_results(path, scores)
+    return scores

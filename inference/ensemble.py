@@ -101,8 +101,10 @@ class Ensemble:
             folder = member.folder
             if use_checkpoint == "best":
                 folder = os.path.join(folder, state.BEST)
-            if trainer.restore_newest(folder) is None:
+            prefix = trainer.restore_newest(folder)
+            if prefix is None:
                 raise UserError(f"--ensemble: {folder} holds no trained checkpoint")
+            member.task.restored(prefix)
 
     def predict(
         self, split: str, examples: Sequence[InputExample], batch_size: int
@@ -120,7 +122,8 @@ class Ensemble:
         found = []
         for member, trainer in zip(self._members, self._trainers, strict=True):
             records = member.task.records(split, examples, self._output_dir)
-            found.append(trainer.predict(records, batch_size))
+            predictions = trainer.predict(records, batch_size)
+            found.append(member.task.calibrated(predictions))
         outputs = [
             self._aligned(m, f) for m, f in zip(self._members, found, strict=True)
         ]

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import checkpoints
 import json_files
+from checkpoints import tensorflow_files
 from data_pipeline.readers import conll, squad
 from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
 from data_pipeline.squad import answers as squad_answers
@@ -47,7 +48,7 @@ def read_task_name(folder: str) -> str | None:
 
 
 def read_task(folder: str, model_config: object, vocab_file: str | None) -> EncoderTask:
-    """Makes the task that task.json describes.
+    """Makes the task that task.json describes, calibrated if its checkpoint is.
 
     Args:
       folder: has it.
@@ -63,7 +64,11 @@ def read_task(folder: str, model_config: object, vocab_file: str | None) -> Enco
     config_class, task_class = _TASKS.get(read_task_name(folder), others)
     config = config_class.from_json_file(path)
     system = make_system(model_config, vocab_file, config.do_lower_case)
-    return task_class(config, system.match_vocabulary() if vocab_file else system)
+    task = task_class(config, system.match_vocabulary() if vocab_file else system)
+    prefix = tensorflow_files.find_prefix(folder)
+    if prefix:
+        task.restored(prefix)
+    return task
 
 
 class Predictor:

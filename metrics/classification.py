@@ -128,6 +128,53 @@ def matthews_correlation(
     return {"matthews_correlation": float(matthews_corrcoef(targets, predictions))}
 
 
+def per_class(
+    targets: ArrayLike, predictions: ArrayLike, num_classes: int
+) -> dict[str, np.ndarray]:
+    """Precision, recall and F1 of each class.
+
+    Args:
+        targets: int [N] class ids, or int [N, L] of 0 and 1.
+        predictions: as `targets`.
+        num_classes: L, whether or not all of them occur.
+
+    Returns:
+        `precision`, `recall` and `f1`, float [L], 0 where there is nothing to divide
+        by; `support`, int [L], how often a class is right.
+
+    Raises:
+        UserError: see `inputs.paired_ids`.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    targets, predictions = paired_ids("per_class", targets, predictions, (1, 2))
+    found = precision_recall_fscore_support(
+        targets, predictions, labels=np.arange(num_classes), zero_division=0.0
+    )
+    return dict(zip(("precision", "recall", "f1", "support"), found, strict=True))
+
+
+def confusions(
+    targets: ArrayLike, predictions: ArrayLike, num_classes: int
+) -> np.ndarray:
+    """Counts which class was taken for which.
+
+    Args:
+        targets: int [N], class ids.
+        predictions: int [N], class ids.
+        num_classes: L, whether or not all of them occur.
+
+    Returns:
+        int [L, L], a row for each right class, a column for each predicted one.
+
+    Raises:
+        UserError: see `inputs.paired_ids`.
+    """
+    targets, predictions = paired_ids("confusions", targets, predictions)
+    pairs = np.bincount(targets * num_classes + predictions, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
+
+
 def _averaged_f1(average: str, targets: ArrayLike, predictions: ArrayLike) -> float:
     """F1 averaged as scikit-learn calls it, "micro" or "macro"; undefined is 0."""
     from sklearn.metrics import f1_score

@@ -64,6 +64,32 @@ def squad_v1(references: References, predictions: Predictions) -> dict[str, floa
     return {"exact_match": _mean(exact.values()), "f1": _mean(f1.values())}
 
 
+def question_scores(
+    references: References, predictions: Predictions, language: str = "en"
+) -> tuple[list[float], list[float]]:
+    """Scores each question by itself.
+
+    Args:
+      references: of every question; none where it has no answer.
+      predictions: the answers given; "" is "no answer".
+      language: "zh": as CMRC 2018's script, else as SQuAD's.
+
+    Returns:
+      Exact match and F1 of each of `references`, 0 to 1.
+    """
+    scores = (exact_score, f1_score)
+    if language == "zh":
+        scores = (_cmrc_exact, _cmrc_f1)
+    references = {key: _said(answers) for key, answers in references.items()}
+    exact, f1 = (_per_question(references, predictions, score) for score in scores)
+    return list(exact.values()), list(f1.values())
+
+
+def _said(answers):
+    """Answers such as "the" are none once normalized."""
+    return [answer for answer in answers if normalize_answer(answer)] or [""]
+
+
 def cmrc(references: References, predictions: Predictions) -> dict[str, float]:
     """Scores as cmrc2018_evaluate.py does, by the longest common run of tokens.
 
@@ -104,11 +130,7 @@ def squad_v2(
       UserError: no questions.
     """
     _check(references, answered=False)
-    # Answers such as "the" are none once normalized.
-    references = {
-        key: [answer for answer in answers if normalize_answer(answer)] or [""]
-        for key, answers in references.items()
-    }
+    references = {key: _said(answers) for key, answers in references.items()}
     answered = {key for key, answers in references.items() if answers != [""]}
     results = {}
     for name, score in (("exact", exact_score), ("f1", f1_score)):

@@ -5,11 +5,19 @@ scheme allows are read as conlleval reads them: what cannot go on with the entit
 begins a new one. seqeval finds the entities, and is imported on first use.
 """
 
+import bisect
+import collections
 from collections.abc import Sequence
 
 from errors import UserError
 
 Sentences = Sequence[Sequence[str]]
+Entity = tuple[str, int, int]  # type, first word, last word
+# What an entity came to: found as it is; or at its place with another type; or of its
+# type, but with another first or last word; or with both wrong; or not at all.
+OUTCOMES = ("right", "type", "boundary", "both", "missed")
+# A found entity that there is not.
+SPURIOUS = "spurious"
 # What the letters of BMES and BILOU are called in IOBES, which seqeval reads.
 AS_IOBES = str.maketrans("MLU", "IES")
 _TYPELESS = "_"  # seqeval's name for it
@@ -53,6 +61,79 @@ def entity_f1(targets: Sentences, predictions: Sentences) -> dict[str, float]:
         by_kind = {}
     accuracy = sequence_labeling.accuracy_score(targets, predictions)
     return results | {"accuracy": float(accuracy)} | by_kind
+
+
+def find_entities(sentences: Sentences) -> list[list[Entity]]:
+    """Finds the entities of each sentence, in the order of their words.
+
+    Args:
+      sentences: tags, see `entity_f1`.
+
+    Returns:
+      Of each sentence its entities; without types the type is "_".
+    """
+    from seqeval.metrics import sequence_labeling
+
+    # As one long list, a word that is no entity after each sentence.
+    tags = [tag for s in sentences for tag in (*_as_iobes(s), "O")]
+    starts, end = [], 0
+    for sentence in sentences:
+        starts.append(end)
+        end += len(sentence) + 1
+    found: list[list[Entity]] = [[] for _ in sentences]
+    for kind, first, last in sequence_labeling.get_entities(tags):
+        row = bisect.bisect_right(starts, first) - 1
+        found[row].append((kind, first - starts[row], last - starts[row]))
+    return found
+
+
+def entity_outcomes(
+    wanted: Sequence[Entity], found: Sequence[Entity]
+) -> list[tuple[str, Entity | None, Entity | None]]:
+    """Says of a sentence's entities what became of them.
+
+    Each entity is held against one at most: one of the same words, else the first one
+    of its type that has a word in common, else the first such one of any type.
+
+    Args:
+      wanted: the right ones, in order.
+      found: the predicted ones, in order.
+
+    Returns:
+      (outcome, wanted, found): one of OUTCOMES for each of `wanted`, found being None
+      where it is missed; then SPURIOUS, wanted being None, for what is left.
+    """
+    left, results = list(found), {}
+
+    def hold(outcome, is_match):
+        for entity in wanted:
+            if entity in results:
+                continue
+            match = next((other for other in left if is_match(entity, other)), None)
+            if match:
+                left.remove(match)
+                results[entity] = outcome, entity, match
+
+    def overlap(entity, other):
+        return entity[1] <= other[2] and other[1] <= entity[2]
+
+    hold("right", lambda entity, other: entity == other)
+    hold("type", lambda entity, other: entity[1:] == other[1:])
+    hold("boundary", lambda a, b: a[0] == b[0] and overlap(a, b))
+    hold("both", overlap)
+    outcomes = [results.get(entity, ("missed", entity, None)) for entity in wanted]
+    return outcomes + [(SPURIOUS, None, other) for other in left]
+
+
+def outcome_counts(
+    outcomes: Sequence[tuple[str, Entity | None, Entity | None]],
+) -> dict[str, collections.Counter[str]]:
+    """Counts outcomes by the right entity's type; spurious ones by their own."""
+    counts: dict[str, collections.Counter[str]] = {}
+    for outcome, wanted, found in outcomes:
+        kind = (wanted or found)[0]
+        counts.setdefault(kind, collections.Counter())[outcome] += 1
+    return {kind: counts[kind] for kind in sorted(counts)}
 
 
 def _as_iobes(tags: Sequence[str]) -> list[str]:

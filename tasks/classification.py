@@ -10,13 +10,20 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+import checkpoints
 import metrics
 from data_pipeline import tfrecord
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
+from metrics.calibration import fit_temperature, log_loss, scaled
+from reports.label_sets import LabelSets
+from reports.labels import Labels
+from reports.results import Results
+from reports.scores import Scores
 from systems.classification_config import ClassificationConfig
 from systems.layer_mix import MixesLayers
 from systems.system import CLASSIFIER, System
+from tasks import calibration
 from tasks.encoder import EncoderTask
 from tasks.task import Batch, Records
 
@@ -25,7 +32,11 @@ _ONE_OF_SEVERAL = ("single_label", "multiple_choice")
 
 
 class ClassificationTask(EncoderTask):
-    """Fine-tunes an encoder, or a head on a frozen one, to label texts and pairs."""
+    """Fine-tunes an encoder, or a head on a frozen one, to label texts and pairs.
+
+    Attributes:
+      temperature: by which the logits of what is told to users are divided.
+    """
 
     needs = "classifies"
     head = CLASSIFIER
@@ -68,6 +79,8 @@ class ClassificationTask(EncoderTask):
         self._lm_coef = lm_coef if predicts_tokens else 0.0
         self._class_weights = class_weights
         self._train_examples: Sequence[InputExample] = ()
+        self.temperature = 1.0
+        self._checkpoint: str | None = None
 
     def records(
         self, split: str, examples: Sequence[InputExample], folder: str
@@ -170,12 +183,84 @@ class ClassificationTask(EncoderTask):
         """Computes the loss and `probabilities` [B, labels] (regression: [B, 1])."""
         logits = self.can.run(model, batch, None)["logits"]
         return {
-            "probabilities": self.probabilities(logits),
+            "probabilities": self._activated(logits),
             "loss": self._losses(logits, batch),
         }
 
     def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
-        """Turns logits [B, outputs] into what is reported for them."""
+        """Turns logits [B, outputs] into what is told to users."""
+        return self._activated(logits / self.temperature)
+
+    def calibrated(self, predictions: Mapping[str, np.ndarray]) -> dict:
+        """Returns predictions with the probabilities that are told to users."""
+        found = scaled(predictions["probabilities"], self.temperature)
+        return {**predictions, "probabilities": found}
+
+    def restored(self, checkpoint: str | None) -> None:
+        """See Task; takes the temperature that was fitted for the checkpoint."""
+        if checkpoint is None:
+            initial = self.system.init_checkpoint
+            checkpoint = checkpoints.open_checkpoint(initial).path
+        self._checkpoint = checkpoint
+        self.temperature = 1.0
+        if self.has_temperature:
+            self.temperature = calibration.read(checkpoint)
+
+    @property
+    def has_temperature(self) -> bool:
+        """Whether a temperature can be fitted: one label is chosen of several."""
+        return self.config.output_kind in _ONE_OF_SEVERAL
+
+    def calibrate(self, predictions: Mapping[str, np.ndarray]) -> None:
+        """Fits the temperature, and keeps it beside the checkpoint.
+
+        Args:
+          predictions: as of `metrics`, of a set that training has not seen.
+        """
+        probabilities = predictions["probabilities"]
+        labels = predictions["label_ids"]
+        self.temperature = fit_temperature(probabilities, labels)
+        logging.info(
+            "calibrated on %d examples: temperature %.4f, negative log likelihood "
+            "%.4f instead of %.4f",
+            len(labels),
+            self.temperature,
+            log_loss(scaled(probabilities, self.temperature), labels),
+            log_loss(probabilities, labels),
+        )
+        calibration.write(self._checkpoint, self.temperature, len(labels))
+
+    def results(
+        self,
+        predictions: Mapping[str, np.ndarray],
+        examples: Sequence[InputExample],
+        unsure_below: float | None = None,
+        temperature: float = 1.0,
+    ) -> Results:
+        """See Task.
+
+        Args:
+          predictions: as of `calibrated`.
+          examples: what they are of.
+          unsure_below: the confidence below which a prediction is called "unsure".
+          temperature: that they have, which is told.
+        """
+        rows = [e.guid for e in examples], _texts(examples, self.config.labels)
+        probabilities = predictions["probabilities"]
+        labels = [example.label for example in examples]
+        known = all(label is not None for label in labels)
+        if self.config.output_kind == "regression":
+            gold = np.array([np.nan if x is None else x for x in labels], float)
+            return Scores(*rows, gold, probabilities[:, 0])
+        names = self.config.labels
+        if self.config.output_kind == "multi_label":
+            gold = predictions["label_ids"] if known else None
+            return LabelSets(*rows, names, gold, probabilities, unsure_below)
+        places = {name: i for i, name in enumerate(names)} | {None: -1}
+        gold = np.array([places[label] for label in labels])
+        return Labels(*rows, names, gold, probabilities, temperature, unsure_below)
+
+    def _activated(self, logits):
         if self.config.output_kind in _ONE_OF_SEVERAL:
             return tf.nn.softmax(logits)
         if self.config.output_kind == "multi_label":
@@ -233,3 +318,14 @@ def balanced_weights(
     weights = compute_class_weight("balanced", classes=np.array(present), y=found)
     weights = dict(zip(present, weights.tolist(), strict=True))
     return tuple(weights.get(label, 1.0) for label in labels)
+
+
+def _texts(examples, labels):
+    """Returns column -> texts, of all parts that the examples have."""
+    columns = {"text_a": [example.text_a for example in examples]}
+    if any(example.text_b is not None for example in examples):
+        columns["text_b"] = [example.text_b or "" for example in examples]
+    if any(getattr(example, "endings", ()) for example in examples):
+        endings = zip(*(example.endings for example in examples), strict=True)
+        columns |= {f"ending:{x}": t for x, t in zip(labels, endings, strict=True)}
+    return columns

@@ -98,5 +98,8 @@ class SeveralTasks(Task):
         raise NotImplementedError("a batch is of one of the parts")
 
     def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Is asked of the parts; see `scores`."""
-        raise NotImplementedError("predictions are of one of the parts")
+        """Scores the predictions of parts, which are by their names; see `scores`."""
+        parts = {name: self.parts[name] for name in self.parts if name in predictions}
+        return self.scores(
+            {name: part.metrics(predictions[name]) for name, part in parts.items()}
+        )

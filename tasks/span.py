@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from data_pipeline.readers.squad import LANGUAGES, SquadExample
+from data_pipeline.readers.squad import LANGUAGES, SquadExample, has_answers
 from data_pipeline.squad import answers as squad_answers
 from data_pipeline.squad import features as squad_features
 from errors import UserError
 from metrics import squad as squad_metrics
+from reports.answers import Answers
 from systems.system import SPAN, System
 from systems.task_config import TaskConfig
 from tasks.encoder import EncoderTask
@@ -115,6 +116,8 @@ class SpanTask(EncoderTask):
             SquadExample
         ] = ()  # those to answer, and their windows
         self._features: list[squad_features.SquadFeatures] = []
+        # The last answers chosen, and of what: choosing them takes long.
+        self._answered: tuple[Mapping, squad_answers.Answers] | None = None
 
     def records(
         self, split: str, examples: Sequence[SquadExample], folder: str
@@ -216,6 +219,11 @@ class SpanTask(EncoderTask):
 
     def answers(self, predictions: Mapping[str, np.ndarray]) -> squad_answers.Answers:
         """Chooses the answers to the questions given to `records`."""
+        if self._answered is None or self._answered[0] is not predictions:
+            self._answered = predictions, self._choose(predictions)
+        return self._answered[1]
+
+    def _choose(self, predictions):
         return squad_answers.choose_answers(
             self._examples,
             self._features,
@@ -237,7 +245,39 @@ class SpanTask(EncoderTask):
             return squad_metrics.cmrc(references, answers.predictions)
         return squad_metrics.squad_v1(references, answers.predictions)
 
+    def results(
+        self, predictions: Mapping[str, np.ndarray], examples: Sequence[SquadExample]
+    ) -> Answers:
+        """See Task; the examples are those given to `records`."""
+        answers, zh = self.answers(predictions), self.config.language == "zh"
+        given = [answers.predictions[e.qas_id] for e in examples]
+        gold = scores = None
+        if has_answers(examples, self.config.version_2_with_negative):
+            gold = [e.answers or () for e in examples]
+            references = {e.qas_id: e.answers or () for e in examples}
+            scores = np.array(
+                squad_metrics.question_scores(
+                    references, answers.predictions, self.config.language
+                )
+            ).T
+        return Answers(
+            [e.qas_id for e in examples],
+            [e.question_text for e in examples],
+            [e.context.text for e in examples],
+            gold,
+            given,
+            np.array([_probability(answers, e.qas_id) for e in examples]),
+            scores,
+            by_characters=zh,
+        )
+
     def describe_examples(self, rows: Sequence[int]) -> list[str]:
         """Gives id and text of training questions."""
         found = (self._train_examples[row] for row in rows)
         return [f"{e.qas_id}: {e.question_text!r}" for e in found]
+
+
+def _probability(answers, key):
+    """Of the answer given, among the best ones."""
+    given = answers.predictions[key]
+    return next(e["probability"] for e in answers.nbest[key] if e["text"] == given)

@@ -17,6 +17,7 @@ from data_pipeline import tfrecord
 from data_pipeline.readers import conll
 from data_pipeline.readers.conll import PLAIN, TaggedText
 from errors import UserError
+from reports.tags import Tags
 from systems.system import TAGGER, System
 from systems.task_config import TaskConfig
 from tasks.encoder import EncoderTask
@@ -246,6 +247,19 @@ class TaggingTask(EncoderTask):
     ) -> np.ndarray:
         """Returns the predicted tag of each word of a text, in its files' scheme."""
         return self._named(predictions, "tags", text.offsets)
+
+    def results(
+        self, predictions: Mapping[str, np.ndarray], examples: TaggedText
+    ) -> Tags:
+        """See Task; tags are in the files' scheme."""
+        return Tags(
+            examples.words.tolist(),
+            examples.numbers.tolist(),
+            None if examples.tags is None else examples.tags.tolist(),
+            self.tags(predictions, examples).tolist(),
+            examples.offsets,
+            self.config.tag_scheme == PLAIN,
+        )
 
     def describe_examples(self, rows: Sequence[int]) -> list[str]:
         """Gives place and words of training sentences."""

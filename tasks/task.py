@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import types
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from data_pipeline import batching
 from data_pipeline.feature_spec import Batch, FeatureSpec
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
+from reports.results import Results
 
 __all__ = ["Batch", "Records", "Task"]
 
@@ -190,6 +192,23 @@ class Task(abc.ABC):
         Returns:
           name -> value, with the names that `eval_results.txt` shows.
         """
+
+    def restored(self, checkpoint: str | None) -> None:
+        """Is told of what weights the model now is, before it predicts.
+
+        Args:
+          checkpoint: the prefix of its checkpoint; None: the task's initial one.
+        """
+        del checkpoint
+
+    def results(self, predictions: Mapping[str, np.ndarray], examples: Any) -> Results:
+        """Puts predictions beside the examples that they are of, for a report.
+
+        Args:
+          predictions: as of `metrics`; their labels need not be the right ones.
+          examples: of one set, as the task's `records` takes them.
+        """
+        raise NotImplementedError("nothing is told of each of its examples")
 
     @abc.abstractmethod
     def describe_examples(self, rows: Sequence[int]) -> list[str]:

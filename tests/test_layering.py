@@ -29,7 +29,7 @@ RANKS = (
         "metrics",
         "modeling",
     },
-    {"data_pipeline", "checkpoints"},
+    {"data_pipeline", "checkpoints", "reports"},
     {"systems"},
     {"tasks"},
     {"training"},

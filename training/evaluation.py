@@ -1,4 +1,4 @@
-"""Runs a model over all examples of a data set, on every replica, and scores it."""
+"""Runs a model over all examples of a data set, on every replica."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ class Evaluator:
         """Keeps the task and the model.
 
         Args:
-          task: gives `predict` and `metrics`.
+          task: gives `predict`.
           model: what `task.build_model` made.
         """
         self._task, self._model = task, model
@@ -27,18 +27,6 @@ class Evaluator:
         self._predict_batch = graphs.step(
             self._predict_batch_eager, reduce_retracing=True
         )
-
-    def evaluate(self, records: Records, batch_size: int) -> dict[str, float]:
-        """Scores the model on labelled examples.
-
-        Args:
-          records: the examples.
-          batch_size: examples in a batch, over all replicas.
-
-        Returns:
-          What the task's `metrics` returns.
-        """
-        return self._task.metrics(self.predict(records, batch_size))
 
     def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
         """Computes the task's predictions for every example.

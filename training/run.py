@@ -22,6 +22,9 @@ from training.strategy import is_chief
 from training.trainer import BEST, Trainer, TrainingConfig
 
 RESULTS_FILE = "eval_results.txt"
+Predictions = Mapping[str, np.ndarray]
+Scores = Mapping[str, float]
+WritePredictions = Callable[[str, str, Predictions], Scores | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,27 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
+class Predicted:
+    """What a model said of a set.
+
+    Attributes:
+      folder: where its files go.
+      split: "eval" or "predict".
+      set_name: "" of the main set.
+      checkpoint: the name of the model's checkpoint; None: that of the initial one.
+      predictions: of the set's examples.
+      scores: theirs; {} where right answers are not known.
+    """
+
+    folder: str
+    split: str
+    set_name: str
+    checkpoint: str | None
+    predictions: Predictions
+    scores: Scores
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """All that one run needs beside its seed and folder.
 
@@ -51,8 +75,9 @@ class Run:
       settings: what shaped the task; see Trainer.train.
       use_checkpoint: "last" or "best": which is evaluated and predicts.
       predict_batch_size: examples in a prediction batch.
-      write_predictions: called with (folder, set's name, predictions); None where
-        there is nothing to predict.
+      write_predictions: called with (folder, set's name, predictions); returns their
+        scores where right answers are known; None where there is nothing to predict.
+      report: called after every last evaluation of a set, and every prediction.
       use_initial: whether a folder without a trained checkpoint is no error: the
         model is used as it is before any training.
     """
@@ -63,9 +88,8 @@ class Run:
     settings: Mapping[str, Any]
     use_checkpoint: str = "last"
     predict_batch_size: int = 8
-    write_predictions: Callable[[str, str, Mapping[str, np.ndarray]], None] | None = (
-        None
-    )
+    write_predictions: WritePredictions | None = None
+    report: Callable[[Predicted], None] | None = None
     use_initial: bool = False
 
     def run(self, config: TrainingConfig) -> dict[str, float]:
@@ -92,19 +116,26 @@ class Run:
             main_dev = self.data.dev.get("") if config.eval_steps else None
             known = trainer.train(self.data.train, main_dev, self.settings)
             logging.info("trained in %.1f s", time.monotonic() - started)
-        step = self._restore(trainer, config.output_dir)
+        prefix = self._restore(trainer, config.output_dir)
         if self.data.train and is_chief(self.strategy):
             layer_weights.report(trainer.model, config.output_dir)
         if self.use_checkpoint == "best":
             known = None
-        scores, computed = self._evaluate(trainer, step, config.output_dir, known)
+        scores, computed = self._evaluate(trainer, prefix, config.output_dir, known)
         for name, records in self.data.test.items():
             predictions = computed.get(name)
             if predictions is None:
                 predictions = trainer.predict(records, self.predict_batch_size)
             if is_chief(self.strategy):
-                self.write_predictions(config.output_dir, name, predictions)
+                folder = config.output_dir
+                found = self.write_predictions(folder, name, predictions) or {}
+                self._report(folder, "predict", name, prefix, predictions, found)
         return scores
+
+    def _report(self, folder, split, name, prefix, *found):
+        if self.report and is_chief(self.strategy):
+            checkpoint = prefix and os.path.basename(prefix)
+            self.report(Predicted(folder, split, name, checkpoint, *found))
 
     def run_seeds(self, config: TrainingConfig, num_seeds: int) -> dict[str, float]:
         """Runs once, or with seeds `seed`, `seed` + 1, ... and reports the spread.
@@ -143,10 +174,11 @@ class Run:
             yield
 
     def _restore(self, trainer, output_dir):
-        """Sets the model from the checkpoint asked for; returns its step."""
+        """Sets the model from the checkpoint asked for; returns its prefix, if any."""
         if self.use_initial and not state.latest(output_dir):
             trainer.initialize()
-            return 0
+            self.task.restored(None)
+            return None
         best = self.use_checkpoint == "best"
         folder = os.path.join(output_dir, BEST) if best else output_dir
         prefix = trainer.restore_newest(folder)
@@ -155,11 +187,12 @@ class Run:
                 f"{folder} holds no trained checkpoint: train first, with --do_train"
                 + (" and --do_eval" if best else "")
             )
-        return state.step_of(prefix)
+        self.task.restored(prefix)
+        return prefix
 
-    def _evaluate(self, trainer, step, output_dir, known):
+    def _evaluate(self, trainer, prefix, output_dir, known):
         """Scores the dev sets; keeps the outputs for those that are predicted too."""
-        scores, computed = {}, {}
+        scores, computed, reports = {}, {}, []
         for name, records in self.data.dev.items():
             if known and not name:
                 found = known
@@ -168,11 +201,15 @@ class Run:
                 found = self.task.metrics(computed[name])
             else:
                 found = trainer.evaluate(records)
+            predictions = computed.get(name, trainer.evaluated)
+            reports.append((name, prefix, predictions, found))
             start = f"{name}_" if name else ""
             scores |= {start + score: value for score, value in found.items()}
         if scores:
-            scores["global_step"] = step
+            scores["global_step"] = state.step_of(prefix) if prefix else 0
             self.write_scores(output_dir, scores, "Eval results")
+        for report in reports:  # of what is written already
+            self._report(output_dir, "eval", *report)
         return scores, computed
 
     def write_scores(

@@ -106,7 +106,11 @@ class TrainingConfig:
 
 
 class Trainer:
-    """Trains and evaluates one model of one task."""
+    """Trains and evaluates one model of one task.
+
+    Attributes:
+      evaluated: what the last evaluation predicted; None before the first.
+    """
 
     def __init__(
         self, task: Task, strategy: tf.distribute.Strategy, config: TrainingConfig
@@ -140,6 +144,7 @@ class Trainer:
         self._task, self._strategy, self._config = task, strategy, config
         self._chief = is_chief(strategy)
         self._moments: Set[str] = frozenset()
+        self.evaluated: Mapping[str, Any] | None = None
         with strategy.scope():
             self.model = task.build_model(
                 dtype=_POLICIES[config.mixed_precision],
@@ -252,16 +257,8 @@ class Trainer:
 
     def evaluate(self, records: Records) -> dict[str, float]:
         """Scores the model as it is on labelled examples."""
-        size = self._config.eval_batch_size
-        if not self._task.parts:
-            return self._evaluators[""].evaluate(records, size)
-        return self._task.scores(
-            {
-                name: evaluator.evaluate(records[name], size)
-                for name, evaluator in self._evaluators.items()
-                if name in records
-            }
-        )
+        self.evaluated = self.predict(records, self._config.eval_batch_size)
+        return self._task.metrics(self.evaluated)
 
     def predict(self, records: Records, batch_size: int) -> dict[str, np.ndarray]:
         """Predicts for every example, in order; see Evaluator.predict.
