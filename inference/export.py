@@ -232,11 +232,14 @@ def _answers(
     if task.config.output_kind in ("regression", "ranking"):
         return {"scores": logits[:, 0]}
     outputs = task.probabilities(logits)
+    answers = {
+        "label_names": tf.broadcast_to(labels, tf.shape(outputs)),
+        "probabilities": outputs,
+    }
     if task.config.output_kind == "multi_label":
-        names = tf.broadcast_to(labels, tf.shape(outputs))
-        return {"label_names": names, "probabilities": outputs}
+        return answers
     best = tf.gather(labels, tf.argmax(outputs, axis=-1))
-    return {"labels": best, "probabilities": outputs}
+    return {"labels": best, **answers}
 
 
 def export_model(
@@ -255,7 +258,7 @@ def export_model(
     [B, S, R] where an example has R sequences). `assets.extra` has the vocabulary, the
     config and the task, from which `load` makes these of texts. All answer with
 
-      one label    `labels` string [B], `probabilities` float32 [B, L]
+      one label    `labels` string [B], and as multi-label
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
       regression   `scores` float32 [B]
 
