@@ -42,6 +42,7 @@ _NEEDS = {
 }
 _TASKS = ("classify", "tag", "answer")
 _LONGEST = 512  # units, where the model has no limit
+_EXPORT = "saved_model.pb"  # TensorFlow's name for it
 Text = str | tuple[str, ...]  # a text, or a pair
 
 
@@ -83,6 +84,11 @@ class Pretrained:
             system; no architecture, or no vocabulary.
         """
         self.path = path = os.fspath(path)
+        if os.path.exists(os.path.join(path, _EXPORT)):
+            raise UserError(
+                f"{path} is an export: wanted the folder that it was made of; "
+                "inference.serving.load asks exports"
+            )
         source = checkpoints.open_checkpoint(path)
         if config_file is not None:
             config = checkpoints.read_config(config_file, source)
@@ -164,7 +170,7 @@ class Pretrained:
             `max_seq_length`, lets it be.
         """
         self._check("encode_words")
-        if sentences and isinstance(sentences[0], str):
+        if len(sentences) and isinstance(sentences[0], str):
             return self.encode_words([sentences], **options)[0]
         _check_words(sentences)
         options = {**self._word_layers(), **options}

@@ -45,7 +45,7 @@ def test_features_are_those_of_load(model_type, tmp_path):
         layer = word2bert.layer(folder, pooling=pooling, **options)
         found = layer(inputs)
         assert found.shape == (len(TEXTS), layer.width)
-        np.testing.assert_allclose(found, model.encode(TEXTS, pooling), atol=1e-5)
+        np.testing.assert_allclose(found, model.encode(TEXTS, pooling), atol=1e-4)
 
 
 def test_units_and_several_layers(tmp_path):
@@ -57,7 +57,7 @@ def test_units_and_several_layers(tmp_path):
         words, layers=[0, -1], layer_combination="concat"
     )
     for row, values in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(row[: len(values)], values, atol=1e-5)
+        np.testing.assert_allclose(row[: len(values)], values, atol=1e-4)
         assert not row[len(values) :].any()
     assert word2bert.layer(folder, layers=1).width * 2 == layer.width
 

@@ -331,6 +331,10 @@ def test_options_are_refused_where_nothing_reads_them(folders, tmp_path):
         word2bert.load(folders("bert"), language="en")
     with pytest.raises(UserError, match="no such file"):
         word2bert.load(tmp_path / "nothing")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/saved_model.pb").touch()
+    with pytest.raises(UserError, match="export is an export: wanted the folder"):
+        word2bert.load(tmp_path / "export")
     few = word2bert.load(VECTORS, max_vocab=9)
     assert len(few.system.entries()) <= 12
 
