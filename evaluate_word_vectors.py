@@ -6,7 +6,6 @@ python evaluate_word_vectors.py --vectors=vectors/vectors.txt \
 What is printed are lines `name = value`; --output_dir gets the same as JSON.
 """
 
-import difflib
 import importlib.util
 import itertools
 import json
@@ -16,7 +15,6 @@ from typing import Any
 
 import startup
 
-import numpy as np
 from absl import flags
 
 import paths
@@ -25,11 +23,11 @@ from checkpoints import files, word_vectors
 from data_pipeline.readers import word_evaluations
 from errors import UserError
 from inference import word_maps
+from inference.named_vectors import NamedVectors
 from metrics import word_vectors as metrics
 
 FLAGS = flags.FLAGS
 RESULTS, CLASSES = "eval_results.json", "classes.txt"
-_SEARCHED = 100_000  # words among which near spellings are looked for
 _DRAWN = 300
 
 flags.DEFINE_string(
@@ -118,43 +116,33 @@ def read_files(flag: str, read) -> dict[str, Any]:
     return contents
 
 
-class Words:
-    """Words and their vectors, looked up as the words are spelt."""
-
-    def __init__(self, words: Sequence[str], vectors: np.ndarray):
-        """Takes words and their vectors, [V, D]."""
-        self.words, self.unit = words, metrics.unit_vectors(vectors)
-        self._places = {word: place for place, word in enumerate(words)}
-
-    def places(self, flag: str) -> list[int]:
-        """Returns where the words of a flag are."""
-        return [self._places[word] for word in FLAGS[flag].value]
-
-    def shown(self, found: Sequence[tuple[int, float]]) -> dict[str, float]:
-        """Returns words with their scores, from their places."""
-        return {self.words[place]: score for place, score in found}
-
-    def check_flags(self) -> None:
-        """Raises UserError for what the flags ask that is not there, all at once."""
-        problems = []
-        for flag in ("nearest", "analogy", "odd_one_out", "plot_words"):
-            unknown = [word for word in FLAGS[flag].value if word not in self._places]
-            problems += (f"--{flag}: {self._unknown(word)}" for word in unknown)
-        if (FLAGS.classes or 0) > len(self.words):
-            problems.append(
-                f"--classes={FLAGS.classes}: wanted at most {len(self.words)} words"
-            )
-        if problems:
-            raise UserError(f"{FLAGS.vectors}: {'; '.join(problems)}")
-
-    def _unknown(self, word):
-        known = self.words[:_SEARCHED]
-        alike = [other for other in known if abs(len(other) - len(word)) < 3]
-        near = difflib.get_close_matches(word, alike, cutoff=0.7)
-        return f"no word {word!r}" + (f", near it {', '.join(near)}" if near else "")
+def places(known: NamedVectors, flag: str) -> list[int]:
+    """Returns where the words of a flag are."""
+    return [known.place(word) for word in FLAGS[flag].value]
 
 
-def score_files(known: Words, pairs: Mapping, questions: Mapping) -> Iterator[tuple]:
+def shown(known: NamedVectors, found: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """Returns words with their scores, from their places."""
+    return {known.words[place]: score for place, score in found}
+
+
+def check_words(known: NamedVectors) -> None:
+    """Raises UserError for what the flags ask that is not there, all at once."""
+    problems = []
+    for flag in ("nearest", "analogy", "odd_one_out", "plot_words"):
+        unknown = [word for word in FLAGS[flag].value if word not in known]
+        problems += (f"--{flag}: {known.unknown(word)}" for word in unknown)
+    if (FLAGS.classes or 0) > len(known.words):
+        problems.append(
+            f"--classes={FLAGS.classes}: wanted at most {len(known.words)} words"
+        )
+    if problems:
+        raise UserError(f"{FLAGS.vectors}: {'; '.join(problems)}")
+
+
+def score_files(
+    known: NamedVectors, pairs: Mapping, questions: Mapping
+) -> Iterator[tuple]:
     """Yields what, of which file, and its scores."""
     first = slice(FLAGS.restrict_vocab or None)
     unit = known.unit[first]
@@ -185,21 +173,20 @@ def _find(vocabulary, name, words):
     return found
 
 
-def look_up(known: Words) -> Iterator[tuple]:
+def look_up(known: NamedVectors) -> Iterator[tuple]:
     """Yields what is asked of words, these words, and the answer."""
-    for word, place in zip(FLAGS.nearest, known.places("nearest"), strict=True):
-        found = metrics.nearest(known.unit, place, FLAGS.topn)
-        yield "nearest", word, known.shown(found)
+    for word in FLAGS.nearest:
+        yield "nearest", word, dict(known.nearest(word, FLAGS.topn))
     if FLAGS.analogy:
-        found = metrics.analogy(known.unit, *known.places("analogy"), FLAGS.topn)
-        answers = {name: known.shown(places) for name, places in found.items()}
+        found = metrics.analogy(known.unit, *places(known, "analogy"), FLAGS.topn)
+        answers = {name: shown(known, some) for name, some in found.items()}
         yield "analogy", ",".join(FLAGS.analogy), answers
     if FLAGS.odd_one_out:
-        odd = metrics.odd_one_out(known.unit, known.places("odd_one_out"))
+        odd = metrics.odd_one_out(known.unit, places(known, "odd_one_out"))
         yield "odd_one_out", ",".join(FLAGS.odd_one_out), known.words[odd]
 
 
-def write_maps(known: Words) -> None:
+def write_maps(known: NamedVectors) -> None:
     """Writes the words' classes, and draws words."""
     if FLAGS.classes:
         found = word_maps.classes(known.unit, FLAGS.classes, FLAGS.seed)
@@ -207,9 +194,9 @@ def write_maps(known: Words) -> None:
         path = os.path.join(FLAGS.output_dir, CLASSES)
         files.write_bytes(path, "".join(lines).encode("utf-8", "surrogateescape"))
     if FLAGS.plot:
-        places = known.places("plot_words") or range(min(_DRAWN, len(known.words)))
-        words = [known.words[place] for place in places]
-        unit = known.unit[places]
+        drawn = places(known, "plot_words") or range(min(_DRAWN, len(known.words)))
+        words = [known.words[place] for place in drawn]
+        unit = known.unit[drawn]
         word_maps.draw(FLAGS.plot, words, unit, FLAGS.plot_method, FLAGS.seed)
 
 
@@ -232,8 +219,8 @@ def main(_):
     check_outputs()
     pairs = read_files("similarity_file", word_evaluations.read_pairs)
     questions = read_files("analogy_file", word_evaluations.read_questions)
-    known = Words(*word_vectors.read(FLAGS.vectors, FLAGS.vocab_file))
-    known.check_flags()
+    known = NamedVectors(*word_vectors.read(FLAGS.vectors, FLAGS.vocab_file))
+    check_words(known)
     results = {"words": len(known.words), "dimension": known.unit.shape[1]}
     for name, value in results.items():
         show(name, value)

@@ -1,21 +1,19 @@
 """What every script does first and last: quiet libraries, errors in one line.
 
 Imported before everything else that is not Python's own, since it sees to TensorFlow
-being loaded quietly; it loads nothing of it itself.
+being loaded quietly (quiet_tensorflow.py); it loads nothing of it itself.
 """
 
 import contextlib
 import errno
-import functools
-import importlib.abc
-import importlib.util
 import os
 import re
 import select
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+
+import quiet_tensorflow  # noqa: F401  (before anything loads TensorFlow)
 
 from absl import app, flags
 
@@ -161,47 +159,6 @@ def _tensorflow_error(error: Exception) -> str | None:
     return text if any(words in text for words in _REMOTE) else None
 
 
-class _QuietTensorFlow(importlib.abc.MetaPathFinder):
-    """Loads TensorFlow without the dozen lines that its libraries greet with.
-
-    They are written before any setting counts. Where loading fails, they are shown.
-    """
-
-    def find_spec(self, name, path, target=None):
-        """Finds tensorflow as the next finder does, and wraps its loader."""
-        if name != "tensorflow":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = functools.partial(
-                self._load, spec.loader.exec_module
-            )
-        return spec
-
-    def _load(self, load, module):
-        with _hidden_stderr():
-            load(module)
-        module.get_logger().setLevel("ERROR")  # of what it writes in Python
-
-
-@contextlib.contextmanager
-def _hidden_stderr() -> Iterator[None]:
-    """Holds back what is written to file 2, and shows it where an error is raised."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            hidden.seek(0)
-            os.write(kept, hidden.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
 def _end_quietly(kind, error, traceback) -> None:
     """An interrupt while libraries are still being loaded has no traceback either."""
     if not issubclass(kind, KeyboardInterrupt):
@@ -209,8 +166,3 @@ def _end_quietly(kind, error, traceback) -> None:
 
 
 sys.excepthook = _end_quietly
-# What a user sets stays. Errors of the libraries reach us as exceptions; the lines that
-# they write at that level are of GPUs that are not there.
-_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-if os.environ.setdefault(_LEVEL, "3") == "3" and sys.stderr is not None:
-    sys.meta_path.insert(0, _QuietTensorFlow())

@@ -1,14 +1,25 @@
-"""The command `word2bert`: runs one of the scripts, wherever they are installed.
+"""The library's front, and the command `word2bert`.
 
-word2bert run_classifier --task_name=MRPC --data_dir=glue/MRPC ...
-word2bert configs      # prints the folder of the released architectures and runs
+    import word2bert
+    word2bert.load("all-MiniLM-L6-v2").encode(["A cat sleeps.", "Shares fell."])
+
+To import it takes no TensorFlow. The command runs one of the scripts, wherever they are
+installed:
+
+    word2bert run_classifier --task_name=MRPC --data_dir=glue/MRPC ...
+    word2bert configs      # prints the folder of the released architectures and runs
 """
 
 import os
 import runpy
 import sys
+from typing import TYPE_CHECKING, Any
 
-import startup
+import quiet_tensorflow  # noqa: F401  (before anything loads TensorFlow)
+
+if TYPE_CHECKING:
+    from inference.keras_features import TextFeatures
+    from inference.pretrained import Pretrained
 
 SCRIPTS = {
     "create_vocab": "learns a vocabulary from text",
@@ -31,6 +42,52 @@ SCRIPTS = {
 CONFIGS = "configs"
 
 
+def load(path: str, **options: Any) -> "Pretrained":
+    """Opens a model, or word vectors, of any format that --init_checkpoint takes.
+
+    Args:
+      path: a file or a folder, also one that a script has trained.
+      **options: see inference.pretrained.Pretrained.
+
+    Returns:
+      What encodes, classifies, tags, answers, generates ..., as it can.
+
+    Raises:
+      UserError: nothing there, or nothing known.
+    """
+    from inference import pretrained
+
+    return pretrained.Pretrained(path, **options)
+
+
+def layer(path: str, trainable: bool = False, **options: Any) -> "TextFeatures":
+    """Makes a Keras layer from texts to features, with the weights of a model.
+
+    Args:
+      path: as of `load`.
+      trainable: whether Keras trains the model, too.
+      **options: see inference.keras_features.make.
+
+    Returns:
+      The layer, which is saved and loaded with a Keras model.
+
+    Raises:
+      UserError: no such model, or its texts are not read in a graph.
+    """
+    from inference import keras_features
+
+    return keras_features.make(path, trainable, **options)
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the layer's class, which Keras is to know before it loads a model."""
+    if name == "TextFeatures":
+        from inference.keras_features import TextFeatures
+
+        return TextFeatures
+    raise AttributeError(f"module {__name__} has no attribute {name}")
+
+
 def configs_folder() -> str:
     """Returns the folder that holds `models/` and `runs/`."""
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), CONFIGS)
@@ -42,6 +99,8 @@ def main() -> None:
     Raises:
       SystemExit: as the script ends; 2 where the first word names none.
     """
+    import startup  # which is for programs: it changes how they end
+
     name = sys.argv[1] if len(sys.argv) > 1 else None
     if name == CONFIGS:
         print(configs_folder())

@@ -34,8 +34,9 @@ from inference.serving import (
     load,
     read_task,
     read_task_name,
+    record_spec,
 )
-from systems.system import make_system
+from systems.system import make_system, open_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
 from tasks.multitask import MultitaskTask, RankingPart
@@ -104,20 +105,7 @@ def save_multitask(task: MultitaskTask, model: keras.layers.Layer, folder: str) 
     """
     served = tf.Module()
     served.weights = [variable.value for variable in model.variables]
-    labels = {
-        part.task_name: tf.constant(part.labels, tf.string)
-        for part in task.config.parts
-    }
-
-    def answer(**features):
-        found = {}
-        for name, logits in model(**features).items():
-            answers = _answers(task.parts[name], logits, labels[name])
-            found |= {f"{name}/{key}": value for key, value in answers.items()}
-        return found
-
-    spec = task.system.need("classifies").spec(task.config.parts[0])
-    answer = word_serving.trace(answer, task.system.encoder_inputs(spec.signature()))
+    answer = word_serving.trace(_several_function(task, model), _signature(task))
     served.encoder = task.system.text_encoder(task.config.max_seq_length)
     served.encode = tf.function(served.encoder, autograph=False)
     texts = ("text_a", "text_b")
@@ -175,8 +163,8 @@ def save_tagger(task: TaggingTask, model: keras.layers.Layer, folder: str) -> No
     tf.saved_model.save(served, folder, signatures={TEXTS: tag, TOKENS: decode})
 
 
-def _signature(task: ClassificationTask | SpanTask) -> dict[str, tf.TensorSpec]:
-    return task.system.encoder_inputs(task.feature_spec.signature())
+def _signature(task: EncoderTask) -> dict[str, tf.TensorSpec]:
+    return task.system.encoder_inputs(record_spec(task).signature())
 
 
 def _save_beside(task, served, function, folder):
@@ -201,10 +189,13 @@ def outputs_function(
     if isinstance(task, TaggingTask):
         names = task.feature_spec.signature()
         return word_serving.tag_decoder(model), tuple(names)
-    names = tuple(_signature(task))
     if isinstance(task, SpanTask):
-        return _score_function(model), names
+        return _score_function(model), tuple(_signature(task))
+    if isinstance(task, MultitaskTask):
+        return _several_function(task, model), tuple(_signature(task))
     labels = tf.constant(task.config.labels, tf.string)
+    # A classifier may read more of a batch than an export has.
+    names = tuple(task.feature_spec.batch_signature())
     return _answer_function(task, model, labels), names
 
 
@@ -222,6 +213,25 @@ def _answer_function(
     )
 
 
+def _several_function(
+    task: MultitaskTask, model: keras.layers.Layer
+) -> Callable[..., Outputs]:
+    """Returns a function from the encoder's inputs to the answers of all tasks."""
+    labels = {
+        part.task_name: tf.constant(part.labels, tf.string)
+        for part in task.config.parts
+    }
+
+    def answer(**features):
+        found = {}
+        for name, logits in model(**features).items():
+            answers = _answers(task.parts[name], logits, labels[name])
+            found |= {f"{name}/{key}": value for key, value in answers.items()}
+        return found
+
+    return answer
+
+
 def _answers(
     task: ClassificationTask | RankingPart, logits: tf.Tensor, labels: tf.Variable
 ) -> Outputs:
@@ -232,11 +242,14 @@ def _answers(
     if task.config.output_kind in ("regression", "ranking"):
         return {"scores": logits[:, 0]}
     outputs = task.probabilities(logits)
+    answers = {
+        "label_names": tf.broadcast_to(labels, tf.shape(outputs)),
+        "probabilities": outputs,
+    }
     if task.config.output_kind == "multi_label":
-        names = tf.broadcast_to(labels, tf.shape(outputs))
-        return {"label_names": names, "probabilities": outputs}
+        return answers
     best = tf.gather(labels, tf.argmax(outputs, axis=-1))
-    return {"labels": best, "probabilities": outputs}
+    return {"labels": best, **answers}
 
 
 def export_model(
@@ -255,7 +268,7 @@ def export_model(
     [B, S, R] where an example has R sequences). `assets.extra` has the vocabulary, the
     config and the task, from which `load` makes these of texts. All answer with
 
-      one label    `labels` string [B], `probabilities` float32 [B, L]
+      one label    `labels` string [B], and as multi-label
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
       regression   `scores` float32 [B]
 
@@ -337,16 +350,11 @@ def _gives_words(checkpoint: checkpoints.Checkpoint) -> bool:
 def _export_vectors(
     checkpoint: checkpoints.Checkpoint, policy: str, folder: str
 ) -> None:
-    vocab_file = checkpoint.vocab_file
     if not checkpoint.shapes:
         raise UserError(
             f"{checkpoint.path}: word vectors alone have no export; train on them first"
         )
-    system = make_system(checkpoint.config, vocab_file, init_checkpoint=checkpoint.path)
-    if vocab_file:
-        system = system.match_vocabulary()
-    elif system.needs_vocabulary:
-        raise UserError(f"{checkpoint.path}: there is no vocab.txt beside it")
+    system = open_system(checkpoint)
     model = system.build_encoder(dtype=policy, fused=False, seed=0)
     system.initialize(modeling.named_variables(model), None)
     served, vectors = word_serving.serve_vectors(system, model)

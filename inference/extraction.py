@@ -13,6 +13,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -108,6 +109,89 @@ class ExtractionConfig:
                 )
 
 
+def choose_layers(config: ExtractionConfig, system: System) -> tuple[int, ...]:
+    """Returns the layers whose vectors are wanted.
+
+    Raises:
+      UserError: the model has no such layer, or no [CLS] to pool, or cannot read such a
+        length.
+    """
+    source = system.need("extracts")
+    layers = config.layers or source.default_layers
+    if not config.layers and config.pooling != "none":
+        layers = (-1,)
+    depth = source.depth
+    for layer in layers:
+        if not -depth <= layer < depth:
+            raise UserError(
+                f"--layers has {layer}, but the model has {depth} layers: wanted "
+                f"{-depth} (the first) to -1 (the last), or 0 to {depth - 1}"
+            )
+    if config.pooling == "cls" and not source.has_cls:
+        raise UserError(
+            f"--pooling=cls: {system.model_type} reads no [CLS]; wanted first, for "
+            f"the first of a line's {source.units}, or another one"
+        )
+    if config.pooling == "cls_pooled":
+        source.check_pooler()
+    source.check_length(config.max_seq_length, config.long == "window")
+    return layers
+
+
+def row_shape(
+    config: ExtractionConfig, layers: Sequence[int], hidden_size: int
+) -> tuple[int, ...]:
+    """Returns the shape of a line's values: [max_seq_length unless pooled, (L,) width].
+
+    Args:
+      config: which vectors.
+      layers: L of them, as `choose_layers` has them.
+      hidden_size: of the encoder.
+    """
+    width = hidden_size * (2 if config.pooling == "mean_max" else 1)
+    if config.layer_combination == "concat":
+        width *= len(layers)
+    axis = (len(layers),) if config.layer_combination == "separate" else ()
+    tokens = (config.max_seq_length,) if config.pooling == "none" else ()
+    return (*tokens, *axis, width)
+
+
+def load_encoder(config: ExtractionConfig, system: System) -> keras.layers.Layer:
+    """Makes the encoder with its weights, as such vectors are computed.
+
+    Raises:
+      UserError: checkpoint, architecture and vocabulary do not belong together.
+    """
+    mixed = config.mixed_precision
+    dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
+    model = system.build_encoder(dtype=dtype, fused=not config.static_shapes)
+    system.initialize(modeling.named_variables(model), None)
+    return model
+
+
+def pooled(
+    layers: Sequence[tf.Tensor], counts: tf.Tensor, config: ExtractionConfig
+) -> tf.Tensor:
+    """Combines layers, and pools.
+
+    Args:
+      layers: L, float [B, S, width] each.
+      counts: int [B, S], 1 = the unit is pooled.
+      config: how.
+
+    Returns:
+      float32 [B, (S,) (L,) width], as of `row_shape`.
+    """
+    layers = [tf.cast(layer, tf.float32) for layer in layers]
+    if config.layer_combination == "mean":
+        values = tf.add_n(layers) / len(layers)
+    elif config.layer_combination == "concat":
+        values = tf.concat(layers, axis=-1)
+    else:
+        values = tf.stack(layers, axis=2)
+    return pooling.pool(values, counts, config.pooling)
+
+
 class FeatureExtractor:
     """Computes the vectors of any number of texts.
 
@@ -117,7 +201,7 @@ class FeatureExtractor:
       buckets: lengths, ascending, to which windows are padded.
       compiles: whether something is compiled for each length and number of windows.
       layer_axis: the layers, where they stay an axis of the values; else None.
-      row_shape: of a line's values: [max_seq_length unless pooled, (layers,) width].
+      row_shape: of a line's values, see `row_shape`.
     """
 
     def __init__(
@@ -126,6 +210,7 @@ class FeatureExtractor:
         system: System,
         *,
         strategy: tf.distribute.Strategy | None = None,
+        model: keras.layers.Layer | None = None,
     ):
         """Loads the encoder.
 
@@ -133,6 +218,7 @@ class FeatureExtractor:
           config: which vectors.
           system: the encoder, its vocabulary and its checkpoint.
           strategy: where to compute, in this process; None: on one device.
+          model: what `load_encoder` made for such a config; None: it is called here.
 
         Raises:
           UserError: the model has no such layer, or no [CLS] to pool, or cannot read
@@ -141,21 +227,10 @@ class FeatureExtractor:
         """
         self.config = config
         self._source = source = system.need("extracts")
-        self.layers = config.layers or source.default_layers
-        if not config.layers and config.pooling != "none":
-            self.layers = (-1,)
-        self._check_layers()
-        if config.pooling == "cls" and not source.has_cls:
-            raise UserError(
-                f"--pooling=cls: {system.model_type} reads no [CLS]; wanted first, for "
-                f"the first of a line's {source.units}, or another one"
-            )
-        if config.pooling == "cls_pooled":
-            source.check_pooler()
-        source.check_length(config.max_seq_length, config.long == "window")
+        self.layers = choose_layers(config, system)
         separate = config.layer_combination == "separate"
         self.layer_axis = self.layers if separate else None
-        self.row_shape = self._row_shape(system.hidden_size)
+        self.row_shape = row_shape(config, self.layers, system.hidden_size)
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
         self._check_devices(system.model_type)
@@ -163,27 +238,13 @@ class FeatureExtractor:
         if config.static_shapes:
             self.buckets = self.buckets[-1:]
         self.compiles = source.compiles
-        mixed = config.mixed_precision
         with self._strategy.scope():
-            self._model = system.build_encoder(
-                dtype="float32" if mixed == "off" else f"mixed_{mixed}",
-                fused=not config.static_shapes,
-            )
-            system.initialize(modeling.named_variables(self._model), None)
+            self._model = model or load_encoder(config, system)
         self._component = None
         self._states = None
         if config.stateful:
             self._states = CarriedStates(source.zero_states(self._model))
         self._run = graphs.step(self._run_eager, reduce_retracing=True)
-
-    def _check_layers(self):
-        depth = self._source.depth
-        for layer in self.layers:
-            if not -depth <= layer < depth:
-                raise UserError(
-                    f"--layers has {layer}, but the model has {depth} layers: wanted "
-                    f"{-depth} (the first) to -1 (the last), or 0 to {depth - 1}"
-                )
 
     def _check_devices(self, model_type):
         if num_workers(self._strategy) > 1:
@@ -196,14 +257,6 @@ class FeatureExtractor:
                 f"--distribution_strategy: {self._replicas} devices, but vectors of "
                 f"{model_type} are computed on one; wanted off"
             )
-
-    def _row_shape(self, hidden_size):
-        width = hidden_size * (2 if self.config.pooling == "mean_max" else 1)
-        if self.config.layer_combination == "concat":
-            width *= len(self.layers)
-        layers = (len(self.layers),) if self.layer_axis else ()
-        tokens = (self.config.max_seq_length,) if self.config.pooling == "none" else ()
-        return (*tokens, *layers, width)
 
     def weigh(self, read: Callable[[], Iterable[str]]) -> None:
         """Finds the weights of words, and of "sif" the direction all lines share.
@@ -223,12 +276,14 @@ class FeatureExtractor:
         self._component = np.linalg.eigh(squares)[1][:, -1].astype(np.float32)
 
     def extract(
-        self, lines: Iterable[str], report: Callable[[float], None] | None = None
+        self,
+        lines: Iterable[str] | Iterable[Sequence[str]],
+        report: Callable[[float], None] | None = None,
     ) -> Iterator[Vectors]:
         """Computes the vectors of texts, or of pairs written as `a ||| b`.
 
         Args:
-          lines: any number, read as they are needed.
+          lines: any number, read as they are needed; or lists of units, see `lines`.
           report: called after each batch with the number of lines it was worth.
 
         Yields:
@@ -253,7 +308,7 @@ class FeatureExtractor:
             )
         self._source.report()
 
-    def _pools(self, lines: Iterable[str]) -> Iterator[list[Line]]:
+    def _pools(self, lines: Iterable) -> Iterator[list[Line]]:
         """Groups lines as far as they and their vectors may be held at once."""
         config = self.config
         most = 1 if config.stateful else _POOL_BATCHES * config.batch_size
@@ -375,15 +430,7 @@ class FeatureExtractor:
         outputs, states = self._source.layer_outputs(self._model, batch, states)
         if self._states:
             self._states.write(states)
-        layers = [tf.cast(outputs[i], tf.float32) for i in self.layers]
-        how = self.config.layer_combination
-        if how == "mean":
-            values = tf.add_n(layers) / len(layers)
-        elif how == "concat":
-            values = tf.concat(layers, axis=-1)
-        else:
-            values = tf.stack(layers, axis=2)
-        return pooling.pool(values, counts, self.config.pooling)
+        return pooled([outputs[i] for i in self.layers], counts, self.config)
 
     def lines(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> Sequence[Line]:
         """Cuts texts into units, as `extract` does, or takes those of lists of units.

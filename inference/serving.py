@@ -5,6 +5,8 @@ model lie its vocabulary, its config and its task, and what asks it tokenizes. W
 reads sentences of words is in word_serving.
 """
 
+import dataclasses
+import functools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -14,6 +16,7 @@ import tensorflow as tf
 import checkpoints
 import json_files
 from checkpoints import tensorflow_files
+from data_pipeline.feature_spec import FeatureSpec
 from data_pipeline.readers import conll, squad
 from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
 from data_pipeline.squad import answers as squad_answers
@@ -34,9 +37,11 @@ _TASKS = {
     TaggingConfig.task_name: (TaggingConfig, TaggingTask),
     MultitaskConfig.task_name: (MultitaskConfig, MultitaskTask),
 }
+_OTHERS = ClassificationConfig, ClassificationTask  # of many names
 TEXTS, TOKENS = "serving_default", "token_ids"  # the signatures
 # Beside a SavedModel, TensorFlow's name for files that its graph does not read.
 BESIDE = "assets.extra"
+BATCH_SIZE = 32
 
 
 def read_task_name(folder: str) -> str | None:
@@ -47,22 +52,35 @@ def read_task_name(folder: str) -> str | None:
     return json_files.read_object(path).get("task_name")
 
 
-def read_task(folder: str, model_config: object, vocab_file: str | None) -> EncoderTask:
+def read_task_class(folder: str) -> type[EncoderTask] | None:
+    """Returns the class of the task that a folder's task.json is of; None without."""
+    name = read_task_name(folder)
+    return name and _TASKS.get(name, _OTHERS)[1]
+
+
+def read_task(
+    folder: str,
+    model_config: object,
+    vocab_file: str | None,
+    language: str | None = None,
+) -> EncoderTask:
     """Makes the task that task.json describes, calibrated if its checkpoint is.
 
     Args:
       folder: has it.
       model_config: the architecture.
       vocab_file: the vocabulary; None where the architecture needs none.
+      language: of the texts; None: what task.json says, if it does.
 
     Raises:
       UserError: there is no such file, or it is not of these tasks; or vocabulary and
         architecture do not belong together.
     """
     path = os.path.join(folder, TASK_FILE)
-    others = (ClassificationConfig, ClassificationTask)  # of many names
-    config_class, task_class = _TASKS.get(read_task_name(folder), others)
+    config_class, task_class = _TASKS.get(read_task_name(folder), _OTHERS)
     config = config_class.from_json_file(path)
+    if language is not None:
+        config = dataclasses.replace(config, language=language)
     system = make_system(model_config, vocab_file, config.do_lower_case)
     task = task_class(config, system.match_vocabulary() if vocab_file else system)
     prefix = tensorflow_files.find_prefix(folder)
@@ -91,7 +109,9 @@ class Predictor:
         self.labels = _labels(self._model)
 
     def predict(
-        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 32
+        self,
+        texts: Sequence[str] | Sequence[tuple[str, str]],
+        batch_size: int = BATCH_SIZE,
     ) -> dict[str, np.ndarray]:
         """Labels texts, or pairs of texts; answers questions.
 
@@ -146,9 +166,19 @@ class TaskReader:
         self.task, self.labels = task, tuple(labels)
         config = task.config
         self._is_span = isinstance(task, SpanTask)
+        self._is_several = isinstance(task, MultitaskTask)
         kind = getattr(config, "output_kind", None)  # of a classifier
         self._is_choice = kind == "multiple_choice"
         self.text_pair = self._is_span or getattr(config, "text_pair", False)
+        # Tasks that share an encoder share what it reads.
+        self._laid_out = config.parts[0] if self._is_several else config
+        needs = "classifies" if self._is_several else task.needs
+        self._can = task.system.loaded_once().need(needs)
+        self._spec = record_spec(task)
+
+    @functools.cached_property
+    def _squad_tokenizer(self):
+        return self._can.tokenizer()
 
     @property
     def together(self) -> int:
@@ -175,9 +205,9 @@ class TaskReader:
             self._check(i, text)
         if self._is_span:
             return self._read_questions(texts)
-        columns = self.task.can.columns(
+        columns = self._can.columns(
             [self._example(str(i), text) for i, text in enumerate(texts)],
-            self.task.config,
+            self._laid_out,
         )
 
         def join(rows):
@@ -185,18 +215,18 @@ class TaskReader:
                 [{k: np.asarray(v)[None] for k, v in row.items()} for row in rows]
             )
 
-        return list(columns.records(self.task.feature_spec)), join
+        return list(columns.records(self._spec)), join
 
     def lengths(self, records: Sequence[bytes]) -> np.ndarray:
         """Returns the tokens of each record, int [N]."""
-        return self.task.feature_spec.parse(tf.constant(records))[1].numpy()
+        return self._spec.parse(tf.constant(records))[1].numpy()
 
     def run(
         self,
         function: Callable[..., Mapping[str, tf.Tensor]],
         names: Collection[str],
         records: Sequence[bytes],
-        length: int | None = None,
+        length: int,
     ) -> list[dict]:
         """Computes a model's outputs for records, as one batch.
 
@@ -204,11 +234,11 @@ class TaskReader:
           function: the model.
           names: of the features that it reads.
           records: a batch.
-          length: to pad to; None: the longest record's.
+          length: to pad to.
         """
-        spec = self.task.feature_spec
+        spec = self._spec
         columns, sizes = spec.parse(tf.constant(records))
-        batch = spec.to_batch(columns, sizes, len(records), length or int(max(sizes)))
+        batch = spec.to_batch(columns, sizes, len(records), length)
         outputs = function(**{name: batch[name] for name in names})
         outputs = {name: value.numpy() for name, value in outputs.items()}
         return [
@@ -218,12 +248,15 @@ class TaskReader:
 
     def _check(self, i, text):
         number = self.together
-        right = isinstance(text, str)
-        if number > 1:
+        right, wanted = isinstance(text, str), "a text"
+        if number > 1 or (self._is_several and not right):
+            number = max(number, 2)
             right = isinstance(text, tuple | list) and len(text) == number
             right = right and all(isinstance(part, str) for part in text)
+            wanted = f"{number} texts together"
+        if self._is_several:
+            wanted = f"a text, or {wanted}"
         if not right:
-            wanted = f"{number} texts together" if number > 1 else "a text"
             raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")
 
     def _example(self, guid, text):
@@ -240,7 +273,7 @@ class TaskReader:
         if not with_words:
             return [], lambda rows: {"tags": [[] for _ in sentences]}
         text = conll.of_words(with_words)
-        columns = self.task.can.columns(
+        columns = self._can.columns(
             text, np.zeros(len(text.words), np.int32), self.task.config.max_seq_length
         )
 
@@ -252,10 +285,10 @@ class TaskReader:
                 "tags": [next(tags).tolist() if words else [] for words in sentences]
             }
 
-        return list(columns.records(self.task.feature_spec)), join
+        return list(columns.records(self._spec)), join
 
     def _read_questions(self, texts):
-        config, tokenizer = self.task.config, self.task.can.tokenizer()
+        config, tokenizer = self.task.config, self._squad_tokenizer
         examples = [
             squad.SquadExample(
                 str(i), question, squad.make_context(context, config.language)[0]
@@ -309,7 +342,9 @@ class PythonPredictor:
         self.labels, self.text_pair = self._reader.labels, self._reader.text_pair
 
     def predict(
-        self, texts: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]],
+        batch_size: int = BATCH_SIZE,
     ) -> dict[str, np.ndarray]:
         """Labels texts, or pairs of texts; chooses endings; answers questions; tags.
 
@@ -325,17 +360,47 @@ class PythonPredictor:
           UserError: no texts, or not as many together as the model wants.
         """
         records, join = self._reader.read(texts)
-        found = [{}] * len(records)
-        order = []
-        if records:
-            order = np.argsort(self._reader.lengths(records), kind="stable")
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = [records[row] for row in rows]
-            outputs = self._reader.run(self._signature, self._inputs, batch)
-            for row, output in zip(rows, outputs, strict=True):
-                found[row] = output
-        return join(found)
+        lengths = self._reader.lengths(records) if records else []
+
+        def run(batch, longest):
+            return self._reader.run(self._signature, self._inputs, batch, longest)
+
+        return join(by_length(records, lengths, batch_size, run))
+
+
+def by_length(
+    records: Sequence[bytes],
+    lengths: Sequence[int],
+    batch_size: int,
+    run: Callable[[Sequence[bytes], int], Sequence[dict]],
+) -> list[dict]:
+    """Computes records in batches of about one length.
+
+    Args:
+      records: of a TaskReader.
+      lengths: the tokens of each.
+      batch_size: records of a batch.
+      run: takes a batch and its longest length; returns the outputs of each.
+
+    Returns:
+      The outputs for each record, in the order of the records.
+    """
+    found = [{}] * len(records)
+    order = np.argsort(lengths, kind="stable").astype(int)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = [records[row] for row in rows]
+        outputs = run(batch, int(lengths[rows[-1]]))
+        for row, output in zip(rows, outputs, strict=True):
+            found[row] = output
+    return found
+
+
+def record_spec(task: EncoderTask) -> FeatureSpec:
+    """Returns what the records have that a model is asked with."""
+    if isinstance(task, MultitaskTask):
+        return task.system.need("classifies").spec(task.config.parts[0])
+    return task.feature_spec
 
 
 def _score(answers: squad_answers.Answers, key: str) -> float:

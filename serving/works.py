@@ -4,25 +4,19 @@ A work cuts texts into rows in any thread, computes rows in the engine's, and pu
 values together as what is answered.
 """
 
-import bisect
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 
 from errors import UserError
-from inference import export
 from inference.extraction import FeatureExtractor
-from inference.serving import TaskReader
-from modeling.layers import graphs
+from inference.trained import VERBS, TrainedModel
 from serving.engine import Limits
-from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
-from tasks.span import SpanTask
-from tasks.tagging import TaggingTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,24 +158,15 @@ class Answers:
       verb: what it does with them: classify, tag or answer.
     """
 
-    _VERBS: ClassVar[dict[type, str]] = {
-        ClassificationTask: "classify",
-        TaggingTask: "tag",
-        SpanTask: "answer",
-    }
-
     @classmethod
     def can(cls, task: EncoderTask) -> bool:
         """Returns whether a task is one of these."""
-        return type(task) in cls._VERBS
+        return type(task) in VERBS
 
     def __init__(self, task: EncoderTask, model: keras.layers.Layer):
         """Takes a task, and its trained model."""
-        self.verb = self._VERBS[type(task)]
-        self._buckets = task.buckets
-        self._reader = TaskReader(task, getattr(task.config, "labels", ()))
-        function, self._names = export.outputs_function(task, model)
-        self._function = graphs.step(function, reduce_retracing=True)
+        self._model = TrainedModel(task, model)
+        self.verb = self._model.verb
 
     def read(self, requests: Sequence[Sequence]) -> list[Asked | UserError]:
         """Turns the texts of several requests into records.
@@ -199,9 +184,8 @@ class Answers:
         return found
 
     def _asked(self, texts):
-        records, join = self._reader.read(texts)
-        sizes = self._reader.lengths(records)
-        lengths = [self._buckets[bisect.bisect_left(self._buckets, n)] for n in sizes]
+        records, sizes, join = self._model.read(texts)
+        lengths = [self._model.padded(size) for size in sizes]
 
         def listed(values):
             found = join(values)
@@ -215,7 +199,7 @@ class Answers:
         records = [record for record, _ in rows]
         records += records[:1] * (size - len(rows))
         length = max(length for _, length in rows)
-        return self._reader.run(self._function, self._names, records, length)
+        return self._model.run(records, length)
 
     def warm_up(self, limits: Limits) -> None:
         """Computes a batch of every length and size, so that all is compiled.
@@ -223,12 +207,9 @@ class Answers:
         Raises:
           UserError: a batch cannot hold the longest text.
         """
-        _check_fits(limits, self._buckets)
-        text = {"classify": "a", "tag": ["a"], "answer": ["a", "a"]}[self.verb]
-        if self.verb == "classify" and self._reader.together > 1:
-            text = ["a"] * self._reader.together
-        (record, *_), _ = self._reader.read([text])
-        for length in self._buckets:
+        _check_fits(limits, self._model.buckets)
+        (record, *_), *_ = self._model.read([self._model.shortest])
+        for length in self._model.buckets:
             for size in limits.sizes(length):
                 self.run([(record, length)], size)
 

@@ -250,6 +250,14 @@ class Line(Protocol):
     dropped_tokens: int
 
 
+class TextReader(Protocol):
+    """Lines of text as an encoder reads them, inside a graph."""
+
+    def __call__(self, texts: tf.Tensor) -> tuple[Batch, tf.Tensor]:
+        """Takes string [B]; returns inputs of B rows, and int [B, S], 1 = a unit."""
+        ...
+
+
 class Extracts(Capability, abc.ABC):
     """Gives the vectors of lines of text and of the units that they are cut into.
 
@@ -320,6 +328,20 @@ class Extracts(Capability, abc.ABC):
           max_seq_length: as of `lines`.
         """
 
+    @abc.abstractmethod
+    def cut(
+        self, sentences: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        """Cuts words into units.
+
+        Args:
+          sentences: the words of each.
+
+        Yields:
+          The units of a sentence, as `lines_of_units` takes them, and int [words], how
+          many are of each word: 1 at the least.
+        """
+
     def units_of_ids(self, ids: Sequence[int]) -> list[str]:
         """Returns the units that ids of the vocabulary stand for.
 
@@ -355,7 +377,11 @@ class Extracts(Capability, abc.ABC):
 
     @abc.abstractmethod
     def layer_outputs(
-        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+        self,
+        model: keras.layers.Layer,
+        batch: Batch,
+        states: Any = None,
+        dropout_seed: tf.Tensor | None = None,
     ) -> tuple[Sequence[tf.Tensor], Any]:
         """Runs the encoder.
 
@@ -363,10 +389,36 @@ class Extracts(Capability, abc.ABC):
           model: what System.build_encoder made.
           batch: what `batch` laid out, or some rows of it.
           states: of its rows before this batch, as of `zero_states`; None: zeros.
+          dropout_seed: int32 [2]; None turns dropout off.
 
         Returns:
           Each layer's outputs, float [B, length, width]; the states after the batch.
         """
+
+    def text_reader(self, max_seq_length: int) -> TextReader | None:
+        """Returns what lays texts out in a graph as `lines` and `batch` do.
+
+        None where it cannot be done there.
+        """
+        del max_seq_length
+        return None
+
+    def read_ids(self, ids: tf.Tensor) -> tuple[Batch, tf.Tensor]:
+        """Lays ids of the vocabulary out in a graph.
+
+        Args:
+          ids: int32 [B, S], below 0 behind the end of a line.
+
+        Returns:
+          As a TextReader.
+
+        Raises:
+          UserError: units have no ids.
+        """
+        raise UserError(
+            f"{self.system.model_type} reads {self.units}, which have no ids: wanted "
+            "texts"
+        )
 
     def check_pooler(self) -> None:
         """Refuses a system, or weights of it, without a pooler.

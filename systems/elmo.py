@@ -106,9 +106,13 @@ class ElmoWords(ReadsWords):
         return model.zero_states(1)
 
     def layer_outputs(
-        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+        self,
+        model: keras.layers.Layer,
+        batch: Batch,
+        states: Any = None,
+        dropout_seed: tf.Tensor | None = None,
     ) -> tuple[Sequence[tf.Tensor], Any]:
-        found = model(batch["input_ids"], states)
+        found = model(batch["input_ids"], states, dropout_seed)
         return tf.unstack(found["lm_embeddings"], axis=1), found["states"]
 
 

@@ -3,7 +3,7 @@
 import abc
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -22,7 +22,7 @@ from data_pipeline.features.tagging import (
 from data_pipeline.features.tokens import special_id
 from data_pipeline.readers.conll import TaggedText
 from errors import UserError
-from systems.capabilities import Extracts, Line, Tags
+from systems.capabilities import Extracts, Line, Tags, TextReader
 
 
 class TagsPieces(Tags):
@@ -123,8 +123,40 @@ class ReadsPieces(Extracts):
             found["segment_ids"][i, : len(window)] = line.segment_ids[window]
         return found
 
+    def cut(
+        self, sentences: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        for words in sentences:
+            flat, offsets = self.tokenizer.ids(list(words))
+            sizes = np.diff(offsets)
+            # Control characters alone, for example, leave no piece.
+            unknown = self.unknown_id(self.tokenizer)
+            flat = np.insert(flat, offsets[:-1][sizes == 0], unknown)
+            yield self.units_of_ids(flat.tolist()), np.maximum(sizes, 1)
+
+    def text_reader(self, max_seq_length: int) -> TextReader | None:
+        encode = self.system.text_encoder(max_seq_length)
+        if encode is None:
+            return None
+
+        def read(texts):
+            batch = encode(texts)
+            return batch, batch["input_mask"]
+
+        return read
+
+    def read_ids(self, ids: tf.Tensor) -> tuple[Batch, tf.Tensor]:
+        mask = tf.cast(ids >= 0, tf.int32)
+        batch = {"input_ids": tf.maximum(ids, 0), "input_mask": mask}
+        return {**batch, "segment_ids": tf.zeros_like(ids)}, mask
+
     def layer_outputs(
-        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+        self,
+        model: keras.layers.Layer,
+        batch: Batch,
+        states: Any = None,
+        dropout_seed: tf.Tensor | None = None,
     ) -> tuple[Sequence[tf.Tensor], Any]:
-        outputs = model(**self.system.encoder_inputs(batch))
+        inputs = self.system.encoder_inputs(batch)
+        outputs = model(**inputs, dropout_seed=dropout_seed)
         return outputs["all_encoder_layers"], states

@@ -159,6 +159,16 @@ class System(abc.ABC):
     def entries(self) -> list[str]:
         """Returns the vocabulary's entries, in the order of their ids."""
 
+    def loaded_once(self) -> Self:
+        """Returns the system as one that keeps what reads its texts.
+
+        For many small requests: else a vocabulary is read for each of them.
+        """
+        kept = dataclasses.replace(self)
+        for name in {"tokenizer", "speller"} & set(dir(self)):
+            object.__setattr__(kept, name, functools.cache(getattr(self, name)))
+        return kept
+
     def text_encoder(self, max_seq_length: int) -> tf.Module | None:
         """Returns what lays texts out in a graph as Classifies.columns does.
 
@@ -333,6 +343,39 @@ class System(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """What a run's settings keep of the system."""
         return {"model_type": self.model_type, **self.config.to_dict()}
+
+
+def open_system(
+    checkpoint: checkpoints.Checkpoint, do_lower_case: bool | None = None
+) -> System:
+    """Returns the system of a model that is used as it is, not trained.
+
+    Args:
+      checkpoint: its weights, with what lies beside them.
+      do_lower_case: of a tokenizer of which the folder does not tell it; None: yes.
+
+    Raises:
+      UserError: there is no config, or no vocabulary, which the system needs; or they
+        do not belong together; or the folder says otherwise of the case.
+    """
+    config, vocab_file = checkpoint.config, checkpoint.vocab_file
+    if config is None:
+        raise UserError(f"{checkpoint.path}: there is no config beside the weights")
+    known = checkpoint.do_lower_case
+    if None not in (known, do_lower_case) and known != do_lower_case:
+        raise UserError(
+            f"do_lower_case={do_lower_case}, but {checkpoint.path} was trained with "
+            f"do_lower_case={known}"
+        )
+    told = [value for value in (known, do_lower_case, True) if value is not None]
+    lower = told[0] if vocab_file else None
+    path = checkpoint.path
+    found = make_system(config, vocab_file, lower, path, None, new_head=False)
+    if vocab_file:
+        return found.match_vocabulary()
+    if found.needs_vocabulary:
+        raise UserError(f"{checkpoint.path}: there is no vocabulary beside it")
+    return found
 
 
 def make_system(config: Any, *args, **kwargs) -> System:

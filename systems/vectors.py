@@ -142,9 +142,19 @@ class VectorsLines(ReadsWords):
             weights = _SIF / (_SIF + counts / max(counts.sum(), 1))
         self._weights = np.append(0, weights).astype(np.float32)  # 0 is padding
 
+    @property
+    def splits_in_graph(self) -> bool:
+        """English's rules do not run in a graph."""
+        return self.system.config.tokenizer == "whitespace"
+
     def layer_outputs(
-        self, model: keras.layers.Layer, batch: Batch, states: Any = None
+        self,
+        model: keras.layers.Layer,
+        batch: Batch,
+        states: Any = None,
+        dropout_seed: tf.Tensor | None = None,
     ) -> tuple[Sequence[tf.Tensor], Any]:
+        del dropout_seed  # a table has no dropout
         found = model(batch["input_ids"])["vectors"]
         if self._weights is not None:
             weights = tf.gather(self._weights, batch["input_ids"][:, 1:-1])

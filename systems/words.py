@@ -17,10 +17,11 @@ from absl import logging
 import vocabulary
 from checkpoints.word_vectors import WordVectors, is_text
 from data_pipeline.features import elmo as elmo_features
+from data_pipeline.features import words_graph
 from data_pipeline.features.tagging import TaggingColumns
 from data_pipeline.readers.conll import TaggedText
 from modeling.tagger import Tagger
-from systems.capabilities import Extracts, Tags
+from systems.capabilities import Extracts, Tags, TextReader
 from systems.system import System, Tokenizer
 from vocabulary import WordIds
 
@@ -265,6 +266,35 @@ class ReadsWords(Extracts):
             Words(words[:max_seq_length], max(len(words) - max_seq_length, 0))
             for words in texts
         ]
+
+    def cut(
+        self, sentences: Sequence[Sequence[str]]
+    ) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        return ((words, np.ones(len(words), int)) for words in sentences)
+
+    @property
+    def splits_in_graph(self) -> bool:
+        """Whether words are what white space separates."""
+        return True
+
+    def text_reader(self, max_seq_length: int) -> TextReader | None:
+        if not self.splits_in_graph:
+            return None
+        speller = self.speller
+        numbers = speller.in_graph()
+
+        def read(texts):
+            words = words_graph.split(texts)[:, :max_seq_length]
+            ends = (
+                tf.fill([words.nrows(), 1], mark) for mark in (speller.bos, speller.eos)
+            )
+            before, after = map(tf.RaggedTensor.from_tensor, ends)
+            rows = tf.concat([before, words, after], axis=1)
+            ids = rows.with_values(numbers(rows.values)).to_tensor()
+            mask = tf.sequence_mask(words.row_lengths(), dtype=tf.int32)
+            return {"input_ids": ids}, mask
+
+        return read
 
     def tokens(self, line: Words) -> Sequence[str]:
         return line.words

@@ -198,12 +198,10 @@ def test_a_process_without_this_project_agrees_with_the_script(
     probabilities = np.array(answers["probabilities"], np.float32)
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
     if config.output_kind == "single_label":
-        assert set(answers) == {"labels", "probabilities"}
         named = [config.labels[i] for i in expected.argmax(axis=1)]
-        assert answers["labels"] == named
-    else:
-        assert set(answers) == {"label_names", "probabilities"}
-        assert answers["label_names"] == list(config.labels) * len(TEXTS)
+        assert answers.pop("labels") == named
+    assert set(answers) == {"label_names", "probabilities"}
+    assert answers["label_names"] == list(config.labels) * len(expected)
 
 
 def test_texts_are_laid_out_and_cut_as_the_training_data(tmp_path):
@@ -288,7 +286,7 @@ def test_token_ids_are_answered_as_their_texts(exported):
     _, inputs = signature.structured_input_signature
     assert inputs == task.feature_spec.signature()
     by_tokens, by_texts = signature(**tokens), model.signatures[export.TEXTS](**texts)
-    assert set(by_tokens) == {"labels", "probabilities"}
+    assert set(by_tokens) == {"labels", "label_names", "probabilities"}
     for name, value in by_texts.items():
         np.testing.assert_array_equal(by_tokens[name], value)
 

@@ -282,6 +282,6 @@ def test_what_is_missing_is_named(tmp_path):
         export.export_model(str(output), str(tmp_path / "export"))
     source = pathlib.Path(write_elmo(tmp_path, BY_TABLE))
     (source / "vocab.txt").unlink()
-    with pytest.raises(ValueError, match="there is no vocab.txt beside it"):
+    with pytest.raises(ValueError, match="there is no vocabulary beside it"):
         export.export_model(str(source), str(tmp_path / "export"))
     assert not (tmp_path / "export").exists()

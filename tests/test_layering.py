@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
-    {"errors"},
+    {"errors", "quiet_tensorflow"},
     {"json_files", "processes", "registry"},
     {"folder_lock"},
     {

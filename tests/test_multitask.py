@@ -12,6 +12,7 @@ import tiny_tasks
 from test_training import WithoutDropout, assert_close, assert_equal, tensors
 
 import modeling
+import word2bert
 from checkpoints import CheckpointError
 from data_pipeline import batching
 from data_pipeline.features import ranking
@@ -339,6 +340,7 @@ def test_a_classifier_starts_from_the_encoder_and_the_head_of_its_task(
 def test_an_export_answers_for_all_tasks_from_one_pass(folder, trained, tmp_path):
     export.export_model(str(trained), str(tmp_path / "export"))
     served = serving.load(str(tmp_path / "export"))
+    loaded = word2bert.load(trained)
     data = str(folder / "tasks")
     for name, (reader, _) in read_tasks(folder).items():
         examples = reader.get_test_examples(data)
@@ -358,6 +360,15 @@ def test_an_export_answers_for_all_tasks_from_one_pass(folder, trained, tmp_path
         else:
             found, wanted = answers[f"{name}/scores"], np.ravel(wanted)
         np.testing.assert_allclose(found, wanted, atol=1e-5)
+        here = loaded.classify(texts)
+        assert set(here) == set(answers)
+        for key, value in here.items():
+            if value.dtype.kind == "f":
+                np.testing.assert_allclose(value, answers[key], atol=1e-5)
+            else:
+                assert value.tolist() == answers[key].tolist()
+    alone, beside = loaded.classify("good"), loaded.classify([("good", "")])
+    np.testing.assert_allclose(alone["one/probabilities"], *beside["one/probabilities"])
 
 
 def check_flags(*flags):

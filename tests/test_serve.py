@@ -26,7 +26,6 @@ from inference.extraction import ExtractionConfig, FeatureExtractor
 from serving import server, works
 from serving.engine import Engine, Limits
 from systems.bert import BertSystem
-from tasks.multitask import MultitaskTask
 from tasks.span import SpanConfig, SpanTask
 from tasks.tagging import TaggingConfig, TaggingTask
 
@@ -165,7 +164,6 @@ def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
 
 
 def test_a_folder_without_a_task_answers_nothing(model):
-    assert not works.Answers.can(object.__new__(MultitaskTask))
     assert read_flags("-model_dir", str(model)).find_answers() is None
 
 

@@ -16,7 +16,7 @@ import streams
 from data_pipeline.features.tokens import Tokenizer, special_id, truncated_lengths
 from errors import MissingFile, UserError
 
-_SEPARATOR = " ||| "
+SEPARATOR = " ||| "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def count_lines(path: str, name: str | None = None) -> int:
 
 def split_pair(line: str) -> tuple[str, str]:
     """Splits `a ||| b` at its last separator; ("a", "") where there is none."""
-    first, separator, second = line.rpartition(_SEPARATOR)
+    first, separator, second = line.rpartition(SEPARATOR)
     return (first, second) if separator else (line, "")
 
 
@@ -167,7 +167,7 @@ def of_pieces(
     """
     sides = [], []
     for pieces in lines:
-        pieces, mark = list(pieces), _SEPARATOR.strip()
+        pieces, mark = list(pieces), SEPARATOR.strip()
         at = len(pieces)
         if mark in pieces:
             at -= 1 + pieces[::-1].index(mark)

@@ -12,6 +12,12 @@ from data_pipeline.features.tokens_graph import PairEncoder, once, padded
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 
 
+def split(texts: tf.Tensor) -> tf.RaggedTensor:
+    """Splits texts, string [B], where white space is: string [B, (words)]."""
+    texts = tf.strings.regex_replace(texts, f"[{re.escape(_SPACES)}]", " ")
+    return tf.strings.split(texts)
+
+
 class WordEncoder(PairEncoder):
     """Texts to `input_ids`, numbers of words, split where white space is."""
 
@@ -32,8 +38,7 @@ class WordEncoder(PairEncoder):
         self._numbers, self._marks = numbers, marks
 
     def _split(self, texts):
-        texts = tf.strings.regex_replace(texts, f"[{re.escape(_SPACES)}]", " ")
-        words = tf.strings.split(texts)
+        words = split(texts)
         return words.with_values(self._numbers(words.values))
 
     def _lay_out(self, a, b, has_b):

@@ -1,0 +1,121 @@
+"""Models as a script has trained them, asked from Python: no export is needed."""
+
+import bisect
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+
+import checkpoints
+from inference import export
+from inference.serving import BATCH_SIZE, TaskReader, by_length, read_task
+from modeling.layers import graphs
+from tasks.classification import ClassificationTask
+from tasks.encoder import EncoderTask
+from tasks.multitask import MultitaskTask
+from tasks.span import SpanTask
+from tasks.tagging import TaggingTask
+
+# Kind of task -> what its model does with texts.
+VERBS = {
+    ClassificationTask: "classify",
+    MultitaskTask: "classify",
+    TaggingTask: "tag",
+    SpanTask: "answer",
+}
+
+
+class TrainedModel:
+    """What a trained model tells of texts: labels, tags or answers.
+
+    Attributes:
+      task: what it was trained on.
+      verb: what it does with texts: classify, tag or answer.
+      buckets: lengths, ascending, to which batches are padded.
+    """
+
+    def __init__(self, task: EncoderTask, model: keras.layers.Layer):
+        """Takes a task, and its trained model."""
+        self.task, self.verb, self.buckets = task, VERBS[type(task)], task.buckets
+        self._reader = TaskReader(task, getattr(task.config, "labels", ()))
+        function, self._names = export.outputs_function(task, model)
+        self._function = graphs.step(function, reduce_retracing=True)
+
+    @property
+    def shortest(self) -> object:
+        """A text such as the model reads, to try it with."""
+        if self.verb == "tag":
+            return ["a"]
+        return ["a"] * self._reader.together if self._reader.together > 1 else "a"
+
+    def read(
+        self, texts: Sequence
+    ) -> tuple[list[bytes], np.ndarray, Callable[[Sequence[dict]], dict]]:
+        """Turns texts into records.
+
+        Args:
+          texts: as of `predict`.
+
+        Returns:
+          The records, int [N], the tokens of each, and what makes the answers of the
+          outputs for each.
+
+        Raises:
+          UserError: see TaskReader.read.
+        """
+        records, join = self._reader.read(texts)
+        lengths = self._reader.lengths(records) if records else np.zeros(0, np.int32)
+        return records, lengths, join
+
+    def padded(self, length: int) -> int:
+        """Returns the length to which a record is padded."""
+        return self.buckets[bisect.bisect_left(self.buckets, length)]
+
+    def run(self, records: Sequence[bytes], length: int) -> list[dict]:
+        """Computes the outputs for a batch of records, padded to one of `buckets`."""
+        return self._reader.run(self._function, self._names, records, length)
+
+    def predict(
+        self, texts: Sequence, batch_size: int = BATCH_SIZE
+    ) -> Mapping[str, np.ndarray | list]:
+        """Classifies, tags or answers.
+
+        Args:
+          texts: see PythonPredictor.predict.
+          batch_size: texts of about one length that are computed together.
+
+        Returns:
+          As PythonPredictor.predict.
+
+        Raises:
+          UserError: see TaskReader.read.
+        """
+        records, lengths, join = self.read(texts)
+
+        def run(batch, longest):
+            return self.run(batch, self.padded(longest))
+
+        return join(by_length(records, lengths, batch_size, run))
+
+
+def open_trained(
+    checkpoint: checkpoints.Checkpoint,
+    folder: str,
+    *,
+    language: str | None = None,
+    dtype: str = "float32",
+) -> TrainedModel:
+    """Opens what a script that fine-tunes has left.
+
+    Args:
+      checkpoint: its weights.
+      folder: has its task.json.
+      language: see read_task.
+      dtype: a Keras dtype policy.
+
+    Raises:
+      UserError: the folder is not as such a script leaves it.
+    """
+    task = read_task(folder, checkpoint.config, checkpoint.vocab_file, language)
+    model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)
+    return TrainedModel(task, model)
