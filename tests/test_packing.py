@@ -152,8 +152,9 @@ def test_rows_go_to_the_rectangle_and_back():
     assert np.abs(gradient).sum() == 6
 
 
-def test_without_padding_nothing_moves():
-    rows = packing.PackedRows(tf.ones([3, 5], tf.int32))
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [4, 5, 5]])
+def test_with_little_padding_nothing_moves(lengths):
+    rows = packing.PackedRows(tf.sequence_mask(lengths, 5, tf.int32))
     np.testing.assert_array_equal(rows.places, np.arange(15))
     x = tf.random.stateless_normal([15, 2], [1, 2])
     np.testing.assert_array_equal(rows.pad(x), x)

@@ -63,12 +63,13 @@ class Rows:
 
 
 class PackedRows(Rows):
-    """The positions up to each sequence's last real one have rows: M = T < B*S.
+    """The positions up to each sequence's last real one have rows: M = T <= B*S.
 
     Behind them come rows of the first padding, to make T one of a few numbers and at
     least one more than is real. The last of these stands for all padding without a row
     of its own. So each way is one gather and its gradient another: no loss reads
-    padding, hence a row of padding has no gradient, and may be given to many.
+    padding, hence a row of padding has no gradient, and may be given to many. Where T
+    is all of B*S, the rows are the rectangle as it is, and nothing is gathered.
     """
 
     def __init__(self, input_mask: tf.Tensor):
@@ -86,10 +87,11 @@ class PackedRows(Rows):
         order = tf.concat([first, then], axis=0)
         more = tf.searchsorted(_SIZES, tf.size(first)[None], side="right")
         number = tf.minimum(tf.gather(_SIZES, more[0]), total)
+        self._full = number == total
+        order = tf.where(self._full, tf.range(total), order)
         self.places = order[:number]
         self._slots = tf.minimum(tf.math.invert_permutation(order), number - 1)  # [B*S]
         self._positions = self.places % length
-        self._full = number == total
 
     def take(self, values: tf.Tensor) -> tf.Tensor:
         """Takes what each row has of values [B, S]: [M]."""
@@ -109,7 +111,6 @@ class PackedRows(Rows):
 
     def _moved(self, x, to, back):
         def gather(x, rows):
-            # A rectangle without padding is packed already.
             return tf.cond(self._full, lambda: x, lambda: tf.gather(x, rows))
 
         @tf.custom_gradient
