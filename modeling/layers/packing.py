@@ -22,6 +22,10 @@ import tensorflow as tf
 # T is one of these, so that what is compiled for a number of rows is used again: a
 # quarter of an octave apart, which adds a tenth of rows on average.
 _SIZES = (1, 2, 3, *(n << k for k in range(28) for n in (4, 5, 6, 7)))
+# A rectangle of no more positions stays as it is, and T is at least that: to compile
+# for every small number would cost more than it saves. Tests, whose batches are small,
+# have another one.
+LEAST = 256
 
 
 class Rows:
@@ -86,7 +90,8 @@ class PackedRows(Rows):
         first, then = tf.dynamic_partition(tf.range(total), kinds, 2)
         order = tf.concat([first, then], axis=0)
         more = tf.searchsorted(_SIZES, tf.size(first)[None], side="right")
-        number = tf.minimum(tf.gather(_SIZES, more[0]), total)
+        size = tf.maximum(tf.gather(_SIZES, more[0]), LEAST)
+        number = tf.minimum(size, total)
         self._full = number == total
         order = tf.where(self._full, tf.range(total), order)
         self.places = order[:number]
