@@ -177,3 +177,10 @@ def test_an_epochs_batches_have_few_numbers_of_rows_and_little_filling():
         packed.append(len(packing.PackedRows(mask).places))
     assert len(set(packed)) <= 6
     assert sum(packed) < 1.2 * sum(real)
+
+
+def test_a_small_batch_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(packing, "LEAST", 30)
+    assert len(packing.PackedRows(_mask()).places) == 30
+    monkeypatch.setattr(packing, "LEAST", 256)
+    np.testing.assert_array_equal(packing.PackedRows(_mask()).places, np.arange(B * S))
