@@ -7,7 +7,7 @@ values together as what is answered.
 import bisect
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -17,7 +17,7 @@ from errors import UserError
 from inference import export
 from inference.extraction import FeatureExtractor
 from inference.serving import TaskReader
-from modeling.layers import graphs
+from modeling.layers import graphs, packing
 from serving.engine import Limits
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
@@ -140,21 +140,21 @@ class Vectors:
         return self.extractor.scaled(vectors).astype(self._dtype, copy=False)
 
     def warm_up(self, limits: Limits) -> None:
-        """Computes a batch of every length and size, so that all is compiled.
+        """Computes batches of every length, size and filling, so that all is compiled.
 
         Raises:
           UserError: a batch cannot hold the longest text.
         """
         buckets = self.extractor.buckets
         _check_fits(limits, buckets)
-        (line,) = self.extractor.lines(["a"])
-        row = (line, line.windows[0])
+        lines = self.extractor.lines(_texts(buckets))
+        rows = [(line, line.windows[0]) for line in lines]
         if not self.extractor.compiles:
-            self.extractor.run_batch([row])
+            self.extractor.run_batch(rows[:1])
             return
-        for length in buckets:
-            for size in limits.sizes(length):
-                self.extractor.run_batch([row], size, length)
+        sizes = [len(window) for _, window in rows]
+        for place, size, length in _fillings(sizes, buckets, limits):
+            self.extractor.run_batch([rows[place]], size, length)
 
 
 class Answers:
@@ -218,19 +218,57 @@ class Answers:
         return self._reader.run(self._function, self._names, records, length)
 
     def warm_up(self, limits: Limits) -> None:
-        """Computes a batch of every length and size, so that all is compiled.
+        """Computes batches of every length, size and filling, so that all is compiled.
 
         Raises:
           UserError: a batch cannot hold the longest text.
         """
         _check_fits(limits, self._buckets)
-        text = {"classify": "a", "tag": ["a"], "answer": ["a", "a"]}[self.verb]
-        if self.verb == "classify" and self._reader.together > 1:
-            text = ["a"] * self._reader.together
-        (record, *_), _ = self._reader.read([text])
-        for length in self._buckets:
-            for size in limits.sizes(length):
-                self.run([(record, length)], size)
+        records = [
+            self._reader.read([self._asking(x)])[0][0] for x in _texts(self._buckets)
+        ]
+        sizes = self._reader.lengths(records)
+        for place, size, length in _fillings(sizes, self._buckets, limits):
+            self.run([(records[place], length)], size)
+
+    def _asking(self, text):
+        """Returns what a request with that text holds."""
+        if self.verb == "tag":
+            return text.split()
+        if self.verb == "answer":
+            return ["a", text]
+        together = self._reader.together
+        return [text] * together if together > 1 else text
+
+
+def _texts(buckets):
+    """Returns texts of one word, two ... as many as the longest has pieces."""
+    return [" ".join(["a"] * number) for number in range(1, buckets[-1] + 1)]
+
+
+def _fillings(
+    sizes: Sequence[int], buckets: Sequence[int], limits: Limits
+) -> Iterator[tuple[int, int, int]]:
+    """Finds the batches after which all is compiled.
+
+    Args:
+      sizes: the pieces of some texts, the shortest one first.
+      buckets: lengths that texts are padded to.
+      limits: of batches.
+
+    Yields:
+      Place of a text, times it is repeated, its padded length: of every length and
+      size the shortest text, and those that make another number of rows (`packing`).
+    """
+    seen = set()
+    for length in buckets:
+        fitting = np.array([pieces for pieces in sizes if pieces <= length], np.int32)
+        for size in limits.sizes(length):
+            numbers = packing.numbers_of_rows(size * fitting, size * length).numpy()
+            for place, rows in enumerate(numbers.tolist()):
+                if not place or rows not in seen:
+                    seen.add(rows)
+                    yield place, size, length
 
 
 def _is_text(value):

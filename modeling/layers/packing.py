@@ -89,9 +89,7 @@ class PackedRows(Rows):
         kinds = tf.reshape(tf.cast(~real, tf.int32), [-1])
         first, then = tf.dynamic_partition(tf.range(total), kinds, 2)
         order = tf.concat([first, then], axis=0)
-        more = tf.searchsorted(_SIZES, tf.size(first)[None], side="right")
-        size = tf.maximum(tf.gather(_SIZES, more[0]), LEAST)
-        number = tf.minimum(size, total)
+        number = numbers_of_rows(tf.size(first)[None], total)[0]
         self._full = number == total
         order = tf.where(self._full, tf.range(total), order)
         self.places = order[:number]
@@ -126,6 +124,20 @@ class PackedRows(Rows):
 
 
 PADDED = Rows()
+
+
+def numbers_of_rows(real: tf.Tensor, total: int | tf.Tensor) -> tf.Tensor:
+    """Returns T of batches of B*S positions in all, of which so many are real.
+
+    Args:
+      real: int32 [n], of n batches.
+      total: B*S.
+
+    Returns:
+      int32 [n].
+    """
+    size = tf.gather(_SIZES, tf.searchsorted(_SIZES, real, side="right"))
+    return tf.minimum(tf.maximum(size, LEAST), total)
 
 
 def rows_of(input_mask: tf.Tensor, packed: bool) -> Rows:
