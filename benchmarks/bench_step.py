@@ -1,8 +1,13 @@
 """Seconds a step, training and inference, beside Hugging Face's on the same machine.
 
 A step is what a run does: batch read from TFRecord, forward, backward, clipping and
-AdamW with dropout on; or forward alone. Weights are random. One JSON line a mode; with
---peer_python, benchmarks/peers/hf_step.py runs afterwards and the ratio is printed:
+AdamW with dropout on; or forward alone. Weights are random. Everything is run once for
+the compiler before it is timed, and the first batch, which the input pipeline begins
+with, is not counted. One JSON line a mode: examples, and pieces that are no padding, a
+second; the share of padding in the batches, and of padding in what is computed; and the
+seconds that the matrix products alone of the same steps take, below which no step on
+this machine can come. With --peer_python, benchmarks/peers/hf_step.py runs afterwards
+and the ratio is printed:
 
     python benchmarks/bench_step.py --model=minilm --mixed_precision=bfloat16 \
         --peer_python=peers-venv/bin/python
@@ -17,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import NamedTuple
 
 import startup
 
@@ -29,6 +35,7 @@ from data_pipeline import batching, tfrecord
 from data_pipeline.readers import text_files
 from errors import UserError
 from modeling import BertConfig, XlmConfig
+from modeling.layers import packing
 from systems.bert import BertSystem
 from systems.system import System
 from systems.xlm import XlmSystem
@@ -137,12 +144,80 @@ def write_records(task: ClassificationTask, path: str, lengths: np.ndarray) -> R
     return Records((path,), tfrecord.write(path, records()))
 
 
+class Shape(NamedTuple):
+    """What a step computes: `real` pieces, of batches [B, length], in so many rows."""
+
+    real: int
+    length: int
+    rows: int
+
+
+def shape_of(mask: tf.Tensor) -> Shape:
+    """Returns the shape of the batch with that mask."""
+    rows = packing.rows_of(mask, packed=not FLAGS.jit_compile).places
+    return Shape(
+        int(tf.reduce_sum(mask)),
+        mask.shape[1],
+        mask.shape.num_elements() if rows is None else len(rows),
+    )
+
+
+def products_seconds(shapes: list[Shape], mode: str) -> list[float]:
+    """Times the matrix products of steps alone: those of the blocks, one by one.
+
+    A training step has two more for each: the gradients of both of its factors.
+    """
+    dtype = tf.float32 if FLAGS.mixed_precision == "off" else tf.bfloat16
+    config = BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **SIZES[FLAGS.model])
+    width, inner = config.hidden_size, config.intermediate_size
+    heads, batch = config.num_attention_heads, FLAGS.batch_size
+
+    def pairs(shape):
+        rows, length = shape.rows, shape.length
+        parts, size = [batch, heads], width // heads
+        yield [rows, width], [width, 3 * width]
+        yield [*parts, length, size], [*parts, size, length]
+        yield [*parts, length, length], [*parts, length, size]
+        yield [rows, width], [width, width]
+        yield [rows, width], [width, inner]
+        yield [rows, inner], [inner, width]
+
+    def once(a, b, c):
+        product = tf.matmul(a, b)
+        if mode == "inference":
+            return (product,)
+        da, db = tf.matmul(c, b, transpose_b=True), tf.matmul(a, c, transpose_a=True)
+        return product, da, db
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def multiply(*factors):
+        return tf.while_loop(
+            lambda layer, *_: layer < config.num_hidden_layers,
+            lambda layer, *_: (layer + 1, *once(*factors)),
+            (0, *once(*factors)),
+            parallel_iterations=1,
+        )
+
+    def seconds(shape):
+        total = 0.0
+        for left, right in pairs(shape):
+            result = [*left[:-1], right[-1]]
+            factors = [tf.ones(x, dtype) for x in (left, right, result)]
+            start = time.perf_counter()
+            multiply(*factors)
+            layers = config.num_hidden_layers
+            total += (time.perf_counter() - start) * layers / (layers + 1)
+        return total
+
+    for shape in set(shapes):
+        seconds(shape)
+    return [seconds(shape) for shape in shapes]
+
+
 def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
-    """Times one mode, after one step of every length that batches are padded to."""
+    """Times one mode, after the same steps once, so that all is compiled."""
     task = make_task(folder)
-    warm = np.repeat(task.buckets, FLAGS.batch_size)
-    warm = write_records(task, os.path.join(folder, "warm"), np.repeat(warm, 2))
-    timed = write_records(task, os.path.join(folder, "timed"), lengths)
+    records = write_records(task, os.path.join(folder, "records"), lengths)
     config = TrainingConfig(
         output_dir=folder,
         num_train_steps=FLAGS.steps,
@@ -152,30 +227,39 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
     )
     trainer = Trainer(task, tf.distribute.get_strategy(), config)
     updates = trainer._make_updates() if mode == "train" else None
+    stream = batching.train_batches(
+        list(records.files),
+        task.feature_spec,
+        batch_size=FLAGS.batch_size,
+        seed=0,
+        buckets=task.buckets,
+    )
 
-    def seconds(records: Records, steps: int) -> list[float]:
-        stream = batching.train_batches(
-            list(records.files),
-            task.feature_spec,
-            batch_size=FLAGS.batch_size,
-            seed=0,
-            buckets=task.buckets,
-            shuffle=records is timed,
-        )
+    def seconds() -> list[float]:
         iterator, found = iter(stream), []
-        for _ in range(steps):
+        for _ in range(1 + FLAGS.steps):
             start = time.perf_counter()
             if updates:
                 updates.run(iterator, tf.constant(1), tf.constant(0))[0].numpy()
             else:
-                trainer._evaluator._predict_batch(next(iterator))["loss"].numpy()
+                trainer._evaluators[""]._predict_batch(next(iterator))["loss"].numpy()
             found.append(time.perf_counter() - start)
-        return found
+        return found[1:]
 
     started = time.perf_counter()
-    seconds(warm, 2 * len(task.buckets))
+    seconds()
     warm_up = time.perf_counter() - started
-    found = seconds(timed, FLAGS.steps)
+    found = seconds()
+    timed = stream.skip(1).take(FLAGS.steps)
+    shapes = [shape_of(batch["input_mask"]) for batch in timed]
+    return figures(mode, found, shapes) | {"warm_up_seconds": round(warm_up, 1)}
+
+
+def figures(mode: str, found: list[float], shapes: list[Shape]) -> dict:
+    """Puts together what is printed of a mode's steps, their seconds given."""
+    total, real = sum(found), sum(shape.real for shape in shapes)
+    places = FLAGS.batch_size * sum(shape.length for shape in shapes)
+    products = products_seconds(shapes, mode)
     return {
         "model": FLAGS.model,
         "system": FLAGS.system,
@@ -184,9 +268,13 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
         "batch_size": FLAGS.batch_size,
         "max_seq_length": FLAGS.max_seq_length,
         "lengths": "full" if FLAGS.lengths == "full" else "file, buckets",
-        "warm_up_seconds": round(warm_up, 1),
         "step_seconds_median": round(statistics.median(found), 4),
-        "examples_per_second": round(len(found) * FLAGS.batch_size / sum(found), 2),
+        "examples_per_second": round(len(found) * FLAGS.batch_size / total, 2),
+        "real_pieces_per_second": round(real / total, 1),
+        "padding_of_batches": round(1 - real / places, 3),
+        "padding_computed": round(1 - real / sum(s.rows for s in shapes), 3),
+        "products_seconds_median": round(statistics.median(products), 4),
+        "step_over_products": round(total / sum(products), 2),
     }
 
 
@@ -220,7 +308,7 @@ def check_flags():
 
 def main(_):
     """Times this project, then the peer, and prints the ratios."""
-    count = FLAGS.steps * FLAGS.batch_size
+    count = (1 + FLAGS.steps) * FLAGS.batch_size
     lengths = np.full(count, FLAGS.max_seq_length)
     if FLAGS.lengths != "full":
         lengths = file_lengths(count)

@@ -438,7 +438,7 @@ class Pretrained:
         """Asks the trained model; of no texts, the answer to one is cut to none."""
         self._check(method)
         asked = [texts] if one else list(texts)
-        some = asked or [self._trained.shortest]
+        some = asked or [self._trained.asking("a")]
         found = self._trained.predict(some, batch_size)
         if one:
             return {name: values[0] for name, values in found.items()}

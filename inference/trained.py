@@ -41,12 +41,14 @@ class TrainedModel:
         function, self._names = export.outputs_function(task, model)
         self._function = graphs.step(function, reduce_retracing=True)
 
-    @property
-    def shortest(self) -> object:
-        """A text such as the model reads, to try it with."""
+    def asking(self, text: str) -> object:
+        """Returns what `predict` takes, with that text in it, to try the model with."""
         if self.verb == "tag":
-            return ["a"]
-        return ["a"] * self._reader.together if self._reader.together > 1 else "a"
+            return text.split()
+        if self.verb == "answer":
+            return ["a", text]
+        together = self._reader.together
+        return [text] * together if together > 1 else text
 
     def read(
         self, texts: Sequence

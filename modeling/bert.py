@@ -8,7 +8,15 @@ position.
 import tensorflow as tf
 
 from modeling.bert_config import BertConfig
-from modeling.layers import base, dropout, embeddings, heads, masking, transformer
+from modeling.layers import (
+    base,
+    dropout,
+    embeddings,
+    heads,
+    masking,
+    packing,
+    transformer,
+)
 
 
 class _Model(base.Model):
@@ -82,20 +90,23 @@ class BertModel(_Model):
 
         Returns:
           `pooled_output` float32 [B, H]; `sequence_output`, `embedding_output` and the
-          list `all_encoder_layers`, compute dtype [B, S, H].
+          list `all_encoder_layers`, compute dtype [B, S, H], where padding may be
+          anything.
         """
         input_mask = tf.ones_like(input_ids) if input_mask is None else input_mask
         segment_ids = tf.zeros_like(input_ids) if segment_ids is None else segment_ids
         shape = [*base.shape_list(input_ids), self.config.hidden_size]
-        x = self.embeddings(input_ids, segment_ids, dropout_seed=dropout_seed)
+        rows = packing.rows_of(input_mask, packed=self.fused)
+        shared = {"dropout_seed": dropout_seed, "rows": rows}
+        x = self.embeddings(input_ids, segment_ids, **shared)
         bias = masking.padding_bias(input_mask)
-        outputs = self.encoder(x, bias, dropout_seed=dropout_seed)
-        layers = [tf.reshape(output, shape) for output in outputs]
+        outputs = self.encoder(x, bias, **shared)
+        layers = [tf.reshape(rows.pad(output), shape) for output in outputs]
         return {
             "pooled_output": self.pooler(layers[-1]),
             "sequence_output": layers[-1],
             "all_encoder_layers": layers,
-            "embedding_output": tf.reshape(x, shape),
+            "embedding_output": tf.reshape(rows.pad(x), shape),
         }
 
     def attentions(self, input_ids: tf.Tensor, **others: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,15 @@ import tensorflow as tf
 
 from errors import UserError
 from modeling.gpt_config import GptConfig
-from modeling.layers import attention, base, decoder, dropout, fused, masking
+from modeling.layers import (
+    attention,
+    base,
+    decoder,
+    dropout,
+    fused,
+    masking,
+    packing,
+)
 
 # B batch, R sequences of an example, S length, E width, V rows of the embedding matrix.
 # train.py fixes both.
@@ -78,31 +86,34 @@ class GptModel(base.Model):
 
         Returns:
           `sequence_output`, `embedding_output` and the list `all_encoder_layers`,
-          compute dtype [B, S, E].
+          compute dtype [B, S, E], where padding may be anything.
 
         Raises:
           UserError: a static S is longer than `n_ctx`.
         """
-        return self._encode(
-            input_ids, input_mask, self._table(dropout_seed), dropout_seed
-        )
+        table = self._table(dropout_seed)
+        hidden = 0.0 if input_mask is None else masking.padding_bias(input_mask)
+        return self._encode(input_ids, input_mask, table, dropout_seed, hidden)
 
-    def _encode(self, input_ids, input_mask, table, dropout_seed):
+    def _encode(self, input_ids, input_mask, table, dropout_seed, hidden=0.0):
+        """Reads; `hidden` is a bias of attention, where padding is not at the end."""
         length = base.shape_list(input_ids)[1]
         if isinstance(length, int) and length > self.config.n_ctx:
             raise UserError(
                 f"input_ids have sequence length {length}, but the position table "
                 f"ends at n_ctx {self.config.n_ctx}"
             )
+        mask = tf.ones_like(input_ids) if input_mask is None else input_mask
+        rows = packing.rows_of(mask, packed=self.fused)
         positions = tf.range(length)[None]  # [1, S]
-        bias = self._bias(input_mask, length)
-        embedded = x = self._embed(table, input_ids, positions)
-        shape = base.shape_list(x)
-        x = tf.reshape(x, [-1, shape[-1]])
-        layers = []
+        bias = masking.causal_bias(positions, length) + hidden
+        x = self._embed(table, input_ids, positions, rows)
+        outputs = [tf.reshape(x, [-1, self.config.n_embd])]
         for block in self.blocks:
-            x = block(x, bias, dropout_seed=dropout_seed)
-            layers.append(tf.reshape(x, shape))
+            x = block(outputs[-1], bias, dropout_seed=dropout_seed, rows=rows)
+            outputs.append(x)
+        shape = [*base.shape_list(input_ids), self.config.n_embd]
+        embedded, *layers = (tf.reshape(rows.pad(x), shape) for x in outputs)
         return {
             "sequence_output": layers[-1],
             "all_encoder_layers": layers,
@@ -131,11 +142,12 @@ class GptModel(base.Model):
         table = tf.convert_to_tensor(self.we)
         return drop(table, self.config.embd_pdrop, dropout_seed, self.site)
 
-    def _embed(self, table, input_ids, positions):
-        """Sums the rows of tokens [B, S] and of positions [1 or B, S]: [B, S, E]."""
+    def _embed(self, table, input_ids, positions, rows=packing.PADDED):
+        """Sums what the table has of tokens [B, S] and of positions [1 or B, S]."""
         first = self.config.n_vocab + self.config.n_special
-        rows = first + tf.cast(positions, input_ids.dtype) + tf.zeros_like(input_ids)
-        return tf.cast(decoder.embed(table, input_ids, rows), self.compute_dtype)
+        places = first + tf.cast(positions, input_ids.dtype) + tf.zeros_like(input_ids)
+        x = decoder.embed(table, rows.take(input_ids), rows.take(places))
+        return tf.cast(x, self.compute_dtype)  # [M, E] or [B, S, E]
 
     def lm_logits(self, hidden: tf.Tensor, table: tf.Tensor | None = None) -> tf.Tensor:
         """Scores what comes next.
@@ -253,8 +265,8 @@ class GptLanguageModel(GptModel):
           token, 0 = padding; `sequence_output` compute dtype [B, S, E].
         """
         table = self._table(dropout_seed)
-        outputs = self._encode(input_ids, None, table, dropout_seed)["sequence_output"]
         mask = tf.ones_like(input_ids) if input_mask is None else input_mask
+        outputs = self._encode(input_ids, mask, table, dropout_seed)["sequence_output"]
         return {
             "lm_losses": self._lm_losses(outputs, input_ids, mask, table),
             "sequence_output": outputs,
@@ -338,13 +350,13 @@ class GptClassifier(GptModel):
         *lead, length = base.shape_list(input_ids)
         batch, sequences = lead if len(lead) == 2 else (lead[0], 1)
         ids = tf.reshape(input_ids, [-1, length])  # [B*R, S]
-        hidden = self._encode(ids, None, table, seed)["sequence_output"]
         # The first one. A padding example has none: its first position serves.
         ends = tf.argmax(ids == self._classify_id, axis=1, output_type=tf.int32)
         if input_mask is None:
             mask = tf.sequence_mask(ends + 1, length, dtype=tf.int32)
         else:
             mask = tf.reshape(input_mask, [-1, length])
+        hidden = self._encode(ids, mask, table, seed)["sequence_output"]
         losses = self._lm_losses(hidden, ids, mask, table)
         count = tf.cast(tf.reduce_sum(mask[:, 1:], axis=1), tf.float32)
         losses = tf.math.divide_no_nan(tf.reduce_sum(losses, axis=1), count)

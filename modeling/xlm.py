@@ -29,6 +29,7 @@ from modeling.layers import (
     heads,
     initial,
     masking,
+    packing,
     softmax,
     transformer,
 )
@@ -198,24 +199,26 @@ class Embeddings(embeddings.SummedEmbeddings):
         language_ids: tf.Tensor | None = None,
         position_ids: tf.Tensor | None = None,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
-        """Looks up; for the arguments see `XlmModel.call`.
+        """Looks up; for the arguments see `XlmModel.call` and `packing`.
 
         Returns:
-          compute dtype [B*S, H].
+          compute dtype [M, H].
         """
         length = self.checked_length(input_ids)
-        parts = [tf.gather(self.word_embeddings, input_ids)]  # [B, S, H]
+        parts = [tf.gather(self.word_embeddings, rows.take(input_ids))]
         if position_ids is None:
-            parts.append(tf.slice(self.position_embeddings, [0, 0], [length, -1]))
+            parts.append(rows.take_positions(self.position_embeddings, length))
         else:
-            parts.append(tf.gather(self.position_embeddings, position_ids))
+            ids = rows.take(position_ids)
+            parts.append(tf.gather(self.position_embeddings, ids))
         if language_ids is not None and self.config.has_languages:
             if language_ids.shape.rank == 1:
                 language_ids = language_ids[:, None]
             ids = tf.broadcast_to(language_ids, tf.shape(input_ids))
-            parts.append(tf.gather(self.language_embeddings, ids))
-        return self.normalize(parts, dropout_seed)
+            parts.append(tf.gather(self.language_embeddings, rows.take(ids)))
+        return self.normalize(parts, dropout_seed, rows)
 
 
 class _Model(base.Model):
@@ -298,17 +301,19 @@ class XlmModel(_Model):
         if language_ids is None and self.language is not None:
             language_ids = tf.constant([self.config.language_id(self.language)])
         mask = tf.ones_like(input_ids) if input_mask is None else input_mask
-        x = self.embeddings(
-            input_ids, language_ids, position_ids, dropout_seed=dropout_seed
-        )
+        rows = packing.rows_of(mask, packed=self.fused)
+        shared = {"dropout_seed": dropout_seed, "rows": rows}
+        x = self.embeddings(input_ids, language_ids, position_ids, **shared)
         if causal:  # padding stands behind all that is read
             bias = masking.causal_bias(tf.range(shape[1])[None], shape[1])
         else:
             bias = masking.padding_bias(mask)
-        outputs = self.encoder(x, bias, dropout_seed=dropout_seed)
+        outputs = self.encoder(x, bias, **shared)
         real = tf.cast(mask[:, :, None], x.dtype)
         # The original zeroes padding in every layer; no real position sees it there.
-        embedded, *layers = (tf.reshape(y, shape) * real for y in (x, *outputs))
+        embedded, *layers = (
+            tf.reshape(rows.pad(y), shape) * real for y in (x, *outputs)
+        )
         return {
             "sequence_output": layers[-1],
             "all_encoder_layers": layers,

@@ -6,7 +6,7 @@ values together as what is answered.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ import numpy as np
 from errors import UserError
 from inference.extraction import FeatureExtractor
 from inference.trained import VERBS, TrainedModel
+from modeling.layers import packing
 from serving.engine import Limits
 from tasks.encoder import EncoderTask
 
@@ -134,21 +135,21 @@ class Vectors:
         return self.extractor.scaled(vectors).astype(self._dtype, copy=False)
 
     def warm_up(self, limits: Limits) -> None:
-        """Computes a batch of every length and size, so that all is compiled.
+        """Computes batches of every length, size and filling, so that all is compiled.
 
         Raises:
           UserError: a batch cannot hold the longest text.
         """
         buckets = self.extractor.buckets
         _check_fits(limits, buckets)
-        (line,) = self.extractor.lines(["a"])
-        row = (line, line.windows[0])
+        lines = self.extractor.lines(_texts(buckets))
+        rows = [(line, line.windows[0]) for line in lines]
         if not self.extractor.compiles:
-            self.extractor.run_batch([row])
+            self.extractor.run_batch(rows[:1])
             return
-        for length in buckets:
-            for size in limits.sizes(length):
-                self.extractor.run_batch([row], size, length)
+        sizes = [len(window) for _, window in rows]
+        for place, size, length in _fillings(sizes, buckets, limits):
+            self.extractor.run_batch([rows[place]], size, length)
 
 
 class Answers:
@@ -202,16 +203,47 @@ class Answers:
         return self._model.run(records, length)
 
     def warm_up(self, limits: Limits) -> None:
-        """Computes a batch of every length and size, so that all is compiled.
+        """Computes batches of every length, size and filling, so that all is compiled.
 
         Raises:
           UserError: a batch cannot hold the longest text.
         """
-        _check_fits(limits, self._model.buckets)
-        (record, *_), *_ = self._model.read([self._model.shortest])
-        for length in self._model.buckets:
-            for size in limits.sizes(length):
-                self.run([(record, length)], size)
+        buckets = self._model.buckets
+        _check_fits(limits, buckets)
+        texts = [self._model.asking(text) for text in _texts(buckets)]
+        records, sizes, _ = self._model.read(texts)
+        for place, size, length in _fillings(sizes, buckets, limits):
+            self.run([(records[place], length)], size)
+
+
+def _texts(buckets):
+    """Returns texts of one word, two ... as many as the longest has pieces."""
+    return [" ".join(["a"] * number) for number in range(1, buckets[-1] + 1)]
+
+
+def _fillings(
+    sizes: Sequence[int], buckets: Sequence[int], limits: Limits
+) -> Iterator[tuple[int, int, int]]:
+    """Finds the batches after which all is compiled.
+
+    Args:
+      sizes: the pieces of some texts, the shortest one first.
+      buckets: lengths that texts are padded to.
+      limits: of batches.
+
+    Yields:
+      Place of a text, times it is repeated, its padded length: of every length and
+      size the shortest text, and those that make another number of rows (`packing`).
+    """
+    seen = set()
+    for length in buckets:
+        fitting = np.array([pieces for pieces in sizes if pieces <= length], np.int32)
+        for size in limits.sizes(length):
+            numbers = packing.numbers_of_rows(size * fitting, size * length).numpy()
+            for place, rows in enumerate(numbers.tolist()):
+                if not place or rows not in seen:
+                    seen.add(rows)
+                    yield place, size, length
 
 
 def _is_text(value):

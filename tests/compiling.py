@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from modeling.layers import fused, graphs
+from modeling.layers import fused, graphs, packing
+from optimization import optimizers
 
 COMPILED = WHOLE_STEPS = True  # in this process, now
 
@@ -16,7 +17,8 @@ def use(compiled, whole_steps):
       whole_steps: whether a step is one graph. It takes as long as hundreds of steps.
     """
     global COMPILED, WHOLE_STEPS
-    COMPILED = fused.COMPILED = compiled
+    packing.LEAST = 1  # or a test's batch would never be packed
+    COMPILED = fused.COMPILED = optimizers.COMPILED = compiled
     WHOLE_STEPS = graphs.WHOLE_STEPS = whole_steps
     options = {"disable_meta_optimizer": not compiled}
     tf.config.optimizer.set_experimental_options(options)

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from errors import UserError
-from modeling.layers import base, dense, dropout, fused
+from modeling.layers import base, dense, dropout, fused, packing
 
-# B batch, S positions (F as queries, T as keys), N heads, D head size, H = N * D.
+# B batch, S positions (F as queries, T as keys), N heads, D head size, H = N * D;
+# M rows of activations, see `packing`.
 
 
 class SelfAttention(base.Layer):
@@ -56,20 +57,22 @@ class SelfAttention(base.Layer):
         x: tf.Tensor,
         bias: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Mixes the positions of each sequence.
 
         Args:
-          x: float [B*S, H].
+          x: float [M, H].
           bias: float32 [1 or B, 1, 1 or S, S], added to the scores.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
-          compute dtype [B*S, H].
+          compute dtype [M, H].
         """
         mixed, offset = self._project(x)
-        return self_attention(
-            mixed,
+        mixed = self_attention(
+            rows.pad(mixed),  # [B*S, 3H]
             offset,
             bias,
             self.num_heads,
@@ -78,6 +81,7 @@ class SelfAttention(base.Layer):
             self.site,
             how=FUSED if self.fused else PLAIN,
         )
+        return rows.unpad(mixed)
 
     def probabilities(self, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         """Returns what each position attends to, see `probabilities`; as of `call`."""
@@ -292,7 +296,7 @@ def _gradient(query, key, value, found, dout, rate, seed, site):
     dcontext = tf.transpose(dcontext, [0, 2, 1, 3])
     dvalue = tf.matmul(found.dropped, dcontext, transpose_a=True)
     ddropped = tf.matmul(dcontext, value, transpose_b=True)
-    seed, site = fused.dropout_arguments(rate, seed, site)
+    seed, site, _ = fused.draw(rate, seed, site)
     dscores = _softmax_grad(
         found.probs, ddropped, found.context, dcontext, seed, site, rate=rate
     )

@@ -54,9 +54,10 @@ class Layer(keras.layers.Layer):
     Args:
       initializer_range: float, standard deviation of the normal distribution.
       seed: int; with a variable's released name it decides the initial weights.
-      fused: bool; True = compiled clusters between the matrix products (`fused.py`),
-        for training and predicting on a CPU; False = plain operations, for exports and
-        where the whole step is compiled. Both compute the same to rounding.
+      fused: bool; True = compiled clusters between the matrix products (`fused.py`)
+        and no rows for padding (`packing.py`), for training and predicting on a CPU;
+        False = plain operations in static shapes, for exports and where the whole step
+        is compiled. Both compute the same to rounding.
       **kwargs: `name` and `dtype`, a Keras dtype policy.
     """
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from modeling.layers import attention, base, dense, dropout, transformer
+from modeling.layers import attention, base, dense, dropout, packing, transformer
 
-# B batch, T new positions, S all positions, N heads, D head size, E = N * D.
+# B batch, T new positions, S all positions, N heads, D head size, E = N * D; M rows of
+# activations, see `packing`.
 # What a block keeps of the positions it has seen: keys and values, [B, N, S, D] each.
 Cache = tuple[tf.Tensor, tf.Tensor]
 
@@ -79,19 +80,21 @@ class CausalAttention(base.Layer):
         x: tf.Tensor,
         bias: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Mixes the positions of each sequence.
 
         Args:
-          x: float [B*S, E].
+          x: float [M, E].
           bias: float32 [1 or B, 1, S, S], added to the scores.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
-          compute dtype [B*S, E], for `c_proj`.
+          compute dtype [M, E], for `c_proj`.
         """
-        return attention.self_attention(
-            self.c_attn.project(x),
+        mixed = attention.self_attention(
+            rows.pad(self.c_attn.project(x)),
             tf.convert_to_tensor(self.c_attn.bias),
             bias,
             self.num_heads,
@@ -100,6 +103,7 @@ class CausalAttention(base.Layer):
             self.site,
             how=attention.FUSED if self.fused else attention.PLAIN,
         )
+        return rows.unpad(mixed)
 
     def probabilities(self, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         """Returns what each position attends to, see attention.probabilities."""
@@ -209,38 +213,38 @@ class DecoderBlock(base.Layer):
         x: tf.Tensor,
         bias: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Transforms.
 
         Args:
-          x: float [B*S, E].
+          x: float [M, E].
           bias: float32 [1 or B, 1, S, S], added to the attention scores.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
-          compute dtype [B*S, E].
+          compute dtype [M, E].
         """
-        mixed = self.attn(x, bias, dropout_seed=dropout_seed)
-        return self._finish(x, mixed, dropout_seed)
+        mixed = self.attn(x, bias, dropout_seed=dropout_seed, rows=rows)
+        return self._finish(x, mixed, dropout_seed, rows.places)
 
     def step(
         self, x: tf.Tensor, bias: tf.Tensor, cache: Cache, places: tf.Tensor
     ) -> tuple[tf.Tensor, Cache]:
         """Transforms new positions; see `CausalAttention.step`."""
         mixed, cache = self.attn.step(x, bias, cache, places)
-        return self._finish(x, mixed, None), cache
+        return self._finish(x, mixed), cache
 
-    def _finish(self, x, mixed, dropout_seed):
+    def _finish(self, x, mixed, *draw):
         """All that follows the attention and looks at one position at a time."""
-        n = self._add_and_norm(mixed, x, self.attn.c_proj, self.ln_1, dropout_seed)
-        return self._add_and_norm(
-            self.mlp(n), n, self.mlp.c_proj, self.ln_2, dropout_seed
-        )
+        n = self._add_and_norm(mixed, x, self.attn.c_proj, self.ln_1, *draw)
+        return self._add_and_norm(self.mlp(n), n, self.mlp.c_proj, self.ln_2, *draw)
 
-    def _add_and_norm(self, x, residual, projection, norm, seed):
+    def _add_and_norm(self, x, residual, projection, norm, seed=None, places=None):
         site = dropout.site_id(base.released_name(projection.path))
         return transformer.add_and_norm(
-            x, residual, projection, norm, self.dropout_rate, seed, site
+            x, residual, projection, norm, self.dropout_rate, seed, site, places
         )
 
 
@@ -271,11 +275,11 @@ def embed(table: tf.Tensor, input_ids: tf.Tensor, positions: tf.Tensor) -> tf.Te
 
     Args:
       table: float32 [rows, E].
-      input_ids: int [B, S], rows of the tokens.
-      positions: int [B, S], rows of the positions.
+      input_ids: int, any shape, rows of the tokens.
+      positions: int, of the same shape, rows of the positions.
 
     Returns:
-      float32 [B, S, E].
+      float32 [..., E].
     """
     rows, width = base.shape_list(table)
 

@@ -47,13 +47,20 @@ def _mix(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     return x * tf.constant(0x846CA68B, _UINT32)
 
 
-def random_bits(shape: tf.Tensor, seed: tf.Tensor, site: int | tf.Tensor) -> tf.Tensor:
+def random_bits(
+    shape: tf.Tensor,
+    seed: tf.Tensor,
+    site: int | tf.Tensor,
+    places: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Draws bits for every element; only the high ones are random.
 
     Args:
       shape: int32 [rank], the shape of the result, of fewer than 2^31 elements.
       seed: int32 [2]: the step, and the run's seed with the replica's number.
       site: uint32 scalar, the call site's id.
+      places: int32 [M], where the rows of a matrix [M, n] stand in a larger one, whose
+        bits they get; None: where they are.
 
     Returns:
       uint32, of that shape; a pure function of the arguments.
@@ -65,12 +72,19 @@ def random_bits(shape: tf.Tensor, seed: tf.Tensor, site: int | tf.Tensor) -> tf.
     golden = tf.constant(0x9E3779B9, _UINT32)
     first = _avalanche(_avalanche(_avalanche(seed[0] + golden) + seed[1]) ^ site)
     second = _avalanche(first + golden)
-    index = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+    if places is None:
+        index = tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+    else:
+        index = places[:, None] * shape[1] + tf.range(shape[1])
     return _mix(tf.bitcast(index, _UINT32) + first, second)
 
 
 def keep_mask(
-    shape: tf.Tensor, rate: float, seed: tf.Tensor, site: int | tf.Tensor
+    shape: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor,
+    site: int | tf.Tensor,
+    places: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Says which elements survive: a pure function of its arguments.
 
@@ -79,11 +93,12 @@ def keep_mask(
       rate: float in [0, 1), the probability of dropping.
       seed: int32 [2].
       site: uint32 scalar.
+      places: int32 [M], see `random_bits`.
 
     Returns:
       bool, of that shape; True = keep.
     """
-    bits = random_bits(shape, seed, site)
+    bits = random_bits(shape, seed, site, places)
     return bits >= tf.constant(round(rate * 2**32), _UINT32)
 
 
@@ -94,7 +109,11 @@ def _avalanche(x: tf.Tensor) -> tf.Tensor:
 
 
 def drop(
-    x: tf.Tensor, rate: float, seed: tf.Tensor, site: int | tf.Tensor
+    x: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor,
+    site: int | tf.Tensor,
+    places: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Zeroes dropped elements and scales the others by 1 / (1 - rate).
 
@@ -105,15 +124,22 @@ def drop(
       rate: float in [0, 1).
       seed: int32 [2].
       site: uint32 scalar.
+      places: int32 [M], see `random_bits`.
 
     Returns:
       As `x`.
     """
-    keep = keep_mask(tf.shape(x), rate, seed, site)
+    keep = keep_mask(tf.shape(x), rate, seed, site, places)
     return tf.where(keep, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros([], x.dtype))
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.Tensor:
+def dropout(
+    x: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor | None,
+    site: int,
+    places: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Dropout (Srivastava et al. 2014), with the mask recomputed in the backward pass.
 
     Args:
@@ -121,6 +147,7 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
       rate: float in [0, 1), the probability of dropping.
       seed: int32 [2]; None = inference, which drops nothing.
       site: the call site's id, from `site_id`.
+      places: int32 [M], see `random_bits`.
 
     Returns:
       As `x`.
@@ -130,6 +157,9 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int) -> tf.
 
     @tf.custom_gradient
     def dropped(x):
-        return drop(x, rate, seed, site), lambda dy: drop(dy, rate, seed, site)
+        def gradient(dy):
+            return drop(dy, rate, seed, site, places)
+
+        return drop(x, rate, seed, site, places), gradient
 
     return dropped(x)

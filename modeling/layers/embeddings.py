@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from errors import UserError
-from modeling.layers import base, dense, dropout, fused
+from modeling.layers import base, dense, dropout, fused, packing
 
 
 class SummedEmbeddings(base.Layer):
@@ -54,31 +54,36 @@ class SummedEmbeddings(base.Layer):
         return length
 
     def normalize(
-        self, parts: Sequence[tf.Tensor], dropout_seed: tf.Tensor | None
+        self,
+        parts: Sequence[tf.Tensor],
+        dropout_seed: tf.Tensor | None,
+        rows: packing.Rows,
     ) -> tf.Tensor:
         """Dropout(LayerNorm(the sum of the parts)).
 
         Args:
-          parts: float32 [B, S, H] or [S, H]; the first is [B, S, H].
+          parts: float32, as `rows` take them of rectangles and of positions; the first
+            is of a rectangle.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that the result has.
 
         Returns:
-          compute dtype [B*S, H].
+          compute dtype [M, H].
         """
+        rate, site = self.dropout_rate, self.site
         if self.fused:
             x = fused.sum_norm_dropout(
                 parts,
                 self.norm.gamma,
                 self.norm.beta,
                 self.norm.epsilon,
-                self.dropout_rate,
-                dropout_seed,
-                self.site,
+                rate,
+                fused.draw(rate, dropout_seed, site, rows.places),
                 self.compute_dtype,
             )
         else:
             x = self.norm(sum(parts[1:], parts[0]))
-            x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
+            x = dropout.dropout(x, rate, dropout_seed, site, rows.places)
         return tf.reshape(x, [-1, self.hidden_size])
 
 
@@ -130,6 +135,7 @@ class Embeddings(SummedEmbeddings):
         input_ids: tf.Tensor,
         segment_ids: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Looks up.
 
@@ -137,18 +143,19 @@ class Embeddings(SummedEmbeddings):
           input_ids: int [B, S].
           segment_ids: int [B, S].
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that the result has.
 
         Returns:
-          compute dtype [B*S, H].
+          compute dtype [M, H].
 
         Raises:
           UserError: see `checked_length`.
         """
         length = self.checked_length(input_ids)
-        words = tf.gather(self.word_embeddings, input_ids)  # [B, S, H]
-        types = tf.gather(self.token_type_embeddings, segment_ids)
-        positions = tf.slice(self.position_embeddings, [0, 0], [length, -1])
-        return self.normalize((words, types, positions), dropout_seed)
+        words = tf.gather(self.word_embeddings, rows.take(input_ids))
+        types = tf.gather(self.token_type_embeddings, rows.take(segment_ids))
+        positions = rows.take_positions(self.position_embeddings, length)
+        return self.normalize((words, types, positions), dropout_seed, rows)
 
 
 def look_up(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

@@ -72,29 +72,37 @@ def column_sum(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.matmul(ones, x)[0], tf.float32)
 
 
-def dropout_arguments(
-    rate: float, seed: tf.Tensor | None, site: int
-) -> tuple[tf.Tensor | None, tf.Tensor | None]:
-    """Returns the site as a tensor, so that all layers share one cluster.
+Draw = tuple[tf.Tensor | None, tf.Tensor | None, tf.Tensor | None]
+
+
+def draw(
+    rate: float, seed: tf.Tensor | None, site: int, places: tf.Tensor | None = None
+) -> Draw:
+    """Returns what decides a mask, as tensors, so that all layers share one cluster.
 
     Args:
       rate: float, of the dropout.
       seed: int32 [2]; None = inference.
       site: the dropout call site's id.
+      places: int32 [M], see `dropout.random_bits`.
 
     Returns:
-      Seed and site, uint32; None both where nothing is dropped.
+      Seed, site, uint32, and places; None all where nothing is dropped.
     """
     if seed is None or rate == 0:
-        return None, None
-    return seed, tf.constant(site, tf.uint32)
+        return None, None, None
+    return seed, tf.constant(site, tf.uint32), places
 
 
 def drop(
-    x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: tf.Tensor | None
+    x: tf.Tensor,
+    rate: float,
+    seed: tf.Tensor | None,
+    site: tf.Tensor | None,
+    places: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Dropout(x), inside of a cluster, by what `dropout_arguments` returns."""
-    return x if seed is None else dropout.drop(x, rate, seed, site)
+    """Dropout(x), inside of a cluster, by what `draw` returns."""
+    return x if seed is None else dropout.drop(x, rate, seed, site, places)
 
 
 @cluster
@@ -150,25 +158,25 @@ def _norm_grad(centred, variance, gamma, dy, epsilon):
     return dx * scale, dy * x_hat
 
 
-def _residual_sum(x, bias, residual, seed, site, rate):
-    x = drop(tf.cast(x, tf.float32) + bias, rate, seed, site)
+def _residual_sum(x, bias, residual, draw, rate):
+    x = drop(tf.cast(x, tf.float32) + bias, rate, *draw)
     return x + tf.cast(residual, tf.float32)
 
 
 @cluster
-def _residual_norm(x, bias, residual, gamma, beta, seed, site, *, rate, epsilon):
-    z = _residual_sum(x, bias, residual, seed, site, rate)
+def _residual_norm(x, bias, residual, gamma, beta, *draw, rate, epsilon):
+    z = _residual_sum(x, bias, residual, draw, rate)
     centred, variance = _normalized(z)
     y = centred * (tf.math.rsqrt(variance + epsilon) * gamma) + beta
     return narrow(y, x.dtype)
 
 
 @cluster
-def _residual_norm_grad(x, bias, residual, gamma, seed, site, dy, *, rate, epsilon):
+def _residual_norm_grad(x, bias, residual, gamma, dy, *draw, rate, epsilon):
     dy = tf.cast(dy, tf.float32)
-    z = _residual_sum(x, bias, residual, seed, site, rate)
+    z = _residual_sum(x, bias, residual, draw, rate)
     dz, dgamma = _norm_grad(*_normalized(z), gamma, dy, epsilon)
-    dx = drop(dz, rate, seed, site)
+    dx = drop(dz, rate, *draw)
     return (
         narrow(dx, x.dtype),
         narrow(dz, residual.dtype),
@@ -185,8 +193,7 @@ def bias_dropout_residual_norm(
     beta: tf.Tensor,
     epsilon: float,
     rate: float,
-    seed: tf.Tensor | None,
-    site: int,
+    draw: Draw,
 ) -> tf.Tensor:
     """LayerNorm(residual + Dropout(x + bias)).
 
@@ -198,24 +205,22 @@ def bias_dropout_residual_norm(
       beta: float32 [H].
       epsilon: float, of the layer normalization.
       rate: float, of the dropout.
-      seed: int32 [2]; None = inference.
-      site: the dropout call site's id.
+      draw: what decides its mask, from `draw`.
 
     Returns:
       As `x`; computed in float32.
     """
-    seed, site = dropout_arguments(rate, seed, site)
     constants = {"rate": rate, "epsilon": epsilon}
 
     @tf.custom_gradient
     def op(x, bias, residual, gamma, beta):
         def gradient(dy):
             dx, dresidual, dgamma, dbeta = _residual_norm_grad(
-                x, bias, residual, gamma, seed, site, dy, **constants
+                x, bias, residual, gamma, dy, *draw, **constants
             )
             return dx, column_sum(dx), dresidual, dgamma, dbeta
 
-        y = _residual_norm(x, bias, residual, gamma, beta, seed, site, **constants)
+        y = _residual_norm(x, bias, residual, gamma, beta, *draw, **constants)
         return y, gradient
 
     tensors = [tf.convert_to_tensor(t) for t in (bias, residual, gamma, beta)]
@@ -223,22 +228,23 @@ def bias_dropout_residual_norm(
 
 
 @cluster
-def _sum_norm_dropout(gamma, beta, seed, site, *parts, rate, epsilon, dtype):
+def _sum_norm_dropout(gamma, beta, seed, site, places, *parts, rate, epsilon, dtype):
     centred, variance = _normalized(sum(parts[1:], parts[0]))
     y = centred * (tf.math.rsqrt(variance + epsilon) * gamma) + beta
-    return narrow(drop(y, rate, seed, site), dtype)
+    return narrow(drop(y, rate, seed, site, places), dtype)
 
 
 @cluster
-def _sum_norm_dropout_grad(gamma, seed, site, dy, *parts, rate, epsilon):
-    dy = drop(tf.cast(dy, tf.float32), rate, seed, site)
+def _sum_norm_dropout_grad(gamma, dy, seed, site, places, *parts, rate, epsilon):
+    dy = drop(tf.cast(dy, tf.float32), rate, seed, site, places)
     normalized = _normalized(sum(parts[1:], parts[0]))
     dx, dgamma = _norm_grad(*normalized, gamma, dy, epsilon)
+    rows = list(range(dx.shape.rank - 1))
     return (
         dx,
-        tf.reduce_sum(dx, axis=0),
-        tf.reduce_sum(dgamma, axis=[0, 1]),
-        tf.reduce_sum(dy, axis=[0, 1]),
+        None if rows == [0] else tf.reduce_sum(dx, axis=0),
+        tf.reduce_sum(dgamma, axis=rows),
+        tf.reduce_sum(dy, axis=rows),
     )
 
 
@@ -248,40 +254,39 @@ def sum_norm_dropout(
     beta: tf.Tensor,
     epsilon: float,
     rate: float,
-    seed: tf.Tensor | None,
-    site: int,
+    draw: Draw,
     dtype: str,
 ) -> tf.Tensor:
     """Dropout(LayerNorm(the sum of the parts)).
 
     Args:
-      parts: float32 [B, S, H], or [S, H] what is the same in all rows; the first is
-        [B, S, H].
+      parts: float32, all [M, H]; or [B, S, H], the first one, and [S, H] what is the
+        same in all sequences.
       gamma: float32 [H].
       beta: float32 [H].
       epsilon: float, of the layer normalization.
       rate: float, of the dropout.
-      seed: int32 [2]; None = inference.
-      site: the dropout call site's id.
+      draw: what decides its mask, from `draw`.
       dtype: of the result.
 
     Returns:
-      `dtype` [B, S, H]; computed in float32.
+      `dtype`, of the first part's shape; computed in float32.
     """
-    seed, site = dropout_arguments(rate, seed, site)
     constants = {"rate": rate, "epsilon": epsilon}
+    rank = parts[0].shape.rank
 
     @tf.custom_gradient
     def op(gamma, beta, *parts):
         def gradient(dy):
             dx, dshared, dgamma, dbeta = _sum_norm_dropout_grad(
-                gamma, seed, site, dy, *parts, **constants
+                gamma, dy, *draw, *parts, **constants
             )
-            dparts = (dx if part.shape.rank == 3 else dshared for part in parts)
+            dparts = (dx if part.shape.rank == rank else dshared for part in parts)
             return dgamma, dbeta, *dparts
 
-        y = _sum_norm_dropout(gamma, beta, seed, site, *parts, dtype=dtype, **constants)
-        return y, gradient
+        return _sum_norm_dropout(
+            gamma, beta, *draw, *parts, dtype=dtype, **constants
+        ), gradient
 
     return op(tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta), *parts)
 
@@ -321,5 +326,5 @@ def dropout_alone(
     x: tf.Tensor, rate: float, seed: tf.Tensor | None, site: int
 ) -> tf.Tensor:
     """As `dropped`, but without a gradient: for what has one of its own."""
-    seed, site = dropout_arguments(rate, seed, site)
+    seed, site, _ = draw(rate, seed, site)
     return x if seed is None else _dropout(x, seed, site, rate=rate)

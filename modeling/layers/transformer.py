@@ -1,13 +1,22 @@
 """The post-norm Transformer encoder (Vaswani et al. 2017, section 3.1), as BERT's.
 
-Activations are two-dimensional, [B*S, H], from the first block to the last.
+Activations are two-dimensional, [M, H], from the first block to the last: one row for
+each of the B*S positions, or for those that are no padding (see `packing`).
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from modeling.layers import activations, attention, base, dense, dropout, fused
+from modeling.layers import (
+    activations,
+    attention,
+    base,
+    dense,
+    dropout,
+    fused,
+    packing,
+)
 
 
 class ResidualOutput(base.Layer):
@@ -40,6 +49,7 @@ class ResidualOutput(base.Layer):
         x: tf.Tensor,
         residual: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Projects, drops, adds, normalizes.
 
@@ -47,6 +57,7 @@ class ResidualOutput(base.Layer):
           x: float [M, in].
           residual: float [M, units].
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
           compute dtype [M, units].
@@ -59,6 +70,7 @@ class ResidualOutput(base.Layer):
             self.dropout_rate,
             dropout_seed,
             self.site,
+            rows.places,
         )
 
 
@@ -70,6 +82,7 @@ def add_and_norm(
     rate: float,
     seed: tf.Tensor | None,
     site: int,
+    places: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """norm(residual + Dropout(projection(x))): how a post-norm sublayer ends.
 
@@ -81,6 +94,7 @@ def add_and_norm(
       rate: float, of the dropout.
       seed: int32 [2]; None = inference.
       site: the dropout call site's id.
+      places: int32 [M], see `dropout.random_bits`.
 
     Returns:
       compute dtype [M, units].
@@ -95,10 +109,9 @@ def add_and_norm(
             norm.beta,
             norm.epsilon,
             rate,
-            seed,
-            site,
+            fused.draw(rate, seed, site, places),
         )
-    y = dropout.dropout(projection(x), rate, seed, site)
+    y = dropout.dropout(projection(x), rate, seed, site, places)
     return norm(y + tf.cast(residual, y.dtype))
 
 
@@ -159,19 +172,22 @@ class Attention(base.Layer):
         x: tf.Tensor,
         bias: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Adds what each position sees of the others.
 
         Args:
-          x: float [B*S, H].
+          x: float [M, H].
           bias: float32 [1 or B, 1, 1 or S, S], added to the scores.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
-          compute dtype [B*S, H].
+          compute dtype [M, H].
         """
-        context = self.self_attention(x, bias, dropout_seed=dropout_seed)
-        return self.output_block(context, x, dropout_seed=dropout_seed)
+        shared = {"dropout_seed": dropout_seed, "rows": rows}
+        context = self.self_attention(x, bias, **shared)
+        return self.output_block(context, x, **shared)
 
 
 class Intermediate(base.Layer):
@@ -257,19 +273,22 @@ class TransformerBlock(base.Layer):
         x: tf.Tensor,
         bias: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> tf.Tensor:
         """Transforms.
 
         Args:
-          x: float [B*S, H].
+          x: float [M, H].
           bias: float32 [1 or B, 1, 1 or S, S], added to the attention scores.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
-          compute dtype [B*S, H].
+          compute dtype [M, H].
         """
-        x = self.attention(x, bias, dropout_seed=dropout_seed)
-        return self.output_block(self.intermediate(x), x, dropout_seed=dropout_seed)
+        shared = {"dropout_seed": dropout_seed, "rows": rows}
+        x = self.attention(x, bias, **shared)
+        return self.output_block(self.intermediate(x), x, **shared)
 
 
 class Encoder(base.Layer):
@@ -324,20 +343,22 @@ class Encoder(base.Layer):
         x: tf.Tensor,
         bias: tf.Tensor,
         dropout_seed: tf.Tensor | None = None,
+        rows: packing.Rows = packing.PADDED,
     ) -> list[tf.Tensor]:
         """Runs the blocks one after the other.
 
         Args:
-          x: float [B*S, H].
+          x: float [M, H].
           bias: float32 [1 or B, 1, 1 or S, S], added to the attention scores.
           dropout_seed: int32 [2]; None = inference.
+          rows: the positions that `x` has.
 
         Returns:
-          The output of each block, compute dtype [B*S, H].
+          The output of each block, compute dtype [M, H].
         """
         outputs = []
         for block in self.blocks:
-            x = block(x, bias, dropout_seed=dropout_seed)
+            x = block(x, bias, dropout_seed=dropout_seed, rows=rows)
             outputs.append(x)
         return outputs
 
