@@ -69,9 +69,8 @@ class SelfAttention(base.Layer):
         """
         parts = (self.query, self.key, self.value)
         x = tf.cast(x, self.compute_dtype)
-        kernel = tf.concat([tf.cast(part.kernel, x.dtype) for part in parts], axis=1)
         offset = tf.concat([part.bias for part in parts], axis=0)
-        mixed = tf.matmul(x, kernel)  # [B*S, 3H]
+        mixed = tf.matmul(x, self.matrix(*parts))  # [B*S, 3H]
         return self_attention(
             mixed,
             offset,
