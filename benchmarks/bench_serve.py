@@ -3,13 +3,14 @@
     python -m benchmarks.bench_serve --model_dir=all-MiniLM-L6-v2 \
         --input_file=sentences.txt --mixed_precision=bfloat16
 
-All figures are of one run. The clients are bert-as-service's own, threads of this
-process, on the cores that the server computes with.
+All figures are of one run. Clients need the cores that the server computes with. Where
+they are many, or are timed, they are light ones in one thread of this process, whose
+share of a core is printed; else bert-as-service's own.
 """
 
 import base64
+import functools
 import http.client
-import itertools
 import json
 import os
 import random
@@ -27,6 +28,7 @@ from absl import flags
 from bert_serving.client import BertClient
 
 import checkpoints
+from benchmarks import light_clients
 from data_pipeline.features import lines
 from errors import UserError
 from inference.extraction import ExtractionConfig, FeatureExtractor
@@ -40,8 +42,14 @@ flags.DEFINE_integer("max_seq_len", 128, "Pieces of the longest text.", 4)
 flags.DEFINE_integer("num_texts", 5120, "Texts of each measurement of speed.", 512)
 flags.DEFINE_list("measure", ["speed", "latency", "losses"], "What.")
 flags.DEFINE_integer("num_requests", 10_000, "Requests of which none may be lost.", 1)
+flags.DEFINE_string(
+    "peer_python", None, "An interpreter that has sentence-transformers and uvicorn."
+)
 
-_SCRIPT = os.path.join(os.path.dirname(startup.__file__), "serve.py")
+_ROOT = os.path.dirname(startup.__file__)
+_SCRIPT = os.path.join(_ROOT, "serve.py")
+_PEER = os.path.join(_ROOT, "benchmarks", "peers", "sbert_server.py")
+_ROUTE = "/v1/embeddings"
 _LARGE, _CLIENTS, _LATENCIES = 256, 32, 300
 _MANY, _KILLED = 100, 10
 
@@ -55,10 +63,7 @@ class Server:
 
     def __init__(self):
         """Starts it; returns when it is ready."""
-        with socket.socket() as a, socket.socket() as b, socket.socket() as c:
-            for found in (a, b, c):
-                found.bind(("127.0.0.1", 0))
-            self.ports = [found.getsockname()[1] for found in (a, b, c)]
+        self.ports = free_ports(3)
         words = {
             "model_dir": FLAGS.model_dir,
             "max_seq_len": FLAGS.max_seq_len,
@@ -78,6 +83,12 @@ class Server:
         port, port_out, _ = self.ports
         return BertClient(port=port, port_out=port_out, **{"timeout": 60_000, **kwargs})
 
+    def seconds(self):
+        """Returns the seconds of CPU that the process has used."""
+        with open(f"/proc/{self._process.pid}/stat") as file:
+            found = file.read().rpartition(")")[2].split()
+        return sum(map(int, found[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self):
         """Returns the bytes that the process holds."""
         with open(f"/proc/{self._process.pid}/statm") as file:
@@ -89,9 +100,43 @@ class Server:
         self._process.wait()
 
 
+class Peer:
+    """sentence-transformers behind uvicorn, in a process of its own."""
+
+    def __init__(self):
+        """Starts it; returns when it answers."""
+        (self.port,) = free_ports(1)
+        words = [FLAGS.peer_python, _PEER, f"--model={FLAGS.model_dir}"]
+        words += [f"--port={self.port}", f"--max_seq_length={FLAGS.max_seq_len}"]
+        words += ["--bfloat16"] * (FLAGS.mixed_precision == "bfloat16")
+        self._process = subprocess.Popen(words)
+        while True:
+            time.sleep(1)
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                if self._process.poll() is not None:
+                    sys.exit(self._process.returncode)
+
+    def stop(self):
+        """Ends it."""
+        self._process.terminate()
+        self._process.wait()
+
+
+def free_ports(number):
+    """Returns ports that are free."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [found.getsockname()[1] for found in sockets]
+    for found in sockets:
+        found.close()
+    return ports
+
+
 def rate(texts, ask):
-    """Texts a second of a function of all; the best of two."""
-    return len(texts) / min(timed(lambda: ask(texts)) for _ in range(2))
+    """Texts a second of a function without arguments; the best of two."""
+    return len(texts) / min(timed(ask) for _ in range(2))
 
 
 def timed(run):
@@ -127,7 +172,7 @@ def baseline(texts):
         return np.stack([row.values for row in extractor.extract(texts)])
 
     vectors = run(texts)  # compiles, too
-    return vectors, rate(texts, run)
+    return vectors, rate(texts, lambda: run(texts))
 
 
 def large_over_zmq(server, texts):
@@ -138,66 +183,29 @@ def large_over_zmq(server, texts):
         return client.fetch_all(concat=True)
 
 
-def over_http(port, texts, size, clients):
-    """So many texts a request, so many clients of OpenAI's route."""
-    starts = range(0, len(texts), size)
-    found = [None] * len(starts)
-
-    def run(first):
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        for i in range(first, len(starts), clients):
-            body = {"model": "model", "input": texts[starts[i] : starts[i] + size]}
-            body["encoding_format"] = "base64"
-            connection.request("POST", "/v1/embeddings", json.dumps(body))
-            data = json.loads(connection.getresponse().read())["data"]
-            rows = [base64.b64decode(row["embedding"]) for row in data]
-            found[i] = np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
-        connection.close()
-
-    in_threads(clients, run)
-    return np.concatenate(found)
+def embedding_bodies(texts, size):
+    """Returns requests for OpenAI's route, of so many texts each."""
+    parts = [texts[i : i + size] for i in range(0, len(texts), size)]
+    told = {"model": "model", "encoding_format": "base64"}
+    return [json.dumps({**told, "input": part}).encode() for part in parts]
 
 
-def one_by_one(server, texts):
-    """32 clients of one text each."""
-    found = [None] * len(texts)
-
-    def run(first):
-        with server.client(ignore_all_checks=True) as client:
-            for i in range(first, len(texts), _CLIENTS):
-                found[i] = client.encode([texts[i]])[0]
-
-    in_threads(_CLIENTS, run)
-    return np.stack(found)
+def embeddings(bodies):
+    """Returns the vectors of answers of OpenAI's route."""
+    data = [row["embedding"] for body in bodies for row in json.loads(body)["data"]]
+    return np.stack([np.frombuffer(base64.b64decode(row), "<f4") for row in data])
 
 
-def latencies(server, texts, every):
-    """Seconds from when a text was due, one every so many seconds, by 8 clients."""
-    found, number = [], itertools.count()
-    began = time.perf_counter() + 0.5
-
-    def run(_):
-        with server.client(ignore_all_checks=True) as client:
-            client.encode([texts[0]])
-            while (i := next(number)) < _LATENCIES:
-                due = began + i * every
-                time.sleep(max(0.0, due - time.perf_counter()))
-                client.encode([texts[i % len(texts)]])
-                found.append(time.perf_counter() - due)
-
-    in_threads(8, run)
-    return np.sort(found)
+def single_messages(texts):
+    """Returns requests of bert-as-service's protocol, of a text each."""
+    return [json.dumps([text]).encode() for text in texts]
 
 
-def bare(server, texts):
-    """Seconds that one text takes alone: the median."""
-    found = []
-    with server.client(ignore_all_checks=True) as client:
-        for text in texts[:_LATENCIES]:
-            started = time.perf_counter()
-            client.encode([text])
-            found.append(time.perf_counter() - started)
-    return float(np.median(found))
+def waited(server, texts, clients, every):
+    """Seconds that each of some texts takes, ascending; see light_clients.over_zmq."""
+    texts = [texts[i % len(texts)] for i in range(_LATENCIES)]
+    messages = single_messages(texts)
+    return np.sort(light_clients.over_zmq(server.ports, messages, clients, every)[1])
 
 
 def many(server, texts, wanted, requests):
@@ -260,30 +268,72 @@ def flood(server, stop):
 
 def speed_of_server(server, texts, wanted, speed):
     """Prints texts a second, and their share of extract_features.py's."""
-    port = server.ports[2]
-    for name, ask in (
-        (f"ZMQ, {_LARGE} texts a request", lambda t: large_over_zmq(server, t)),
-        (f"HTTP, {_LARGE} texts a request", lambda t: over_http(port, t, _LARGE, 4)),
-        (f"ZMQ, {_CLIENTS} clients of one text", lambda t: one_by_one(server, t)),
+    *ports, http_port = server.ports
+    messages = single_messages(texts)
+    found = {}
+    for name, ask, vectors in (
         (
-            f"HTTP, {_CLIENTS} clients of one text",
-            lambda t: over_http(port, t, 1, _CLIENTS),
+            f"ZMQ, {_LARGE} texts a request",
+            lambda: large_over_zmq(server, texts),
+            lambda answers: answers,
         ),
+        (
+            f"ZMQ, {_CLIENTS} clients of one text",
+            lambda: light_clients.over_zmq(ports, messages, _CLIENTS)[0],
+            lambda answers: np.stack([np.frombuffer(f[2], "<f4") for f in answers]),
+        ),
+        *http_measurements(http_port, texts),
     ):
-        worst = np.abs(ask(texts) - wanted).max()
-        found = rate(texts, ask)
+        worst = np.abs(vectors(ask()) - wanted).max()
+        before, its_before = time.process_time(), server.seconds()
+        began = time.perf_counter()
+        found[name] = rate(texts, ask)
+        wall = time.perf_counter() - began
+        clients = (time.process_time() - before) / wall
+        its = (server.seconds() - its_before) / wall
         print(
-            f"{name}: {found:.0f} texts/s, {found / speed:.2f} of it; vectors differ "
-            f"by {worst:.1e} at most",
+            f"{name}: {found[name]:.0f} texts/s, {found[name] / speed:.2f} of it; "
+            f"cores: server {its:.2f}, clients {clients:.2f}; vectors differ by "
+            f"{worst:.1e} at most",
             flush=True,
         )
+    return found
+
+
+def http_measurements(port, texts):
+    """What is measured of OpenAI's route: name, what asks, what reads the answers."""
+    for name, size, clients in (
+        (f"HTTP, {_LARGE} texts a request", _LARGE, 4),
+        (f"HTTP, {_CLIENTS} clients of one text", 1, _CLIENTS),
+    ):
+        bodies = embedding_bodies(texts, size)
+        ask = functools.partial(light_clients.over_http, port, _ROUTE, bodies, clients)
+        yield name, ask, embeddings
+
+
+def speed_of_peer(texts, wanted, ours):
+    """Prints texts a second of sentence-transformers, and what ours are of these."""
+    peer = Peer()
+    try:
+        for name, ask, vectors in http_measurements(peer.port, texts):
+            alike = (vectors(ask()) * wanted).sum(1) / np.linalg.norm(wanted, axis=1)
+            found = rate(texts, ask)
+            print(
+                f"sentence-transformers, {name}: {found:.0f} texts/s; ours "
+                f"{ours[name] / found:.2f} x; cosines {alike.min():.4f} at least",
+                flush=True,
+            )
+    finally:
+        peer.stop()
 
 
 def waiting(server, texts):
     """Prints how long one text takes, alone and at half of what can be computed."""
-    alone = bare(server, texts)
-    every = 2 * timed(lambda: one_by_one(server, texts)) / len(texts)
-    p99 = latencies(server, texts, every)[int(0.99 * _LATENCIES)]
+    alone = np.median(waited(server, texts, 1, 0.0))
+    messages = single_messages(texts)
+    ask = functools.partial(light_clients.over_zmq, server.ports, messages, _CLIENTS)
+    every = 2 * timed(ask) / len(texts)
+    p99 = waited(server, texts, 8, every)[int(0.99 * _LATENCIES)]
     print(
         f"one text: {1e3 * alone:.1f} ms alone, p99 {1e3 * p99:.1f} ms at half load, "
         f"{p99 / alone:.1f} x",
@@ -310,7 +360,7 @@ def flooded(server, texts, every):
     flooding = threading.Thread(target=flood, args=(server, stop))
     flooding.start()
     try:
-        found = latencies(server, texts, every)
+        found = waited(server, texts, 8, every)
     finally:
         stop.set()
         flooding.join()
@@ -332,7 +382,9 @@ def main(_):
     server = Server()
     try:
         if "speed" in FLAGS.measure:
-            speed_of_server(server, texts, wanted, speed)
+            found = speed_of_server(server, texts, wanted, speed)
+            if FLAGS.peer_python:
+                speed_of_peer(texts, wanted, found)
         if "latency" in FLAGS.measure:
             every = waiting(server, texts)
             flooded(server, texts, every)

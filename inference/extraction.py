@@ -244,7 +244,8 @@ class FeatureExtractor:
         self._states = None
         if config.stateful:
             self._states = CarriedStates(source.zero_states(self._model))
-        self._run = graphs.step(self._run_eager, reduce_retracing=True)
+        run = graphs.asks_only(self._run_eager)
+        self._run = graphs.step(run, reduce_retracing=True)
 
     def _check_devices(self, model_type):
         if num_workers(self._strategy) > 1:

@@ -39,6 +39,7 @@ class TrainedModel:
         self.task, self.verb, self.buckets = task, VERBS[type(task)], task.buckets
         self._reader = TaskReader(task, getattr(task.config, "labels", ()))
         function, self._names = export.outputs_function(task, model)
+        function = graphs.asks_only(function)
         self._function = graphs.step(function, reduce_retracing=True)
 
     def asking(self, text: str) -> object:

@@ -112,9 +112,8 @@ class Counters:
 class _Job:
     """A request's rows: what waits, by length, and what has been computed."""
 
-    def __init__(self, work, rows, lengths, turn):
-        self.work, self.rows, self.turn = work, rows, turn
-        self.future: Future = Future()
+    def __init__(self, work, rows, lengths, turn, future):
+        self.work, self.rows, self.turn, self.future = work, rows, turn, future
         self.values = [None] * len(rows)
         self.missing = len(rows)
         self.waiting: dict[int, collections.deque[int]] = {}
@@ -156,7 +155,11 @@ class Engine:
         self._thread.start()
 
     def submit(
-        self, work: Work, rows: Sequence[Any], lengths: Sequence[int]
+        self,
+        work: Work,
+        rows: Sequence[Any],
+        lengths: Sequence[int],
+        values: "Future[list[Any]] | None" = None,
     ) -> "Future[list[Any]]":
         """Queues a request; from any thread.
 
@@ -164,6 +167,7 @@ class Engine:
           work: what computes the rows.
           rows: one at least.
           lengths: of each, padded.
+          values: what is returned; None: a new one.
 
         Returns:
           Their values, in their order, or the exception that computing them raised. A
@@ -174,7 +178,7 @@ class Engine:
         """
         small = len(rows) <= self._limits.priority_batch_size
         turn = time.monotonic() + (0 if small else _PATIENCE)
-        job = _Job(work, rows, lengths, turn)
+        job = _Job(work, rows, lengths, turn, values or Future())
         with self._changed:
             if self._stopping:
                 raise Stopped("the server is being stopped")

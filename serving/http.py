@@ -240,7 +240,7 @@ class Http:
         found = await self._ask(request, self._service.encode(texts, _CLIENT))
         told = {"id": body.get("id"), "result": found.vectors.tolist(), "status": 200}
         if body.get("show_tokens"):
-            told["tokens"] = found.tokens
+            told["tokens"] = found.tokens()
         return JSONResponse(told)
 
     async def _answer(self, request):

@@ -1,23 +1,26 @@
 """What the protocols share: who is let in, tokenizing threads, the engine, the counts.
 
-Everything here runs in the event loop's thread, but for what a work does.
+Everything here runs in the event loop's thread, but for what a work does: a request
+goes from there to a thread that cuts texts, to the engine's, and back.
 """
 
 import asyncio
 import contextlib
 import dataclasses
 import platform
+import queue
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import tensorflow as tf
 
 from errors import UserError
-from serving.engine import Engine, Limits
+from serving.engine import Engine, Limits, Stopped
 from serving.statistics import Statistics
-from serving.works import Answers, Encoded, Vectors
+from serving.works import Answers, Asked, Encoded, Vectors
 
 _FEW = 16  # rows whose values are put together sooner than a thread begins
 
@@ -52,6 +55,19 @@ class Admission:
     max_request_texts: int = 8192
     max_request_bytes: int = 16 << 20
     max_waiting_texts: int = 16384
+
+
+class _Request:
+    """What is asked: the future of its rows' values, and how they become an answer."""
+
+    def __init__(self, work, texts):
+        self.work, self.texts = work, texts
+        self.values: Future = Future()
+        self.asked: Asked | None = None  # until the texts are cut
+
+    def fail(self, error):
+        if self.values.set_running_or_notify_cancel():  # its client has not left
+            self.values.set_exception(error)
 
 
 class Service:
@@ -94,10 +110,14 @@ class Service:
         self.admission, self.statistics = admission, Statistics()
         self.engine = Engine(limits)
         self.stopping = asyncio.Event()
-        self._threads = ThreadPoolExecutor(num_readers + 1, "read")
-        self._num_readers, self._reading = num_readers, 0
-        self._unread: list[tuple[Any, Sequence, asyncio.Future]] = []
-        self._tasks: set[asyncio.Task] = set()
+        self._threads = ThreadPoolExecutor(num_readers)
+        self._unread: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._readers = [
+            threading.Thread(target=self._read_all, name=f"read_{i}", daemon=True)
+            for i in range(num_readers)
+        ]
+        for reader in self._readers:
+            reader.start()
         self._waiting = 0
         self._room = asyncio.Event()
         self._settings = dict(settings)
@@ -169,44 +189,45 @@ class Service:
 
     async def _ask(self, work, texts, client, insist=False):
         with self._let_in(len(texts), client, insist):
-            asked = await self._read(work, texts)
-            future = self.engine.submit(work, asked.rows, asked.lengths)
-            values = await asyncio.wrap_future(future)
+            request = _Request(work, texts)
+            self._unread.put(request)
+            values = await asyncio.wrap_future(request.values)
+            join = request.asked.join
             if len(values) <= _FEW:
-                return asked.join(values)
+                return join(values)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, asked.join, values)
+            return await loop.run_in_executor(self._threads, join, values)
 
-    async def _read(self, work, texts):
-        """Has texts cut, together with those that come while a thread is at it."""
-        asked = asyncio.get_running_loop().create_future()
-        self._unread.append((work, texts, asked))
-        if self._reading < self._num_readers:
-            self._reading += 1
-            task = asyncio.create_task(self._read_all())
-            self._tasks.add(task)  # the loop itself does not keep it
-            task.add_done_callback(self._tasks.discard)
-        return await asked
+    def _read_all(self):
+        """Cuts texts until the end, those together that have come meanwhile."""
+        while True:
+            taken = [self._unread.get()]
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    taken.append(self._unread.get_nowait())
+            requests = [request for request in taken if request is not None]
+            if len(requests) < len(taken):
+                self._unread.put(None)  # the end: for the other threads, too
+            if not requests:
+                return
+            for work in dict.fromkeys(request.work for request in requests):
+                self._read(work, [r for r in requests if r.work is work])
 
-    async def _read_all(self):
-        loop = asyncio.get_running_loop()
-        while self._unread:
-            work = self._unread[0][0]
-            taken = [item for item in self._unread if item[0] is work]
-            self._unread = [item for item in self._unread if item[0] is not work]
-            requests = [texts for _, texts, _ in taken]
+    def _read(self, work, requests):
+        """Has the texts of requests cut, and queues their rows."""
+        try:
+            found = work.read([request.texts for request in requests])
+        except Exception as error:
+            found = [error] * len(requests)
+        for request, asked in zip(requests, found, strict=True):
+            if isinstance(asked, Exception):
+                request.fail(asked)
+                continue
+            request.asked = asked
             try:
-                found = await loop.run_in_executor(self._threads, work.read, requests)
-            except Exception as error:
-                found = [error] * len(taken)
-            for (_, _, asked), one in zip(taken, found, strict=True):
-                if asked.done():  # its client has left
-                    continue
-                if isinstance(one, Exception):
-                    asked.set_exception(one)
-                else:
-                    asked.set_result(one)
-        self._reading -= 1
+                self.engine.submit(work, asked.rows, asked.lengths, request.values)
+            except Stopped as error:
+                request.fail(error)
 
     @contextlib.contextmanager
     def _let_in(self, number, client, insist):
@@ -256,7 +277,10 @@ class Service:
         return self.config() | {"statistic": self.statistics.values()}
 
     def stop(self) -> None:
-        """Ends the compute thread when all that is queued has been computed."""
+        """Ends the threads when all that is queued has been computed."""
+        self._unread.put(None)
+        for reader in self._readers:
+            reader.join()
         self.engine.stop()
         self._threads.shutdown()
 

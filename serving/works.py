@@ -43,12 +43,12 @@ class Encoded:
 
     Attributes:
       vectors: float [texts, (T, ) width].
-      tokens: each text's units.
+      tokens: returns each text's units.
       num_tokens: of all texts.
     """
 
     vectors: np.ndarray
-    tokens: Sequence[Sequence[str]]
+    tokens: Callable[[], Sequence[Sequence[str]]]
     num_tokens: int
 
 
@@ -96,10 +96,11 @@ class Vectors:
         rows = [(line, line.windows[0]) for line in lines]
         sizes = [len(window) for _, window in rows]
 
+        def tokens():
+            return [extractor.tokens(line) for line in lines]
+
         def join(values):
-            vectors = self._joined(values, sizes)
-            tokens = [extractor.tokens(line) for line in lines]
-            return Encoded(vectors, tokens, sum(sizes))
+            return Encoded(self._joined(values, sizes), tokens, sum(sizes))
 
         return Asked(rows, list(map(extractor.bucket, sizes)), sum(sizes), join)
 

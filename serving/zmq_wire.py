@@ -194,7 +194,7 @@ class Wire:
             told = {
                 "dtype": str(vectors.dtype),
                 "shape": vectors.shape,
-                "tokens": found.tokens if self._show_tokens else "",
+                "tokens": found.tokens() if self._show_tokens else "",
             }
             self._reply(identity, [_json(told), vectors, request])
 

@@ -82,7 +82,7 @@ def test_vectors_are_those_of_extract_features(model):
     found = encode(works.Vectors(made), TEXTS)
     wanted = np.stack([row.values for row in made.extract(TEXTS)])
     np.testing.assert_allclose(found.vectors, wanted, atol=1e-5)
-    assert found.tokens[0] == ("[CLS]", "word1", "good", "[SEP]")
+    assert found.tokens()[0] == ("[CLS]", "word1", "good", "[SEP]")
     assert found.num_tokens == 4 + 3 + 8
     pieces = [text.split() for text in TEXTS]
     given = encode(works.Vectors(made, dtype="float16"), pieces)

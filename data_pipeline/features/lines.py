@@ -16,6 +16,7 @@ import streams
 from data_pipeline.features.tokens import Tokenizer, special_id, truncated_lengths
 from errors import MissingFile, UserError
 
+_EMPTY = np.zeros(0, np.int32)
 SEPARATOR = " ||| "
 
 
@@ -142,7 +143,10 @@ def to_sentences(
       As many sentences.
     """
     first, second = zip(*map(split_pair, lines), strict=True)
-    sides = [_rows(*tokenizer.ids(texts)) for texts in (first, second)]
+    sides = [
+        _rows(*tokenizer.ids(texts)) if any(texts) else [_EMPTY] * len(texts)
+        for texts in (first, second)
+    ]
     return _sentences(*sides, max_seq_length, in_windows, layout)
 
 

@@ -88,12 +88,11 @@ class SelfAttention(base.Layer):
         return probabilities(*self._project(x), bias, self.num_heads)
 
     def _project(self, x):
-        """Returns queries, keys and values [B*S, 3H], and their biases [3H]."""
+        """Returns queries, keys and values [M, 3H], and their biases [3H]."""
         parts = (self.query, self.key, self.value)
         x = tf.cast(x, self.compute_dtype)
-        kernel = tf.concat([tf.cast(part.kernel, x.dtype) for part in parts], axis=1)
         offset = tf.concat([part.bias for part in parts], axis=0)
-        return tf.matmul(x, kernel), offset
+        return tf.matmul(x, self.matrix(*parts)), offset
 
 
 def probabilities(

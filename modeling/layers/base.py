@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from modeling.layers import graphs
+
 # Task models carry this name; released names start below it.
 ROOT_NAME = "model"
 
@@ -117,6 +119,15 @@ class Layer(keras.layers.Layer):
         initializer = keras.initializers.Constant(value)
         one = "only_first_replica"
         return self._add(name, shape, initializer, trainable=False, aggregation=one)
+
+    def matrix(self, *layers: "Layer") -> tf.Tensor:
+        """Returns the kernels of layers side by side, in the compute dtype."""
+
+        def make():
+            kernels = [tf.cast(layer.kernel, self.compute_dtype) for layer in layers]
+            return kernels[0] if len(kernels) == 1 else tf.concat(kernels, axis=1)
+
+        return graphs.of_weights(make, *layers)
 
     def _add(self, name, shape, initializer, **kwargs):
         return self.add_weight(

@@ -36,9 +36,7 @@ class Dense(base.Layer):
 
     def project(self, x: tf.Tensor) -> tf.Tensor:
         """Computes x W only, for callers that add the bias elsewhere."""
-        return tf.matmul(
-            tf.cast(x, self.compute_dtype), tf.cast(self.kernel, self.compute_dtype)
-        )
+        return tf.matmul(tf.cast(x, self.compute_dtype), self.matrix(self))
 
 
 class LayerNorm(base.Layer):

@@ -5,13 +5,18 @@ notices, and a test of six waits for. So tests may run a step operation by opera
 loops, and the clusters of `fused`, then are graphs of their own, made once a process.
 """
 
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import tensorflow as tf
 
 # Whether a step is one graph. What it computes stays what it is.
 WHOLE_STEPS = True
+# What has been made of weights that stay as they are, by what it was made of.
+_KEPT: contextvars.ContextVar[dict | None] = contextvars.ContextVar(
+    "kept", default=None
+)
 
 
 def step(function: Callable, **options: object) -> Callable:
@@ -43,3 +48,41 @@ def loop(function: Callable) -> Callable:
         return (function if WHOLE_STEPS else graph)(*arguments)
 
     return call
+
+
+def asks_only(function: Callable) -> Callable:
+    """Lets a function keep what it makes of weights, which stay as they are.
+
+    A small batch takes as long to cast and to join a model's matrices as to be
+    multiplied by them.
+
+    Args:
+      function: runs a model that is trained no more.
+    """
+    kept = {}
+
+    @functools.wraps(function)
+    def call(*arguments, **keywords):
+        token = _KEPT.set(kept)
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            _KEPT.reset(token)
+
+    return call
+
+
+def of_weights(make: Callable[[], tf.Tensor], *layers: Hashable) -> tf.Tensor:
+    """Makes what depends on weights alone; inside `asks_only`, once.
+
+    Args:
+      make: called without arguments.
+      *layers: whose weights; one thing alone is made of the same ones.
+    """
+    kept = _KEPT.get()
+    if kept is None:
+        return make()
+    if layers not in kept:
+        with tf.init_scope():  # a value, which graphs hold and do not copy
+            kept[layers] = make()
+    return kept[layers]

@@ -84,13 +84,12 @@ class Lstm(base.Layer):
         self, x: tf.Tensor, state: State, dropout_seed: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs over all steps of x, float [T, B, I]; see `lstm`."""
-        projection = self.projection and self.projection.kernel
-        kernel = tf.cast(self.kernel, self.compute_dtype)
+        projection = self.projection and self.matrix(self.projection)
         return lstm(
             tf.cast(x, tf.float32),
-            self._dropped(kernel, dropout_seed),
+            self._dropped(self.matrix(self), dropout_seed),
             tf.convert_to_tensor(self.bias),
-            None if projection is None else tf.cast(projection, self.compute_dtype),
+            projection,
             state,
             compiled=self.fused,
             **self.constants,
@@ -234,7 +233,7 @@ class Gru(base.Layer):
         x = dropout.dropout(x, self.dropout_rate, dropout_seed, self.site)
         y = gru(
             tf.cast(tf.transpose(x, [1, 0, 2]), tf.float32),
-            tf.cast(self.kernel, self.compute_dtype),
+            self.matrix(self),
             tf.convert_to_tensor(self.bias),
             tf.maximum(tf.reduce_max(lengths), 1),  # words are shorter than their room
             compiled=self.fused,
