@@ -16,6 +16,7 @@ label { display: block; margin: .8em 0 }
 textarea, input { display: block; width: 100%; box-sizing: border-box; font: inherit;
   padding: .3em }
 button { font: inherit; padding: .3em 1.5em }
+[hidden] { display: none }
 h2 { font-size: 1em; margin: 1.2em 0 .3em }
 .piece { border: 1px solid #999; border-radius: 3px; padding: 0 .3em; margin: .1em;
   display: inline-block; text-align: center }
@@ -114,7 +115,8 @@ at("form").addEventListener("submit", async event => {
     for (let x = values; Array.isArray(x); x = x[0]) sizes.push(x.length);
     at("shape").textContent = sizes.join(" x ") + " numbers";
     draw(sizes.length > 1 ? values : [values]);
-    at("vector").textContent = JSON.stringify(values, (_, x) => number(x));
+    const rounded = JSON.stringify(values, (_, x) => number(x));
+    at("vector").textContent = rounded.replaceAll(",", ", ");
     at("found").hidden = false;
   } catch (error) {
     at("error").textContent = error.message;

@@ -62,7 +62,7 @@ def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page, tmp_
         pieces = "[...document.querySelectorAll('.piece')].map(x => x.innerText)"
         assert page.value(pieces) == ["one", "two"]
         assert shown(page, "shape") == "3 numbers"
-        assert shown(page, "vector") == "[2,6,668]"
+        assert shown(page, "vector") == "[2, 6, 668]"
         assert shown(page, "answer").split("\n") == [
             *("Labels", "short", "Probabilities", "0.25, 0.75")
         ]
