@@ -150,6 +150,13 @@ WITHOUT_EFFECT = {
     "http_max_connect": "--max_waiting_texts limits what is waiting",
     "verbose": "--verbosity=1 is absl's",
 }
+# Of bert-serving-start: refused; why.
+REFUSED = {
+    "no_special_token": "encoders are trained with special pieces around their texts; "
+    "-mask_cls_sep leaves them out of attention and of the pool",
+    "no_position_embeddings": "an encoder without its positions is another one than "
+    "was trained",
+}
 flags.DEFINE_string("graph_tmp_dir", None, "Without effect.")
 flags.DEFINE_float("gpu_memory_fraction", 0.5, "Without effect.")
 flags.DEFINE_list("device_map", [], "Without effect.")
@@ -157,11 +164,16 @@ flags.DEFINE_integer("prefetch_size", 10, "Without effect.")
 flags.DEFINE_bool("xla", False, "Without effect.")
 flags.DEFINE_integer("http_max_connect", 10, "Without effect.")
 flags.DEFINE_bool("verbose", False, "Without effect.")
+flags.DEFINE_bool("no_special_token", False, "Refused.")
+flags.DEFINE_bool("no_position_embeddings", False, "Refused.")
 
 
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     yield from common_flags.check_run()
+    for flag, why in REFUSED.items():
+        if FLAGS[flag].value:
+            yield f"-{flag}: {why}"
     length = FLAGS.max_seq_len
     if length != "NONE" and not (length.isdecimal() and 3 < int(length) < 1 << 20):
         yield f"-max_seq_len={length}: wanted a number above 3, or NONE"
@@ -387,5 +399,9 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] in (["-version"], ["--version"]):
+        version = FLAGS["server_version"].default
+        print(f"bert-as-service {version}, TensorFlow {tf.__version__}")
+        sys.exit()
     sys.argv = spread(sys.argv)
     startup.run(main, check_flags, required=["init_checkpoint"])

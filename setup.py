@@ -69,8 +69,11 @@ setuptools.setup(
             "pyzmq>=25",
             "starlette>=0.37",
             "uvicorn>=0.29",
+            "httptools>=0.6",  # uvicorn's faster parser
             "prometheus_client>=0.20",
         ],
+        # All answers of serve.py against its schema, a slow test.
+        "test-schema": ["schemathesis>=4"],
         # create_pretraining_data.py --pipeline=beam. Holds protobuf back: in an
         # environment of its own, without requirements.txt.
         "beam": ["apache-beam[tfrecord]>=2.60"],

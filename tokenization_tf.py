@@ -156,9 +156,17 @@ class FastTokenizer:
         self._full = tokenization.FullTokenizer(vocab_file, do_lower_case)
         self.vocab = self._full.vocab
         self._in_graph = InGraphTokenizer(list(self.vocab), do_lower_case, vocab_file)
-        self._call = tf.function(
-            self._in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
-        )
+
+    @functools.cached_property
+    def _call(self):
+        """Traced: to find the trace for one text takes as long as to cut it."""
+
+        def flat(texts):
+            ragged = self._in_graph(texts)
+            return ragged.flat_values, ragged.row_splits
+
+        graph = tf.function(flat, autograph=False)
+        return graph.get_concrete_function(tf.TensorSpec([None], tf.string))
 
     def ids(self, texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
         """Tokenizes all texts.
@@ -188,8 +196,8 @@ class FastTokenizer:
             if not text.isascii() and doubtful.search(text):
                 odd[index] = self._full.convert_tokens_to_ids(self._full.tokenize(text))
                 texts[index] = ""
-        ragged = self._call(tf.constant(texts, tf.string))
-        flat, splits = ragged.flat_values.numpy(), ragged.row_splits.numpy()
+        found = self._call(tf.constant(texts, tf.string))
+        flat, splits = (values.numpy() for values in found)
         lengths = np.diff(splits)
         for index, ids in odd.items():
             lengths[index] = len(ids)

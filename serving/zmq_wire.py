@@ -28,7 +28,6 @@ from errors import UserError
 from serving.engine import Stopped
 from serving.service import Service
 
-VERSION = "1.10.0"  # the client refuses another
 _HELD_SECONDS, _HELD_BYTES = 60.0, 256 << 20
 _QUEUED = 64  # answers that libzmq keeps for a client that does not read
 _LONGEST_IDENTITY = 255

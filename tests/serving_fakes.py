@@ -51,7 +51,7 @@ class Vectors:
         sizes = [len(u) for u in units]
 
         def join(values):
-            return Encoded(np.stack(values), units, sum(sizes))
+            return Encoded(np.stack(values), lambda: units, sum(sizes))
 
         return Asked(texts, [-(-size // 8) * 8 for size in sizes], sum(sizes), join)
 

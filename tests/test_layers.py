@@ -13,6 +13,7 @@ from modeling.layers import (
     dense,
     dropout,
     embeddings,
+    graphs,
     heads,
     masking,
     transformer,
@@ -416,3 +417,18 @@ def test_embeddings_sum_word_segment_and_position():
 def test_dropout_site_ids_differ_between_paths():
     paths = [f"bert/encoder/layer_{i}/{p}" for i in range(24) for p in ("a", "output")]
     assert len({dropout.site_id(path) for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_model_that_is_only_asked_keeps_its_matrices(dtype):
+    layer = attention.SelfAttention(H, N, dtype=dtype, **WIDE)
+    x, bias = _normal(B * S, H), _bias()
+    ask = tf.function(graphs.asks_only(lambda x: layer(x, bias)), autograph=False)
+    first = ask(x)
+    wanted = tf.cast(layer(x, bias), tf.float32)
+    np.testing.assert_allclose(tf.cast(first, tf.float32), wanted, atol=2e-2)
+    layer.key.kernel.assign(layer.key.kernel + 1)  # which is not to be done then
+    np.testing.assert_array_equal(ask(x), first)
+    assert np.abs(tf.cast(layer(x, bias), tf.float32) - wanted).max() > 0.1
+    inputs = ask.get_concrete_function(x).graph.inputs
+    assert sum(read.dtype == tf.resource for read in inputs) == 3  # biases

@@ -284,7 +284,8 @@ def test_lengths_are_what_the_model_can_read(model):
         (["-fixed_embed_length"], "-fixed_embed_length is for -max_seq_len NONE"),
         (["--max_waiting_texts=9"], "=9 is less than --max_request_texts=8192"),
         (["-pooling_strategy=MEDIAN"], "pooling_strategy=MEDIAN"),
-        (["-no_special_token"], "--no_special_token is no flag"),
+        (["-no_special_token"], "-no_special_token: encoders are trained with"),
+        (["-no_position_embeddings"], "-no_position_embeddings: an encoder without"),
     ],
 )
 def test_wrong_flags_are_told_together(words, message):

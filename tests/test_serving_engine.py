@@ -58,36 +58,30 @@ def test_a_batch_is_of_one_length_within_its_tokens():
     limits = Limits(max_batch_size=100, max_batch_tokens=1000)
     assert [limits.most(n) for n in (5, 10, 300, 2000, 0)] == [100, 100, 3, 1, 100]
     assert list(limits.sizes(200)) == [1, 2, 4, 5]
-    limits = Limits(max_batch_size=100, max_batch_tokens=100_000)
-    found = [limits.fit(n, 200) for n in (1, 2, 3, 5, 6, 7, 100)]
-    assert found == [(1, 1), (2, 2), (3, 4), (4, 4), (6, 8), (7, 8), (100, 100)]
-    assert limits.fit(5, 40) == (5, 8)  # three rows for nothing cost less than a call
 
 
-def test_shorter_rows_join_where_that_is_cheaper_than_a_call(busy, monkeypatch):
+def test_a_batch_has_most_tokens_for_what_it_costs(busy, monkeypatch):
     work, made, _ = busy
-    monkeypatch.setattr(engine, "_WORTH_A_CALL", 14)
-    made.submit(work, ["long", "short"], [16, 12])
-    made.submit(work, ["tiny", "short2"], [1, 12])
-    work.go.set()
-    while made.waiting():
-        time.sleep(0.001)
-    made.stop()
-    batches = [set(rows) for rows, _ in work.batches[1:]]
-    assert batches[0] == {"long", "short", "short2"}
-    assert {"tiny"} in batches
-
-
-def test_longer_rows_join_too_and_the_first_in_line_is_always_computed(busy):
-    work, made, _ = busy
-    made.submit(work, ["short"], [8])
+    monkeypatch.setattr(engine, "_A_CALL", 8)
     made.submit(work, ["long"], [16])
-    made.submit(work, ["longer"], [32])
+    made.submit(work, ["short", "tiny"], [12, 1])
+    made.submit(work, ["long2"], [16])
     work.go.set()
     made.stop()
-    rows, size = work.batches[1]
-    assert rows == ["short", "long"]  # of 32, a batch has room for two
-    assert size == 2
+    # Shares of real tokens: 32 of 8 + 2 x 16; all rows 45 of 8 + 4 x 16.
+    assert work.batches[1:] == [(["long", "long2"], 2), (["short"], 1), (["tiny"], 1)]
+
+
+def test_padding_is_cheaper_than_calls_that_cost_much(busy, monkeypatch):
+    work, made, _ = busy
+    monkeypatch.setattr(engine, "_A_CALL", 100)
+    made.submit(work, ["short"], [8])
+    made.submit(work, ["long", "short2"], [16, 8])
+    made.submit(work, ["longer"], [64])
+    work.go.set()
+    made.stop()
+    # Of 64, a batch has room for one, which would not be the first in line.
+    assert work.batches[1] == (["short", "long", "short2"], 4)
 
 
 def test_a_small_request_overtakes_a_large_one_that_is_not_starved(busy, monkeypatch):
