@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
         from inference.keras_features import TextFeatures
 
         return TextFeatures
-    raise AttributeError(f"module {__name__} has no attribute {name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def configs_folder() -> str:

@@ -83,7 +83,7 @@ class TextFeatures(keras.layers.Layer):
         self.encoder = system.build_encoder(dtype="float32", fused=False)
         self._seeds = keras.random.SeedGenerator(0)
         self.built = True
-        self.trainable = self.trainable  # of what was made after it was said
+        self.encoder.trainable = self.trainable
         if self.trainable:
             self._freeze_unread()
 
@@ -137,14 +137,18 @@ class TextFeatures(keras.layers.Layer):
         inputs = tf.convert_to_tensor(inputs, tf.int32 if self._ids else tf.string)
         if not self._ids:
             inputs = tf.reshape(inputs, [-1])  # [B, 1] as well
-        batch, counts = self._read(inputs)
-        seed = None
         if training and self.trainable:
             seed = tf.cast(self._seeds.next(), tf.int32)
+            found = _with_dense_gradients(lambda: self._features(inputs, seed))
+        else:
+            found = self._features(inputs, None)
+        return tf.ensure_shape(found, self._shape(inputs.shape[0]))
+
+    def _features(self, inputs, seed):
+        batch, counts = self._read(inputs)
         outputs, _ = self._source.layer_outputs(self.encoder, batch, dropout_seed=seed)
         chosen = [outputs[i] for i in self._layers_read]
-        found = extraction.pooled(chosen, counts, self._wanted)
-        return tf.ensure_shape(found, self._shape(inputs.shape[0]))
+        return extraction.pooled(chosen, counts, self._wanted)
 
     def _shape(self, batch):
         units = [None] if self._wanted.pooling == "none" else []
@@ -168,6 +172,27 @@ class TextFeatures(keras.layers.Layer):
             "do_lower_case": self._lower,
             "language": self._language,
         }
+
+
+def _with_dense_gradients(function):
+    """Calls a function, whose variables then have gradients of their own shape.
+
+    Keras's optimizers take rows of a gradient that are there twice, as those of a word
+    that a text has twice, for one, and their moments are wrong.
+    """
+
+    @tf.custom_gradient
+    def call():
+        with tf.GradientTape() as tape:
+            result = function()
+
+        def gradients(upstream, variables=()):
+            found = tape.gradient(result, variables, output_gradients=upstream)
+            return [], [None if g is None else tf.convert_to_tensor(g) for g in found]
+
+        return result, gradients
+
+    return call()
 
 
 def make(

@@ -26,6 +26,7 @@ from inference.generation import GenerationConfig, Generator
 from inference.named_vectors import NamedVectors
 from inference.serving import read_task_class
 from metrics.word_vectors import unit_vectors
+from modeling.layers.pooling import strategy_name
 from systems import word_tables
 from systems.system import System, open_system
 
@@ -138,12 +139,12 @@ class Pretrained:
         if _is_one(texts):
             return self.encode([texts], pooling, **options)[0]
         texts = list(texts)
-        extractor = self._extractor(pooling=pooling, **options)
-        if extractor.config.pooling == "none":
+        if strategy_name(pooling) == "none":
             raise UserError(
                 "pooling='none': encode gives a vector a text; wanted another pooling, "
                 "or encode_words, which gives one a word"
             )
+        extractor = self._extractor(pooling=pooling, **options)
         read = [self._line(i, text) for i, text in enumerate(texts)]
         if extractor.config.word_weighting:
             extractor.weigh(lambda: read)
@@ -193,8 +194,9 @@ class Pretrained:
           **options: of `encode`.
 
         Returns:
-          float32 [texts of a, texts of b]; without an axis where there is one text. A
-          text without any word that is known is at right angles to all.
+          float32 [texts of a, texts of b]; without an axis where there is one text, of
+          two texts a number. A text without any word that is known is at right angles
+          to all.
 
         Raises:
           UserError: see `encode`.
@@ -204,7 +206,8 @@ class Pretrained:
         left, right = map(unit_vectors, sides)
         found = left @ right.T
         found = found[0] if _is_one(a) else found
-        return found[..., 0] if _is_one(b) else found
+        found = found[..., 0] if _is_one(b) else found
+        return found if found.ndim else found.item()
 
     def nearest(self, word: str, topn: int = 10) -> list[tuple[str, float]]:
         """Finds words whose vectors are near, as evaluate_word_vectors.py does.
@@ -228,7 +231,7 @@ class Pretrained:
 
     def classify(
         self, texts: Text | Sequence[Text], batch_size: int = trained.BATCH_SIZE
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Classifies texts, or scores them, as run_classifier.py --do_predict does.
 
         Args:
@@ -274,7 +277,7 @@ class Pretrained:
         question: str | Sequence[str],
         context: str | Sequence[str],
         batch_size: int = trained.BATCH_SIZE,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Answers questions by a part of a text, as run_squad.py --do_predict does.
 
         Args:
@@ -441,7 +444,7 @@ class Pretrained:
         some = asked or [self._trained.asking("a")]
         found = self._trained.predict(some, batch_size)
         if one:
-            return {name: values[0] for name, values in found.items()}
+            return {name: _plain(values[0]) for name, values in found.items()}
         return {name: values[: len(asked)] for name, values in found.items()}
 
     @functools.cached_property
@@ -514,6 +517,11 @@ class Pretrained:
 
 def _is_one(texts):
     return isinstance(texts, str | tuple)
+
+
+def _plain(value):
+    """Returns Python's str or float of a numpy scalar."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _check_words(sentences):
