@@ -127,7 +127,7 @@ def test_systems_split_as_their_configs_say(tmp_path):
     assert other.config.text_words == 4
     found = taglm.begin(TaglmConfig(vocab_size=1), ["a"], segmenter="jieba")
     assert found.config.segmenter == "jieba"
-    assert found.sentence_splitter.words("自然语言 a.") == ["自然语言", "a", "."]
+    assert found.sentence_splitter.words("自然语言 dog.") == ["自然语言", "dog", "."]
 
 
 def test_raw_sentences_become_words_of_a_line_each(tmp_path):
