@@ -51,6 +51,7 @@ TOGETHER = {
     ("tokenization_xlm", "tokenization_bpe"),
     ("tokenization_unigram", "tokenization"),
     ("tokenization_unigram", "tokenization_bpe"),
+    ("benchmarks", "word2bert"),
     ("paths", "atomic_files"),
     ("pictures", "atomic_files"),
     ("startup", "command_line"),

@@ -4,9 +4,9 @@ A batch of texts is a rectangle of ids, [B, S], and of real text much of it is p
 All of a Transformer but attention looks at one position at a time: there activations
 are a matrix with a row for each position, [M, H], in which padding need not be.
 
-    ids [B, S] --take--> [M] -> embeddings -> products, norms, activations [M, H]
-    attention:  [M, 3H] --pad--> [B*S, 3H] -> mixes -> [B*S, H] --unpad--> [M, H]
-    outputs:    [M, H] --pad--> [B*S, H] -> heads and losses, of real positions only
+    ids [B, S] -take-> [M] -> embeddings -> products, norms, activations [M, H]
+    attention:  [M, 3H] -pad-> [B*S, 3H] -> mixes -> [B*S, H] -unpad-> [M, H]
+    outputs:    [M, H] -pad-> [B*S, H] -> heads and losses, of real positions only
 
 A model makes the rows of its batch with `rows_of`, hands them to its layers, and never
 asks which kind they are. `Rows` are all B*S positions, and nothing moves: so XLA and a
