@@ -142,7 +142,7 @@ def test_raw_sentences_become_words_of_a_line_each(tmp_path):
     written = (tmp_path / "out").read_text()
     assert written == "A O\ndog B-X\n. O\n\n北 B-Y\n京 I-Y\n"
     path.write_text(" \n")
-    with pytest.raises(UserError, match="raw.txt: there is no word in it"):
+    with pytest.raises(UserError, match="raw.txt: the file is empty"):
         conll.read_raw(str(path), split)
 
 
