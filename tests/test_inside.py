@@ -59,7 +59,7 @@ def test_attentions_of_both_sides_are_the_papers(kind):
         others = {"segment_ids": tf.constant(IDS % 2)}
         scope = "bert/encoder/layer_1/attention/self/"
     else:
-        config = XlmConfig(n_words=30, emb_dim=15, n_heads=3, n_layers=2)
+        config = XlmConfig(("en",), n_words=30, emb_dim=15, n_heads=3, n_layers=2)
         model, others = XlmModel(config, seed=5), {}
         scope = "xlm/encoder/layer_1/attention/self/"
     for variable in model.variables:
