@@ -111,6 +111,7 @@ def extract(model, folder, *more):
         f"--init_checkpoint={model}",
         f"--input_file={folder}/input.txt",
         f"--output_file={folder}/attentions.npz",
+        "--max_seq_length=24",
         *more,
     )
 
@@ -185,6 +186,7 @@ def test_a_classifier_learns_a_mixture_of_frozen_layers(model, tmp_path, kind):
         start, scope = tiny_gpt.model_flags(tmp_path), "h0/"
     training = ["--do_train", "--learning_rate=3e-2", "--num_train_epochs=6"]
     steps = ["--do_eval", "--layer_mix", "--save_checkpoints_steps=10"]
+    steps.append("--keep_checkpoint_max=0")
     classify(tmp_path, *start, *training, *steps)
     check_weights(tmp_path / "out", 3)
     reader = tf.train.load_checkpoint(str(tmp_path / "out"))
