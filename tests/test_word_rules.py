@@ -6,6 +6,7 @@ import logging
 import pytest
 import scripts
 import tensorflow as tf
+import tiny
 import tiny_elmo
 
 import word_rules
@@ -189,3 +190,81 @@ def test_a_vocabulary_of_clauses_is_warned_of(warned, tmp_path):
         f"--output_file={tmp_path}/vocab.txt",
     )
     assert len([m for m in warned() if "--segmenter=jieba" in m]) == 1
+
+
+GOOD, BAD = "我们喜欢自然语言", "今天的天气非常好"
+CLASSES = (
+    *("--task_name=custom", "--text_a_column=text", "--label_column=label"),
+    *("--do_train", "--do_eval", "--num_train_epochs=6", "--train_batch_size=8"),
+    *("--learning_rate=5e-2", "--max_seq_length=12", "--eval_steps=0"),
+)
+
+
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory):
+    """A folder with raw Chinese in two classes, as text and as data of a task."""
+    folder = tmp_path_factory.mktemp("chinese")
+    rows = [f"{GOOD}，\tgood\n{BAD}。\tbad\n" for _ in range(16)]
+    for name in ("train", "dev"):
+        (folder / f"{name}.tsv").write_text("text\tlabel\n" + "".join(rows))
+    (folder / "text.txt").write_text(f"{GOOD}，{BAD}。\n" * 40)
+    return folder
+
+
+def accuracy(folder):
+    return tiny.read_results(folder / "eval_results.txt")["eval_accuracy"]
+
+
+def test_vectors_of_chinese_words_classify_raw_text_without_a_flag(chinese, tmp_path):
+    scripts.run(
+        "run_word_vectors",
+        "--segmenter=jieba",
+        f"--train_file={chinese}/text.txt",
+        f"--output_dir={tmp_path}/vectors",
+        *("--size=8", "--iter=1", "--negative=2", "--threads=1"),
+    )
+    folders = f"--data_dir={chinese}", f"--output_dir={tmp_path}/out"
+    vectors_file = f"--init_checkpoint={tmp_path}/vectors/vectors.txt"
+    scripts.run("run_classifier", vectors_file, *folders, *CLASSES)
+    config = json.loads((tmp_path / "out" / "vectors_config.json").read_text())
+    assert config["segmenter"] == "jieba"
+    words = set((tmp_path / "out" / "vocab.txt").read_text().split())
+    assert {"喜欢", "自然语言", "天气"} <= words
+    assert accuracy(tmp_path / "out") == 1
+    with pytest.raises(UserError, match="--segmenter=characters, but the model in"):
+        flags = "--do_eval", "--segmenter=characters"
+        scripts.run("run_classifier", *folders, *CLASSES[:3], *flags)
+
+
+def test_an_elmo_of_which_nobody_has_said_anything_takes_the_flag(chinese, tmp_path):
+    vocab, options = tiny_elmo.write_model(tmp_path)
+    scripts.run(
+        "run_classifier",
+        f"--config_file={options}",
+        f"--vocab_file={vocab}",
+        f"--data_dir={chinese}",
+        f"--output_dir={tmp_path}/out",
+        "--segmenter=characters",
+        *CLASSES,
+    )
+    config = json.loads((tmp_path / "out" / "options.json").read_text())
+    assert config["segmenter"] == "characters"
+    assert accuracy(tmp_path / "out") == 1
+
+
+def test_a_tagger_finds_the_words_of_raw_chinese_as_it_was_told(tmp_path):
+    rows = ["我们 喜欢 自然语言\tO O B-X", "天气 好 .\tO O O"] * 12
+    (tmp_path / "train.tsv").write_text("\n".join(["text_a\tlabel", *rows]) + "\n")
+    (tmp_path / "raw.txt").write_text(f"{GOOD}.\n")
+    out = f"--output_dir={tmp_path}/out"
+    scripts.run(
+        "run_tagger",
+        *("--model_type=taglm", "--segmenter=jieba", "--data_format=tsv"),
+        f"--train_file={tmp_path}/train.tsv",
+        *("--tag_scheme=BIO", "--do_train", "--num_train_epochs=8"),
+        *("--train_batch_size=8", "--learning_rate=1e-2", "--max_seq_length=12", out),
+    )
+    raw = ("--do_predict", "--raw_text", f"--test_file={tmp_path}/raw.txt")
+    scripts.run("run_tagger", out, *raw)
+    written = (tmp_path / "out" / "test_predictions.txt").read_text()
+    assert written == "我们 O\n喜欢 O\n自然语言 B-X\n. O\n"
