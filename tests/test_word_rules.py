@@ -231,9 +231,9 @@ def test_vectors_of_chinese_words_classify_raw_text_without_a_flag(chinese, tmp_
     words = set((tmp_path / "out" / "vocab.txt").read_text().split())
     assert {"喜欢", "自然语言", "天气"} <= words
     assert accuracy(tmp_path / "out") == 1
+    other = *folders, *CLASSES[:3], "--do_eval", "--segmenter=characters"
     with pytest.raises(UserError, match="--segmenter=characters, but the model in"):
-        flags = "--do_eval", "--segmenter=characters"
-        scripts.run("run_classifier", *folders, *CLASSES[:3], *flags)
+        scripts.run("run_classifier", *other)
 
 
 def test_an_elmo_of_which_nobody_has_said_anything_takes_the_flag(chinese, tmp_path):
