@@ -177,7 +177,7 @@ def classify(folder, *more):
     )
 
 
-@pytest.mark.parametrize("kind", ["bert", "gpt"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("gpt", marks=pytest.mark.slow)])
 def test_a_classifier_learns_a_mixture_of_frozen_layers(model, tmp_path, kind):
     tiny.write_data(tmp_path / "data")
     if kind == "bert":

@@ -215,6 +215,7 @@ def accuracy(folder):
     return tiny.read_results(folder / "eval_results.txt")["eval_accuracy"]
 
 
+@pytest.mark.slow
 def test_vectors_of_chinese_words_classify_raw_text_without_a_flag(chinese, tmp_path):
     scripts.run(
         "run_word_vectors",
@@ -236,6 +237,7 @@ def test_vectors_of_chinese_words_classify_raw_text_without_a_flag(chinese, tmp_
         scripts.run("run_classifier", *other)
 
 
+@pytest.mark.slow
 def test_an_elmo_of_which_nobody_has_said_anything_takes_the_flag(chinese, tmp_path):
     vocab, options = tiny_elmo.write_model(tmp_path)
     scripts.run(
