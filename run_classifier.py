@@ -22,6 +22,7 @@ from data_pipeline.readers.examples import words as example_words
 from errors import UserError
 from inference import baselines, ensemble
 from modeling.vectors import READERS
+from reports import files as report_files
 from reports.labels import UNSURE
 from systems.classification_config import ClassificationConfig
 from systems.system import System
@@ -33,6 +34,7 @@ from training.strategy import is_chief, make_strategy
 FLAGS = flags.FLAGS
 CUSTOM, XNLI = own_data.CUSTOM, "xnli"
 OUTPUTS = (RESULTS_FILE, "test_results.tsv", "test_metrics.txt", "out_of_fold.tsv")
+OUTPUTS += report_files.all_names()
 PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 
 common_flags.define_model_flags()
@@ -147,8 +149,11 @@ def check_flags() -> Iterator[str]:
         )
     if FLAGS.ensemble and FLAGS.output_dir in FLAGS.ensemble:
         yield f"--output_dir={FLAGS.output_dir} is one of --ensemble: give another one"
-    if FLAGS.calibrate and (FLAGS.ensemble or not FLAGS.do_eval):
-        yield "--calibrate needs --do_eval, and no --ensemble"
+    if FLAGS.calibrate and not FLAGS.do_eval:
+        yield "--calibrate needs --do_eval"
+    for flag in ("ensemble", "cross_validation"):
+        if FLAGS.calibrate and FLAGS[flag].value:
+            yield f"--calibrate and --{flag} exclude"
     if FLAGS.calibrate and FLAGS.init_checkpoint and not FLAGS.do_train:
         yield (
             "--calibrate keeps its temperature beside the trained checkpoint: give its "

@@ -12,6 +12,7 @@ import task_runs
 from data_pipeline.readers import squad
 from data_pipeline.squad import answers as squad_answers
 from errors import UserError
+from reports import files as report_files
 from tasks.span import SpanConfig, SpanTask
 from training.run import Data
 from training.strategy import make_strategy
@@ -90,6 +91,7 @@ def main(_):
     """Reads flags and data, then trains, scores and answers."""
     strategy = make_strategy(common_flags.distribution_config())
     names = (squad_answers.PREDICTIONS, squad_answers.NBEST, squad_answers.NULL_ODDS)
+    names += report_files.all_names()
     common_flags.check_output_dir(names, "train_file", "predict_file")
     system = task_runs.encoder("answers")
     config = task_config(system.do_lower_case)

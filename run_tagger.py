@@ -14,6 +14,7 @@ import task_runs
 from data_pipeline.readers import conll
 from data_pipeline.readers.conll import TaggedText
 from errors import UserError
+from reports import files as report_files
 from systems.system import System
 from tasks.tagging import TaggingConfig, TaggingTask
 from tasks.task import Records
@@ -190,6 +191,7 @@ def main(_):
     """Reads flags and files, then trains, scores and tags."""
     strategy = make_strategy(common_flags.distribution_config())
     names = ("test_predictions.txt", "test_results.txt", RESULTS_FILE)
+    names += report_files.all_names()
     common_flags.check_output_dir(names, "train_file", "dev_file", "test_file")
     trained = task_runs.trained_config(TaggingConfig)
     texts = read_texts(task_runs.setting("tag_scheme", trained))

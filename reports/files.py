@@ -17,6 +17,7 @@ from reports.results import Results, read_table, write_table
 from reports.scores import Scores
 from reports.tags import Tags
 
+# The kinds of results; `read` tries them in this order.
 KINDS: tuple[type[Results], ...] = (Labels, LabelSets, Scores, Tags, Answers)
 TEST, DEV = "", "eval_"  # begin the names of the files
 
@@ -31,6 +32,11 @@ def names(split: str, set_name: str = "") -> tuple[str, str, str]:
     ending = f"_{set_name}" if set_name else ""
     table, report = (f"{split}{stem}{ending}" for stem in ("predictions", "report"))
     return f"{table}.tsv", f"{report}.txt", f"{report}.html"
+
+
+def all_names() -> tuple[str, ...]:
+    """Returns the names of all files of main sets."""
+    return (*names(DEV), *names(TEST))
 
 
 def write(

@@ -254,7 +254,9 @@ class ClassificationTask(EncoderTask):
             return Scores(*rows, gold, probabilities[:, 0])
         names = self.config.labels
         if self.config.output_kind == "multi_label":
-            gold = predictions["label_ids"] if known else None
+            gold = None
+            if known:
+                gold = np.array([[int(n in label) for n in names] for label in labels])
             return LabelSets(*rows, names, gold, probabilities, unsure_below)
         places = {name: i for i, name in enumerate(names)} | {None: -1}
         gold = np.array([places[label] for label in labels])
