@@ -55,7 +55,7 @@ def shown(page, name):
     return page.value(f"document.getElementById('{name}').innerText")
 
 
-def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page, tmp_path):
+def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page):
     with serving_fakes.served(fronts, answers=Classes()) as ((front,), _):
         page.open(f"http://127.0.0.1:{front.port}/")
         assert page.value("document.querySelector('h1').innerText") == MODEL
@@ -69,7 +69,6 @@ def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page, tmp_
         assert shown(page, "answer").split("\n") == [
             *("Labels", "short", "Probabilities", "0.25, 0.75")
         ]
-        page.screenshot(tmp_path / "page.png")
         wait_for(page, "load", "2 requests with 2 texts")
         encode(page, "fail")
         wait_for(page, "error", "no vector for it")
