@@ -1,6 +1,5 @@
 """Headless Chromium, asked through pipes in its own protocol (DevTools)."""
 
-import base64
 import contextlib
 import itertools
 import json
@@ -23,8 +22,6 @@ class Page:
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         found = self._ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = found["sessionId"]
-        size = {"width": 900, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        self._ask("Emulation.setDeviceMetricsOverride", **size)
 
     def _ask(self, method, **params):
         number = next(self._ids)
@@ -67,11 +64,6 @@ class Page:
             assert time.monotonic() < end, f"{expression} has not come true"
             time.sleep(0.05)
         return found
-
-    def screenshot(self, path):
-        """Writes a PNG of what is seen."""
-        data = self._ask("Page.captureScreenshot")["data"]
-        path.write_bytes(base64.b64decode(data))
 
 
 @contextlib.contextmanager

@@ -46,17 +46,20 @@ def encode(page, text):
     page.value("document.querySelector('button').click()")
 
 
+def wait_for(page, name, text):
+    element = f"document.getElementById('{name}')"
+    page.wait_for(f"{element}.innerText.includes({text!r})")
+
+
 def shown(page, name):
     return page.value(f"document.getElementById('{name}').innerText")
 
 
-def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page, tmp_path):
+def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page):
     with serving_fakes.served(fronts, answers=Classes()) as ((front,), _):
         page.open(f"http://127.0.0.1:{front.port}/")
         assert page.value("document.querySelector('h1').innerText") == MODEL
-        assert "0 texts waiting" in page.wait_for(
-            "document.getElementById('load').innerText"
-        )
+        wait_for(page, "load", "0 texts waiting")
         encode(page, "one two")
         page.wait_for("!found.hidden")
         pieces = "[...document.querySelectorAll('.piece')].map(x => x.innerText)"
@@ -66,11 +69,9 @@ def test_the_page_shows_the_model_a_texts_vector_and_what_is_going_on(page, tmp_
         assert shown(page, "answer").split("\n") == [
             *("Labels", "short", "Probabilities", "0.25, 0.75")
         ]
-        page.screenshot(tmp_path / "page.png")
-        page.wait_for("load.innerText.includes('2 requests with 2 texts')")
+        wait_for(page, "load", "2 requests with 2 texts")
         encode(page, "fail")
-        page.wait_for("document.getElementById('error').innerText")
-        assert "no vector for it" in shown(page, "error")
+        wait_for(page, "error", "no vector for it")
         assert page.value("found.hidden")
 
 
@@ -78,7 +79,7 @@ def test_the_page_asks_with_a_key(page):
     with serving_fakes.served(lambda s: fronts(s, keys=["k1"])) as ((front,), _):
         page.open(f"http://127.0.0.1:{front.port}/")
         encode(page, "one")
-        page.wait_for("error.innerText.includes('Authorization')")
+        wait_for(page, "error", "Authorization")
         page.value("document.getElementById('key').value = 'k1'")
         encode(page, "one")
         page.wait_for("!found.hidden")
@@ -89,7 +90,9 @@ def test_every_answer_is_as_the_schema_says():
     schemathesis = pytest.importorskip(
         "schemathesis", reason='pip install "schemathesis>=4" for this test'
     )
-    hypothesis = pytest.importorskip("hypothesis")
+    import hypothesis
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     with serving_fakes.served(fronts, answers=Classes()) as ((front,), _):
         schema = schemathesis.openapi.from_url(
             f"http://127.0.0.1:{front.port}/openapi.json"
@@ -108,7 +111,8 @@ def test_every_answer_is_as_the_schema_says():
                 suppress_health_check=list(hypothesis.HealthCheck),
             )
             def ask(case):
-                case.call_and_validate()
+                # A schema cannot say what all is refused, as ids of no piece are.
+                case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
             ask()
         assert {"/encode", "/classify", "/v1/embeddings", "/metrics"} <= asked
