@@ -1,6 +1,5 @@
 """Flags of a user's own files, and the parts of them that are held out."""
 
-import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +10,6 @@ from absl import flags, logging
 
 import common_flags
 import task_runs
-from atomic_files import atomic_path
 from checkpoints.files import write_text
 from data_pipeline.readers import custom, splits, survey, text_files
 from data_pipeline.readers.examples import DataProcessor, InputExample
@@ -21,7 +19,7 @@ from inference import baselines
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask
 from training.progress import write_results
-from training.run import Data, mean_scores, run_several
+from training.run import Data, Predicted, mean_scores, run_several
 from training.strategy import is_chief
 
 FLAGS = flags.FLAGS
@@ -126,6 +124,8 @@ def _split_problems(given):
             yield f"--{flag} makes a dev set: it excludes --dev_file"
     if parts and FLAGS.do_predict:
         yield "--cross_validation predicts the rows of --train_file, no --do_predict"
+    if parts and FLAGS.calibrate:
+        yield "--cross_validation makes no model that --calibrate could be of"
     if parts and FLAGS.seeds > 1:
         yield "--cross_validation and --seeds exclude"
 
@@ -233,8 +233,8 @@ def cross_validate(
 ) -> dict[str, float]:
     """Trains without each part of the examples, and scores and predicts that part.
 
-    Every run has a folder of its own in --output_dir, which has the mean of the scores
-    and, in out_of_fold.tsv, what was predicted of every row.
+    Every run has a folder of its own in --output_dir, which has the means of their
+    scores, and table and report of what was predicted of every row.
 
     Args:
       strategy: where to compute.
@@ -245,7 +245,7 @@ def cross_validate(
     Returns:
       The means of the scores, and their standard deviations.
     """
-    folder, runs, predicted = FLAGS.output_dir, {}, {}
+    folder, runs, found = FLAGS.output_dir, {}, []
     for name, (train, held_out) in _folds(examples).items():
         task = make_task([examples[i] for i in train])
         sets = {"train": train, "eval": held_out}
@@ -256,50 +256,44 @@ def cross_validate(
         dev = {"": records["eval"]}
         data = Data(records["train"], dev, dev)
 
-        def keep(run_folder, _, predictions, rows=tuple(held_out)):
-            fold = os.path.basename(run_folder)
-            for row, found in zip(rows, predictions["probabilities"], strict=True):
-                predicted[row] = fold, found
+        def keep(_folder, _name, predictions, rows=tuple(held_out)):
+            found.append((rows, predictions))
 
         run = task_runs.make_run(task, strategy, data, keep, **settings)
         runs[name] = (run, common_flags.finetuning_config(len(train)))
     scores = run_several(runs, folder)
     if is_chief(strategy):
-        path = os.path.join(folder, "out_of_fold.tsv")
-        _write_out_of_fold(path, task.config, examples, predicted)
+        _report_out_of_fold(task, examples, found)
     return mean_scores(list(scores.values()))
+
+
+def _report_out_of_fold(task, examples, found):
+    """Writes table and report of what was predicted of every row.
+
+    Args:
+      task: any fold's.
+      examples: all.
+      found: of each fold, the rows that it was not trained on, and what it predicts.
+    """
+    order = np.argsort(np.concatenate([rows for rows, _ in found]))
+    names = found[0][1]
+    joined = {
+        name: np.concatenate([predictions[name] for _, predictions in found])[order]
+        for name in names
+    }
+    told = task.calibrated(joined)
+    models = f"{len(found)} models, each of the rows that it was not trained on"
+    predicted = Predicted(
+        FLAGS.output_dir, "eval", "", models, joined, task.metrics(joined)
+    )
+    results = task.results(told, examples, FLAGS.unsure_below)
+    task_runs.write_report(predicted, results, task.config.task_name)
 
 
 def _folds(examples):
     """Returns name -> rows to train on and rows that are held out."""
     found = splits.folds(examples, FLAGS.cross_validation, FLAGS.seed)
     return {f"fold_{number}": rows for number, rows in enumerate(found, 1)}
-
-
-def _write_out_of_fold(path, config, examples, predicted):
-    """Writes a line for each example: where it stands, its texts, what was predicted.
-
-    Args:
-      path: of a tab-separated file, quoted where a text needs it.
-      config: of the task.
-      examples: all.
-      predicted: row -> the fold whose model was not trained on it, and what that says.
-    """
-    labels = config.labels or ("predicted",)
-    choices = config.output_kind in ("single_label", "multiple_choice")
-    with atomic_path(path) as aside, tf.io.gfile.GFile(aside, "w") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        best = ["predicted"] if choices else []
-        header = ["row", "fold", "text_a", "text_b", "label"]
-        writer.writerow([*header, *best, *labels])
-        for i, example in enumerate(examples):
-            fold, found = predicted[i]
-            label = example.label
-            label = "|".join(label) if isinstance(label, tuple) else label
-            best = [labels[found.argmax()]] if choices else []
-            values = [f"{value:.6g}" for value in found]
-            texts = (example.text_a, example.text_b or "")
-            writer.writerow([example.guid, fold, *texts, label, *best, *values])
 
 
 def beside_baselines(

@@ -33,7 +33,7 @@ from training.strategy import is_chief, make_strategy
 
 FLAGS = flags.FLAGS
 CUSTOM, XNLI = own_data.CUSTOM, "xnli"
-OUTPUTS = (RESULTS_FILE, "test_results.tsv", "test_metrics.txt", "out_of_fold.tsv")
+OUTPUTS = (RESULTS_FILE, "test_results.tsv", "test_metrics.txt", "baselines.txt")
 OUTPUTS += report_files.all_names()
 PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 

@@ -85,13 +85,14 @@ def test_each_row_is_predicted_by_a_model_that_has_not_seen_it(tmp_path, model, 
     accuracies = [fold["eval_accuracy"] for fold in folds]
     assert scores["eval_accuracy"] == pytest.approx(np.mean(accuracies))
     assert scores["eval_accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1))
-    with open(out / "out_of_fold.tsv", newline="") as file:
+    with open(out / "eval_predictions.tsv", newline="") as file:
         found = list(csv.DictReader(file, delimiter="\t"))
-    assert [(row["text_a"], row["label"]) for row in found] == rows(40)
-    right = [row["label"] == row["predicted"] for row in found]
+    assert [(row["text_a"], row["gold"]) for row in found] == rows(40)
+    right = [row["gold"] == row["predicted"] for row in found]
     assert np.mean(right) == pytest.approx(scores["eval_accuracy"])
     for row in found:
-        assert float(row["bad"]) + float(row["good"]) == pytest.approx(1, abs=1e-5)
+        both = (float(row[f"probability:{label}"]) for label in ("bad", "good"))
+        assert sum(both) == pytest.approx(1, abs=1e-5)
     wanted = []
     examples = tiny.examples(40)
     for parts in splits.folds(examples, 2, seed=0):
