@@ -24,9 +24,6 @@ from errors import UserError
 from optimization.groups import ParameterGroup, assign_groups
 from optimization.schedules import Schedule
 
-# Whether an update is compiled. A test that is not about that may do without: the
-# compiler takes a moment for each new shape, and what is computed stays what it is.
-COMPILED = True
 OPTIMIZERS = (
     *("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam"),
     *("xlm_adam", "adamax"),
@@ -139,9 +136,6 @@ class Optimizer(abc.ABC):
         self.trainable = {
             name: backing_variable(variables[name]) for name in self.groups
         }
-        self._compiled_pass = tf.function(
-            self._pass, jit_compile=COMPILED, autograph=False
-        )
         self.slots = {}
         for name, variable in self.trainable.items():
             for slot, value in self.initial_slots.items():
@@ -150,20 +144,8 @@ class Optimizer(abc.ABC):
                 )
 
     @abc.abstractmethod
-    def _corrections(self, step: tf.Tensor) -> Sequence[tf.Tensor | float]:
-        """Returns what the rule needs to know of an update, given those made before."""
-
-    @abc.abstractmethod
-    def _scalars(
-        self, corrections: Sequence, lr: tf.Tensor, decay: float
-    ) -> tuple[tf.Tensor | float, ...]:
-        """Returns the numbers of `_rule` for variables of one group."""
-
-    @abc.abstractmethod
-    def _rule(
-        self, w: tf.Tensor, g: tf.Tensor, *slots_and_scalars: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        """Returns what a variable and its slots become."""
+    def _make_rule(self, step: tf.Tensor) -> Callable[..., None]:
+        """Returns what updates a variable: (w, g, *slots, lr, decay) -> None."""
 
     def thawed(self, gradients: Sequence, step: tf.Tensor) -> list:
         """Returns gradients with zeros for what is not trained yet.
@@ -185,7 +167,6 @@ class Optimizer(abc.ABC):
         gradients: Sequence[tf.Tensor],
         step: tf.Tensor,
         enabled: tf.Tensor | None = None,
-        factor: tf.Tensor | float = 1.0,
     ) -> None:
         """Updates the trainable variables; call it from every replica.
 
@@ -195,71 +176,38 @@ class Optimizer(abc.ABC):
             tf.IndexedSlices of rows that differ from one another.
           step: integer [], the number of updates made before this one.
           enabled: bool []; False leaves every variable as it is.
-          factor: float32 [], on all gradients: clipping.
         """
         context = tf.distribute.get_replica_context()
-        arguments = (list(gradients), step, enabled, factor)
-        context.merge_call(self._apply, args=arguments)
+        context.merge_call(self._apply, args=(list(gradients), step, enabled))
 
-    def _apply(self, strategy, gradients, *arguments):
-        step, enabled, factor = (
-            x if x is None else strategy.experimental_local_results(x)[0]
-            for x in arguments
-        )
-        scalars = self._scalars_of_groups(step)
+    def _apply(self, strategy, gradients, step, enabled):
+        step = strategy.experimental_local_results(step)[0]
+        if enabled is not None:
+            enabled = strategy.experimental_local_results(enabled)[0]
+        rate = self.schedule(step)
+        firsts = {group.first_step for group in self.groups.values()}
+        # What is trained later begins then, as if there had been no update before.
+        rules = {
+            first: self._make_rule(tf.maximum(step - first, 0) if first else step)
+            for first in firsts
+        }
         for (name, variable), gradient in zip(
             self.trainable.items(), gradients, strict=True
         ):
-            update = functools.partial(
-                self._update, factor=factor, scalars=scalars[self.groups[name]]
-            )
-            slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
-            strategy.extended.update(
-                variable, _where(enabled, update), args=(gradient, *slots)
-            )
-
-    def _scalars_of_groups(self, step):
-        """Returns for each group what `_pass` is told of it, as tensors."""
-        rate, found = self.schedule(step), {}
-        groups = dict.fromkeys(self.groups.values())
-        # What is trained later begins then, as if there had been no update before.
-        corrections = {
-            first: self._corrections(tf.maximum(step - first, 0) if first else step)
-            for first in {group.first_step for group in groups}
-        }
-        for group in groups:
+            group = self.groups[name]
             lr, first = rate * group.lr_multiplier, group.first_step
             if first:
                 lr = tf.where(step >= first, lr, 0.0)
-            values = self._scalars(corrections[first], lr, group.weight_decay)
-            found[group] = [tf.convert_to_tensor(x, tf.float32) for x in values]
-        return found
+            change = functools.partial(rules[first], lr=lr, decay=group.weight_decay)
 
-    def _update(self, w, gradient, *slots, factor, scalars):
-        if isinstance(gradient, tf.IndexedSlices):
-            self._update_rows(w, gradient, *slots, factor=factor, scalars=scalars)
-            return
-        gradient = tf.ensure_shape(gradient, w.shape)
-        factor = tf.convert_to_tensor(factor, tf.float32)
-        self._compiled_pass((w, *slots), gradient, factor, scalars)
+            def update(*values, change=change):
+                if enabled is None:
+                    change(*values)
+                else:
+                    tf.cond(enabled, lambda: change(*values), lambda: None)
 
-    def _pass(self, variables, gradient, factor, scalars):
-        """Clips, decays, updates: each element is read and written once."""
-        w, *slots = (variable.read_value() for variable in variables)
-        values = self._rule(w, gradient * factor, *slots, *scalars)
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-
-    def _update_rows(self, w, gradient, *slots, factor, scalars):
-        """As `_pass`, of the rows that have a gradient; where the others stay."""
-        raise NotImplementedError
-
-
-def _where(enabled: tf.Tensor | None, update: Callable[..., None]) -> Callable:
-    """Returns what updates if `enabled`."""
-    if enabled is None:
-        return update
-    return lambda *args: tf.cond(enabled, lambda: update(*args), lambda: None)
+            slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
+            strategy.extended.update(variable, update, args=(gradient, *slots))
 
 
 class AdamWeightDecayOptimizer(Optimizer):
@@ -297,29 +245,41 @@ class AdamWeightDecayOptimizer(Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.bias_correction = bias_correction
 
-    def _corrections(self, step):
+    def _rule(self, step):
         """Returns beta_1^t, beta_2^t, epsilon, and the factor on the decay's rate.
 
-        The update is rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+        ResourceApplyAdam takes the first three: its update is
+        rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
         """
         if not self.bias_correction:
             return 0.0, 0.0, self.epsilon, 1.0
         power = tf.cast(step + 1, tf.float32)
         beta_1_power = tf.pow(self.beta_1, power)
         beta_2_power = tf.pow(self.beta_2, power)
-        # Here epsilon is added before the correction, in the paper after it.
+        # TensorFlow adds epsilon before the correction, the paper after it.
         epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
         return beta_1_power, beta_2_power, epsilon, 1.0
 
-    def _scalars(self, corrections, lr, decay):
-        beta_1_power, beta_2_power, epsilon, decay_factor = corrections
-        alpha = lr * tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
-        return alpha, epsilon, lr * decay_factor * decay
+    def _make_rule(self, step):
+        beta_1_power, beta_2_power, epsilon, decay_factor = self._rule(step)
 
-    def _rule(self, w, g, m, v, alpha, epsilon, shrink):
-        m += (g - m) * (1.0 - self.beta_1)
-        v += (g * g - v) * (1.0 - self.beta_2)
-        return w - shrink * w - m * alpha / (tf.sqrt(v) + epsilon), m, v
+        def adam(w, g, m, v, *, lr, decay):
+            if decay:
+                w.assign_sub(lr * decay_factor * decay * w)
+            tf.raw_ops.ResourceApplyAdam(
+                var=w.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=beta_1_power,
+                beta2_power=beta_2_power,
+                lr=lr,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=epsilon,
+                grad=g,
+            )
+
+        return adam
 
 
 class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
@@ -336,8 +296,8 @@ class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
         """Makes the moments; arguments as of AdamWeightDecayOptimizer."""
         super().__init__(*args, epsilon=epsilon, bias_correction=True, **betas)
 
-    def _corrections(self, step):
-        beta_1_power, beta_2_power, *_ = super()._corrections(step)
+    def _rule(self, step):
+        beta_1_power, beta_2_power, *_ = super()._rule(step)
         factor = tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
         return beta_1_power, beta_2_power, self.epsilon, factor
 
@@ -353,9 +313,9 @@ class XlmAdamOptimizer(OpenAIAdamOptimizer):
         """Makes the moments; arguments as of OpenAIAdamOptimizer."""
         super().__init__(*args, beta_2=beta_2, **kwargs)
 
-    def _corrections(self, step):
-        *corrections, _ = super()._corrections(step)
-        return *corrections, 1.0
+    def _rule(self, step):
+        *rule, _ = super()._rule(step)
+        return *rule, 1.0
 
 
 class AdamaxOptimizer(Optimizer):
@@ -371,17 +331,25 @@ class AdamaxOptimizer(Optimizer):
     initial_slots: ClassVar[Mapping[str, float]] = {"adamax_m": 0.0, "adamax_u": 0.0}
     beta_1, beta_2, epsilon = 0.9, 0.999, 1e-8
 
-    def _corrections(self, step):
-        return (tf.pow(self.beta_1, tf.cast(step + 1, tf.float32)),)
+    def _make_rule(self, step):
+        beta_1_power = tf.pow(self.beta_1, tf.cast(step + 1, tf.float32))
 
-    def _scalars(self, corrections, lr, decay):
-        (beta_1_power,) = corrections
-        return lr / (1.0 - beta_1_power), lr * decay
+        def adamax(w, g, m, u, *, lr, decay):
+            if decay:
+                w.assign_sub(lr * decay * w)
+            tf.raw_ops.ResourceApplyAdaMax(
+                var=w.handle,
+                m=m.handle,
+                v=u.handle,
+                beta1_power=beta_1_power,
+                lr=lr,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=g,
+            )
 
-    def _rule(self, w, g, m, u, alpha, shrink):
-        m += (g - m) * (1.0 - self.beta_1)
-        u = tf.maximum(self.beta_2 * u, tf.abs(g))
-        return w - shrink * w - alpha * m / (u + self.epsilon), m, u
+        return adamax
 
 
 class AdagradOptimizer(Optimizer):
@@ -393,24 +361,17 @@ class AdagradOptimizer(Optimizer):
     initial_slots: ClassVar[Mapping[str, float]] = {"Adagrad": 1.0}
     leaves_other_rows = True
 
-    def _corrections(self, step):
+    def _make_rule(self, step):
         del step
-        return ()
 
-    def _scalars(self, corrections, lr, decay):
-        del corrections, decay
-        return (lr,)
+        def adagrad(w, g, v, *, lr, decay):
+            del decay
+            shared = {"var": w.handle, "accum": v.handle, "lr": lr, "epsilon": 0.0}
+            if isinstance(g, tf.IndexedSlices):
+                tf.raw_ops.ResourceSparseApplyAdagradV2(
+                    **shared, grad=g.values, indices=g.indices
+                )
+            else:
+                tf.raw_ops.ResourceApplyAdagradV2(**shared, grad=g)
 
-    def _rule(self, w, g, v, lr):
-        v += g * g
-        return w - lr * g / tf.sqrt(v), v
-
-    def _update_rows(self, w, gradient, v, *, factor, scalars):
-        tf.raw_ops.ResourceSparseApplyAdagradV2(
-            var=w.handle,
-            accum=v.handle,
-            lr=scalars[0],
-            epsilon=0.0,
-            grad=gradient.values * factor,
-            indices=gradient.indices,
-        )
+        return adagrad
