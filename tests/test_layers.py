@@ -423,9 +423,9 @@ def test_dropout_site_ids_differ_between_paths():
 def test_a_model_that_is_only_asked_keeps_its_matrices(dtype):
     layer = attention.SelfAttention(H, N, dtype=dtype, **WIDE)
     x, bias = _normal(B * S, H), _bias()
+    wanted = tf.cast(layer(x, bias), tf.float32)
     ask = tf.function(graphs.asks_only(lambda x: layer(x, bias)), autograph=False)
     first = ask(x)
-    wanted = tf.cast(layer(x, bias), tf.float32)
     np.testing.assert_allclose(tf.cast(first, tf.float32), wanted, atol=2e-2)
     layer.key.kernel.assign(layer.key.kernel + 1)  # which is not to be done then
     np.testing.assert_array_equal(ask(x), first)

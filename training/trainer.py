@@ -51,7 +51,7 @@ class TrainingConfig:
       eval_steps: updates between evaluations; 0 evaluates at the end only.
       keep_checkpoint_max: newest checkpoints kept; 0 keeps all.
       keep_optimizer: "last": only the two newest checkpoints keep the optimizer's
-        moments, and none does once all updates are made; "all": all keep them.
+        moments, and of a complete training the last but one; "all": all keep them.
       early_stopping_patience: evaluations without a better score before the run
         ends; 0 never ends early.
       learning_rate_drops: how often the run then goes on instead, from its best
@@ -211,8 +211,6 @@ class Trainer:
                 scores = self._follow(first, dev, best, progress, variables)
             if not (complete or best.exhausted):
                 scores = self._go_on(updates, train, dev, best, progress, variables)
-        if int(updates.global_step.numpy()) == config.num_train_steps:
-            self._thin_out(0)
         return scores
 
     def _go_on(self, updates, train, dev, best, progress, variables):
@@ -412,11 +410,8 @@ class Trainer:
         if step == config.num_train_steps and config.keep_optimizer == "last":
             variables = {n: v for n, v in variables.items() if n not in self._moments}
         state.save(config.output_dir, variables, config.keep_checkpoint_max)
-        self._thin_out(_RESUMABLE)
-
-    def _thin_out(self, resumable):
-        if self._chief and self._config.keep_optimizer == "last":
-            state.thin_out(self._config.output_dir, self._moments, resumable)
+        if config.keep_optimizer == "last":
+            state.thin_out(config.output_dir, self._moments, _RESUMABLE)
 
     def _save_best(self, step, scores):
         if not self._chief:

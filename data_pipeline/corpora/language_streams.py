@@ -75,6 +75,9 @@ class Reports:
 
     parts: Mapping[str, LanguageReport]
 
+    def warn(self) -> None:
+        """See Report: of pieces, `create` has warned."""
+
     def lines(self, max_seq_length: int, seconds: float) -> list[str]:
         """See Report; then what was written of each."""
         total = LanguageReport()
