@@ -142,11 +142,6 @@ class VectorsLines(ReadsWords):
             weights = _SIF / (_SIF + counts / max(counts.sum(), 1))
         self._weights = np.append(0, weights).astype(np.float32)  # 0 is padding
 
-    @property
-    def splits_in_graph(self) -> bool:
-        """English's rules do not run in a graph."""
-        return self.system.config.tokenizer == "whitespace"
-
     def layer_outputs(
         self,
         model: keras.layers.Layer,

@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 import vocabulary
+import word_rules
 from checkpoints.word_vectors import WordVectors, is_text
 from data_pipeline.features import elmo as elmo_features
 from data_pipeline.features import words_graph
@@ -274,8 +275,9 @@ class ReadsWords(Extracts):
 
     @property
     def splits_in_graph(self) -> bool:
-        """Whether words are what white space separates."""
-        return True
+        """Whether words are what white space separates; other rules run in no graph."""
+        rules = word_rules.of(self.system.config)
+        return rules.tokenizer in (None, "whitespace") and not rules.segmenter
 
     def text_reader(self, max_seq_length: int) -> TextReader | None:
         if not self.splits_in_graph:

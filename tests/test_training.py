@@ -399,13 +399,16 @@ def test_only_checkpoints_that_a_training_may_go_on_from_keep_the_optimizer(run)
     )
     assert seen[:2] == [{2: True}, {2: True, 4: True}]
     assert seen[2:] == [{2: False, 4: True, 6: False}]  # 6 may be damaged when read
-    assert moments(run.folder / "w") == {2: False, 4: False, 6: False}
     # What was taken out is no reason to start a finished run again, or to go on from
     # where that cannot be done exactly.
-    run.weights("w", save_checkpoints_steps=2)
+    whole = run.weights("w", save_checkpoints_steps=2)
     for path in (run.folder / "w").glob("model.ckpt-6.*"):
         path.unlink()
-    with pytest.raises(ValueError, match="ckpt-4 does not keep its optimizer's state"):
+    assert_equal(run.weights("w", save_checkpoints_steps=2), whole)
+    for step in (4, 6):
+        for path in (run.folder / "w").glob(f"model.ckpt-{step}.*"):
+            path.unlink()
+    with pytest.raises(ValueError, match="ckpt-2 does not keep its optimizer's state"):
         run.weights("w", save_checkpoints_steps=2)
 
 
