@@ -168,7 +168,7 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
     from reports import drawing
 
     has_drawings = any(section.drawings for section in sections)
-    draws = importlib.util.find_spec("matplotlib") is not None
+    draws = bool(importlib.util.find_spec("matplotlib"))
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
