@@ -132,7 +132,8 @@ class Page(html.parser.HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value)
-            if name in ("src", "href", "xlink:href") and not value.startswith("#"):
+            inside = value and value.startswith(("#", "data:"))
+            if name in ("src", "href", "xlink:href") and not inside:
                 self.outside.append(value)
 
 
