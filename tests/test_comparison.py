@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import scripts
+from absl import flags
 from scipy import stats
 from test_reports import answers, label_sets, labels, scores, tags
 
@@ -158,7 +159,10 @@ def test_a_better_run_is_called_better_and_the_same_seed_says_the_same(
 def run_script(*words):
     module = scripts.load("compare_runs")
     argv = ["compare_runs", *words]
-    module.main(command_line.parse_flags(argv, words=("A", "B")))
+    try:
+        module.main(command_line.parse_flags(argv, words=("A", "B")))
+    finally:
+        flags.FLAGS.unparse_flags()
 
 
 def test_seeds_of_one_system_are_no_different_and_of_a_better_one_are(tmp_path, capsys):
