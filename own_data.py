@@ -167,6 +167,8 @@ def make_processor(
         name: FLAGS[name].value or (getattr(trained, name) if trained else None)
         for name in names
     }
+    if FLAGS.language:  # of all texts
+        columns["language_column"] = FLAGS.language_column
     chosen = trained and trained.output_kind == "multiple_choice"
     endings = trained.labels if chosen else ()
     return custom.CustomProcessor(

@@ -211,13 +211,14 @@ def test_a_window_that_begins_with_a_sentence_begins_with_zeros(files):
 def test_a_killed_training_goes_on_with_its_states_bit_for_bit(tmp_path, files):
     task = tiny_elmo.task(dataclasses.replace(tiny_elmo.CONFIG, sample_softmax=True))
     train = task.train_records(files)
-    trainer(task, tmp_path / "whole").train(train, None, {})
+    keep = {"keep_optimizer": "all"}
+    trainer(task, tmp_path / "whole", **keep).train(train, None, {})
     parts = tmp_path / "parts"
-    trainer(task, parts).train(train, None, {})
+    trainer(task, parts, **keep).train(train, None, {})
     for file in parts.glob("model.ckpt-6.*"):
         file.unlink()
     (parts / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-4"\n')
-    trainer(task, parts).train(train, None, {})
+    trainer(task, parts, **keep).train(train, None, {})
     whole = tensors(tmp_path / "whole" / "model.ckpt-6")
     assert_equal(tensors(parts / "model.ckpt-6"), whole)
 

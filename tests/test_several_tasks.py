@@ -232,7 +232,8 @@ def test_a_batch_moves_what_its_task_has_and_the_other_not(tmp_path, records):
 
 def test_a_run_of_several_tasks_goes_on_bit_for_bit(tmp_path, records):
     whole = train(tmp_path / "whole", Both(), records)
-    train(tmp_path / "parts", Both(), records, save_checkpoints_steps=6)
+    often = {"save_checkpoints_steps": 6, "keep_optimizer": "all"}
+    train(tmp_path / "parts", Both(), records, **often)
     folder = tmp_path / "parts"
     for file in folder.glob(f"model.ckpt-{STEPS}.*"):  # as if killed after step 6
         file.unlink()

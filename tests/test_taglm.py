@@ -315,6 +315,7 @@ def test_grus_go_on_where_they_stopped_to_the_same_bytes(tmp_path):
     out = tmp_path / "out"
     flags = [*tiny_taglm.flags(tmp_path, out, train=24), "--do_train", "--do_eval"]
     flags += ["--num_train_epochs=2", "--save_checkpoints_steps=2"]
+    flags += ["--keep_optimizer=all"]
     (tmp_path / "taglm_config.json").write_text(GRUS.to_json_string())
     run(*flags)
     kept = TaglmConfig.from_json_file(str(out / "taglm_config.json"))

@@ -342,6 +342,7 @@ def variables(folder):
 
 def test_a_training_that_goes_on_ends_where_one_without_a_break_does(pretrained):
     short = ("--num_train_steps=6", "--save_checkpoints_steps=3", "--backward")
+    short += ("--keep_optimizer=all",)
     config = f"--config_file={pretrained}/config.json"
     pretrain(pretrained, "whole", config, *short)
     # As a run that ended behind its first checkpoint.
