@@ -160,9 +160,7 @@ def make_processor(
       labels: see CustomProcessor.
     """
     delimiter = "\t" if FLAGS.delimiter in _TABS else FLAGS.delimiter
-    names = ["text_a_column", "text_b_column", "label_column"]
-    if not FLAGS.language:  # which tells it of all texts
-        names.append("language_column")
+    names = ("text_a_column", "text_b_column", "label_column", "language_column")
     columns = {
         name: FLAGS[name].value or (getattr(trained, name) if trained else None)
         for name in names
