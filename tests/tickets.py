@@ -2,8 +2,8 @@
 
     python tests/tickets.py tickets.csv --rows 400 --seed 0
 
-Eight classes. What a ticket is about, and what is the matter with it, is said in many
-words of which each is rare, between greetings that mean nothing.
+Eight classes. Some tickets say, besides what is the matter, what is not, in the words
+of another class: to count words is not enough.
 """
 
 import argparse
@@ -96,6 +96,7 @@ _AFTER = [
     *("I have tried everything on your page.", "I am waiting for an answer."),
     *("My customer number is {number}.", "Order {number}.", "Regards, {name}", ""),
 ]
+_DENIED = 0.4  # of the tickets say what is not the matter, in another class's words
 _NAMES = ["Kim", "Jürgen", "Zoë", "Amélie", "Sam", "Łukasz", "Noor", "Björn"]
 
 
@@ -113,16 +114,24 @@ def tickets(number: int, seed: int = 0) -> list[tuple[str, str]]:
     found = []
     for _ in range(number):
         label = str(rng.choice(list(PROBLEMS)))
-        *things, matters = PROBLEMS[label]
-        problem = f"{rng.choice(things)} {rng.choice(matters)}"
+        problem = _problem(rng, label)
         end = str(rng.choice(_AFTER)).format(
             number=rng.integers(10_000, 99_999), name=rng.choice(_NAMES)
         )
         sentence = f"{rng.choice(_BEFORE)} {problem}".strip()
         sentence = (sentence[0].upper() + sentence[1:] + ".").replace("?.", "?")
-        parts = (str(rng.choice(_OPENINGS)), sentence, end)
+        parts = [str(rng.choice(_OPENINGS)), sentence, end]
+        if rng.random() < _DENIED:
+            other = str(rng.choice([name for name in PROBLEMS if name != label]))
+            denied = f"It is not that {_problem(rng, other)}."
+            parts.insert(int(rng.integers(1, 3)), denied)
         found.append((" ".join(part for part in parts if part), label))
     return found
+
+
+def _problem(rng, label):
+    *things, matters = PROBLEMS[label]
+    return f"{rng.choice(things)} {rng.choice(matters)}"
 
 
 def write(
