@@ -66,7 +66,7 @@ def test_numbers_and_rare_labels_are_split_as_well(caplog):
 
 
 def test_splits_that_cannot_be_made_are_refused():
-    with pytest.raises(ValueError, match=r"--holdout=0.2 of 1\d rows with \d+ labels"):
+    with pytest.raises(ValueError, match=r"--holdout=0.2 of \d+ rows with \d+ labels"):
         splits.hold_out(some(20), 0.2, 0)
     with pytest.raises(ValueError, match="--cross_validation=5: .* has 4 rows"):
         splits.folds(some(4), 5, 0)
