@@ -146,13 +146,20 @@ def draw(path: str, attentions: Attentions) -> None:
     layers, heads, size, _ = values.shape
     # A square that has room for the names of pieces, which stand at the outer ones.
     side = min(max(_CELL, 0.11 * size), _LARGEST)
-    figure = pictures.figure(side * (heads + 1), side * (layers + 1))
+    with pictures.figure(side * (heads + 1), side * (layers + 1)) as figure:
+        grid = figure.subplots(layers, heads, squeeze=False)
+        _draw_heads(figure, grid, pieces, values)
+        pictures.save(path, figure)
+
+
+def _draw_heads(figure, grid, pieces, values):
     from matplotlib import colors  # there, if the figure is
 
-    grid = figure.subplots(layers, heads, squeeze=False)
+    layers, heads = grid.shape
     norm = colors.PowerNorm(0.5, 0, 1)
     for (layer, head), axes in np.ndenumerate(grid):
         picture = axes.imshow(values[layer, head], cmap="Blues", norm=norm)
+        axes.spines[:].set_visible(True)
         _name(axes, pieces, across=layer == layers - 1, down=head == 0)
         if layer == 0:
             axes.set_title(f"head {head}", fontsize=8)
@@ -161,7 +168,6 @@ def draw(path: str, attentions: Attentions) -> None:
             axes.set_ylabel(f"layer {layer}", fontsize=8)
     bar = figure.colorbar(picture, ax=grid, shrink=0.5, aspect=40)
     bar.set_ticks([0, 0.01, 0.1, 0.25, 0.5, 1])
-    pictures.save(path, figure)
 
 
 def _name(axes, pieces: Sequence[str], across: bool, down: bool) -> None:
@@ -170,7 +176,4 @@ def _name(axes, pieces: Sequence[str], across: bool, down: bool) -> None:
     for axis, named in ((axes.xaxis, across), (axes.yaxis, down)):
         places = range(len(pieces)) if named else []
         axis.set_ticks(places, pieces if named else [])
-        for label in axis.get_ticklabels():
-            label.set_parse_math(False)  # a $ would begin a formula
-            if axis is axes.xaxis:
-                label.set_rotation(90)
+    axes.tick_params(axis="x", labelrotation=90)

@@ -52,15 +52,14 @@ def draw(
             f"{path}: got {len(words)} words with vectors of {unit.shape[1]}; wanted "
             f"at least {_FEWEST} words and 2 values"
         )
-    figure = pictures.figure(12, 12)
-    axes = figure.add_subplot()
     places = _places(unit, method, seed)
-    axes.scatter(*places.T, s=8)
-    for word, place in zip(words, places, strict=True):
-        # A $ would begin a formula.
-        axes.annotate(word, place, fontsize=8, parse_math=False)
-    axes.set_axis_off()
-    pictures.save(path, figure)
+    with pictures.figure(12, 12) as figure:
+        axes = figure.add_subplot()
+        axes.scatter(*places.T, s=8)
+        for word, place in zip(words, places, strict=True):
+            axes.annotate(word, place, fontsize=8)
+        axes.set_axis_off()
+        pictures.save(path, figure)
 
 
 def _places(unit, method, seed):

@@ -1,20 +1,15 @@
-"""Drawings of reports, as SVG inside a page; matplotlib is imported when they are made.
-
-Colours are those of Okabe and Ito, which people of any colour vision tell apart.
-"""
+"""Drawings of reports, as SVG inside a page."""
 
 import html
-import io
-import re
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+import pictures
+from pictures import BLUE, GREY, ORANGE
 from reports.page import Drawing, cut
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6b7680"
 _LABEL = 18  # characters of a class's name
 _POINTS = 5000  # of a scatter
 
@@ -24,31 +19,12 @@ def figure(drawing: Drawing, prefix: str) -> str:
 
     Args:
       drawing: what to draw.
-      prefix: begins the names inside the SVG, which a page must not have twice.
+      prefix: see pictures.svg.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    # Text stays text: small, searchable, and in the reader's fonts for any script.
-    settings = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": prefix,
-        "font.family": ["DejaVu Sans"],
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "text.parse_math": False,
-    }
-    file = io.StringIO()
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader has it
-        made = Figure(figsize=drawing.size, layout="constrained")
+    with pictures.figure(*drawing.size) as made:
         drawing.draw(made.add_subplot())
-        made.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
+        svg = pictures.svg(made, prefix)
     caption = html.escape(drawing.caption)
-    svg = re.sub(r'(\bid="|"#|url\(#)', rf"\1{prefix}-", svg)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{caption}" ', 1)
     return f"<figure>{svg}</figure>"
 

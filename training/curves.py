@@ -14,7 +14,6 @@ _EVENTS = "events"
 _SIZE = 5.0, 3.4  # inches of a panel
 _ACROSS = 3  # panels beside each other
 _DASHES = ("-", "--", ":", "-.")
-_APART = 0.06  # of a panel's height, between two names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,14 +116,14 @@ def draw(
     """
     across = min(len(tags), _ACROSS)
     down = -(-len(tags) // across)
-    figure = pictures.figure(_SIZE[0] * across, _SIZE[1] * down)
-    grid = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, tag in zip(grid, tags, strict=False):
-        curves = [(i, name, runs[name].get(tag)) for i, name in enumerate(runs)]
-        _panel(axes, tag, [curve for curve in curves if curve[2] is not None])
-    for axes in grid[len(tags) :]:
-        axes.set_axis_off()
-    pictures.save(path, figure)
+    with pictures.figure(_SIZE[0] * across, _SIZE[1] * down) as figure:
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, tag in zip(grid, tags, strict=False):
+            curves = [(i, name, runs[name].get(tag)) for i, name in enumerate(runs)]
+            _panel(axes, tag, [curve for curve in curves if curve[2] is not None])
+        for axes in grid[len(tags) :]:
+            axes.set_axis_off()
+        pictures.save(path, figure)
 
 
 def _panel(axes, tag, curves):
@@ -139,31 +138,10 @@ def _panel(axes, tag, curves):
             std *= (len(curve.values) / (len(curve.values) - 1)) ** 0.5  # of a sample
             band = curve.steps, mean - std, mean + std
             axes.fill_between(*band, color=colour, alpha=0.2, lw=0)
-        ends.append((mean[-1], curve.steps[-1], name, colour))
-    axes.set_title(tag, fontsize=10, loc="left", parse_math=False)
+        ends.append((mean[-1], name, colour))
+    axes.set_title(tag, fontsize=10, loc="left")
     axes.set_xlabel("updates", fontsize=8)
     axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, lw=0.5)
-    _name_ends(axes, ends)
-
-
-def _name_ends(axes, ends):
-    """Writes names beside the ends of lines, those that would touch set apart."""
-    low, high = axes.get_ylim()
-    height, least = (high - low) or 1.0, -np.inf
-    right = max(step for _, step, _, _ in ends)
-    for value, _, name, colour in sorted(ends):
-        least = max((value - low) / height, least + _APART)
-        axes.annotate(
-            name,
-            (right, low + least * height),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=colour,
-            fontsize=8,
-            va="center",
-            annotation_clip=False,
-            parse_math=False,
-        )
-    axes.set_ylim(low, high)
+    last = max(curve.steps[-1] for _, _, curve in curves)
+    pictures.name_lines(axes, ends, last)
