@@ -15,7 +15,6 @@ from modeling.layers import (
     heads,
     masking,
     packing,
-    transformer,
 )
 
 
@@ -52,7 +51,7 @@ class BertModel(_Model):
             config.layer_norm_eps,
             **self.inherit("embeddings"),
         )
-        self.encoder = transformer.Encoder(
+        self.encoder = config.encoder_class(
             config.num_hidden_layers,
             config.hidden_size,
             config.num_attention_heads,

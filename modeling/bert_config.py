@@ -3,10 +3,11 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from errors import UserError
 from modeling import config_files
+from modeling.layers import transformer
 
 _ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu", "tanh", "linear")
 # In Google's released Chinese and multilingual configs; nothing ever read them.
@@ -36,12 +37,15 @@ class BertConfig(config_files.ModelConfig):
       type_vocab_size: int, number of segment ids.
       initializer_range: float, standard deviation of the truncated normal.
       layer_norm_eps: float, added to the variance; 1e-12 in all of Google's models.
+      encoder_class: the blocks of all models of this architecture; a variant of BERT
+        is a subclass with others (docs/adding_a_variant.md).
 
     Raises:
       UserError: a value is impossible; the message names the key.
     """
 
     owner = "BERT's"
+    encoder_class: ClassVar[type[transformer.Encoder]] = transformer.Encoder
 
     vocab_size: int
     hidden_size: int = 768

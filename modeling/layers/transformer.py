@@ -5,6 +5,7 @@ each of the B*S positions, or for those that are no padding (see `packing`).
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -304,7 +305,12 @@ class Encoder(base.Layer):
       attention_dropout_rate: float, on the attention probabilities.
       epsilon: float, of the layer normalizations.
       **kwargs: see `base.Layer`.
+
+    Attributes:
+      block_class: what a layer is.
     """
+
+    block_class: ClassVar[type[TransformerBlock]] = TransformerBlock
 
     def __init__(
         self,
@@ -320,7 +326,7 @@ class Encoder(base.Layer):
     ):
         super().__init__(**kwargs)
         self.blocks = [
-            TransformerBlock(
+            self.block_class(
                 hidden_size,
                 num_heads,
                 intermediate_size,
