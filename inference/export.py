@@ -1,7 +1,8 @@
 """Trained models as SavedModels that read plain text, and a way to call them.
 
-Taggers read sentences of words, and so does ELMo, which gives their vectors. GPT's text
-rules do not run in a graph: its models read token ids, and `load` tokenizes.
+Taggers read sentences of words, and so does ELMo, which gives their vectors. Where the
+rules of texts do not run in a graph, as GPT's, models read token ids, and `load`
+tokenizes.
 
 Whoever loads one needs TensorFlow and `import tensorflow_text`, nothing of this
 project; the vocabulary, the labels and the longest input are inside:
@@ -263,10 +264,12 @@ def export_model(
 
     Signatures: `serving_default` reads `text_a` (and, from a task of pairs, `text_b`),
     or `question` and `context`, string [B]; `token_ids` reads `input_ids`,
-    `input_mask` and `segment_ids`, int32 [B, S]. GPT's text rules do not run in a
-    graph: both of its signatures read `input_ids` and `input_mask` (`input_ids` is
-    [B, S, R] where an example has R sequences). `assets.extra` has the vocabulary, the
-    config and the task, from which `load` makes these of texts. All answer with
+    `input_mask` and `segment_ids`, int32 [B, S]. The text rules of GPT, XLM, ULMFiT,
+    ELMo's classifiers and of words found by more than white space do not run in a
+    graph: both signatures read what the encoder reads, `input_ids` and most often
+    `input_mask` (`input_ids` of GPT is [B, S, R] where an example has R sequences, of
+    ELMo [B, S, C]). `assets.extra` has the vocabulary, the config and the task, from
+    which `load` makes these of texts. All answer with
 
       one label    `labels` string [B], and as multi-label
       multi-label  `label_names` string [B, L], `probabilities` float32 [B, L]
@@ -307,11 +310,6 @@ def export_model(
             _export_vectors(checkpoint, _POLICIES[dtype], temporary)
         else:
             task = _read_task(model_dir, folder, checkpoint)
-            if task.can.no_export:
-                raise UserError(
-                    f"--model_dir={model_dir} holds {task.can.no_export}, which has no "
-                    f"export: {task.config.script} --do_predict predicts with it"
-                )
             _export_task(task, checkpoint, _POLICIES[dtype], temporary)
     logging.info("%s -> %s (%s)", checkpoint.path, export_dir, dtype)
 

@@ -32,11 +32,7 @@ class Capability:
 
     Attributes:
       system: whose capability it is.
-      no_export: what to call a trained model that cannot become a SavedModel; None: it
-        can.
     """
-
-    no_export: ClassVar[str | None] = None
 
     def __init__(self, system: Any):
         """Binds the capability to a system."""

@@ -30,8 +30,6 @@ from systems.words import ReadsWords, TagsWords
 class ElmoClassification(Classifies):
     """A mix of the layers under a network of the task's own."""
 
-    no_export = "a classifier on ELMo"
-
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return elmo_features.classification_spec(
             config.output_kind, len(config.labels), self.system.config.ids_per_word
@@ -236,6 +234,9 @@ class ElmoSystem(System):
             (speller.bos, speller.eos),
             max_seq_length,
         )
+
+    def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
+        return {"input_ids": batch["input_ids"]}
 
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
         return ElmoModel(self.config, **kwargs)

@@ -24,11 +24,6 @@ class MixesLayers(Classifies):
         super().__init__(own.system)
         self._own = own
 
-    @property
-    def no_export(self) -> str | None:
-        """Where the system's own classifiers have none, such have none either."""
-        return self._own.no_export
-
     def check(self, config: ClassificationConfig) -> None:
         self._own.check(config)
         if config.output_kind == "multiple_choice" or config.symmetric:

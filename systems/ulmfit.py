@@ -38,7 +38,6 @@ _LM_HEAD = rf"^{SCOPE}/(embedding|decoder_bias)$"
 class UlmfitClassification(Classifies):
     """Whole documents, of whose end so much is pooled as --max_seq_length says."""
 
-    no_export = "a classifier on ULMFiT"
     asks_replicas = True
 
     def buckets(self, max_seq_length: int, static_shapes: bool) -> tuple[int, ...]:
@@ -77,8 +76,9 @@ class UlmfitClassification(Classifies):
     def run(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        names = ("input_ids", "input_mask", "is_real_example")
-        return model(*(batch[name] for name in names), dropout_seed=dropout_seed)
+        inputs = self.system.encoder_inputs(batch)
+        real = batch.get("is_real_example")  # an export is not asked with it
+        return model(**inputs, real=real, dropout_seed=dropout_seed)
 
 
 class UlmfitTagging(TagsPieces):

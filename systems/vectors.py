@@ -52,16 +52,6 @@ _SIF = 1e-3  # a, as in the paper
 class VectorsClassification(Classifies):
     """The reader that the config names."""
 
-    @property
-    def no_export(self) -> str | None:
-        """What finds words in a text does not run in a graph, but for white space."""
-        rules = word_rules.of(self.system.config)
-        if rules.segmenter:
-            return f"a classifier with --segmenter={rules.segmenter}"
-        if self.system.splitter.is_slow:
-            return f"a classifier with --tokenizer={rules.tokenizer}"
-        return None
-
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return word_features.classification_spec(
             config.output_kind, len(config.labels), None
@@ -199,7 +189,10 @@ class VectorsSystem(WordSystem):
     def encoder_inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         return {"input_ids": batch["input_ids"]}
 
-    def text_encoder(self, max_seq_length: int) -> tf.Module:
+    def text_encoder(self, max_seq_length: int) -> tf.Module | None:
+        """Words are found in a graph only where white space separates them."""
+        if self.splitter.is_slow:
+            return None
         from data_pipeline.features.words_graph import WordEncoder  # for exports only
 
         speller = self.speller()

@@ -127,10 +127,12 @@ def test_features_are_the_default_and_the_folder_stands_alone(tmp_path):
     assert trained["classifier/scalar_mix/ELMo_W"].any()  # it began as zeros
     again = classify(tmp_path, out, tmp_path / "again")
     assert again["eval_loss"] == pytest.approx(results["eval_loss"], rel=1e-5)
-    with pytest.raises(
-        ValueError, match="holds a classifier on ELMo, which has no export"
-    ):
-        export.export_model(str(out), str(tmp_path / "export"))
+    classify(tmp_path, out, tmp_path / "again", "--do_predict")
+    wanted = np.loadtxt(tmp_path / "again" / "test_results.tsv")
+    export.export_model(str(out), str(tmp_path / "export"))
+    texts = [example.text_a for example in tiny.examples(11, 2)]
+    found = export.load(str(tmp_path / "export")).predict(texts)["probabilities"]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_a_fine_tuned_language_model_moves_as_a_whole(tmp_path):

@@ -1,5 +1,6 @@
 """ULMFiT through the scripts, from text to classes; what its streams and rules are."""
 
+import csv
 import dataclasses
 import json
 import pathlib
@@ -18,6 +19,7 @@ from data_pipeline.corpora import document_streams, document_windows, token_stre
 from data_pipeline.corpora.learners import MarkedWords
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
+from inference import export
 from optimization.optimizers import OptimizerConfig
 from systems.classification_config import ClassificationConfig
 from systems.system import make_system
@@ -460,6 +462,15 @@ def test_batch_and_single_prediction_of_a_trained_folder_agree(pretrained, class
         classify(pretrained, "classifier", *words)
         found = np.loadtxt(classifier / "test_results.tsv")
         np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_an_export_answers_as_the_folder(pretrained, classifier, tmp_path):
+    wanted = np.loadtxt(classifier / "test_results.tsv")
+    export.export_model(str(classifier), str(tmp_path / "export"))
+    with (pretrained / "data" / "test.tsv").open() as file:
+        texts = [row["text"] for row in csv.DictReader(file, delimiter="\t")]
+    found = export.load(str(tmp_path / "export")).predict(texts, batch_size=4)
+    np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
 
 
 def test_the_model_writes_features_tags_and_text(pretrained, tmp_path):

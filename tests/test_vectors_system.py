@@ -344,12 +344,19 @@ def test_flags_that_cannot_be_are_one_line(trained, tmp_path):
 
 
 def test_random_vectors_of_the_texts_words(tmp_path):
-    flags = ("--model_type=vectors", "--num_train_epochs=3", "--do_eval")
+    flags = ("--model_type=vectors", "--tokenizer=english", "--num_train_epochs=3")
+    flags += ("--do_eval", "--do_predict")
     classify(tmp_path, tmp_path / "out", *TRAIN, *flags)
     results = tiny.read_results(tmp_path / "out" / "eval_results.txt")
     assert results["eval_accuracy"] > 0.9
     assert "vectors/words" in tables(tmp_path / "out")
     assert "vectors/others" not in tables(tmp_path / "out")
+    # No graph has English's rules, so what finds words stands beside.
+    export.export_model(str(tmp_path / "out"), str(tmp_path / "saved"))
+    texts = [example.text_a for example in tiny.examples(11, 2)]
+    found = export.load(str(tmp_path / "saved")).predict(texts)["probabilities"]
+    wanted = np.loadtxt(tmp_path / "out" / "test_results.tsv")
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_an_export_reads_text(trained, tmp_path):
@@ -381,11 +388,11 @@ def test_pairs_are_laid_out_in_a_graph_as_in_records(tmp_path):
         system.text_encoder(9)(tf.constant(texts), tf.constant(others[:1]))
 
 
-def test_texts_that_english_rules_split_have_no_export(tmp_path):
+def test_english_rules_split_texts_outside_graphs(tmp_path):
     system = vectors.begin(VectorsConfig(tokenizer="english"), ["Good,", "Good,", "no"])
     assert list(system.words[3:]) == [",", "good"]
     can = system.need("classifies")
-    assert "--tokenizer=english" in can.no_export
+    assert system.text_encoder(9) is None
     task = tiny.task(tmp_path).config
     columns = can.columns([InputExample("", "Good, no", None, "good")], task)
     assert columns.sentences == [["<S>", "Good", ",", "no", "</S>"]]

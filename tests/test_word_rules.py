@@ -121,7 +121,7 @@ def test_systems_split_as_their_configs_say(tmp_path):
     for path in (tmp_path, tmp_path / "vectors.txt"):
         system = vectors.begin(None, RAW.split(), word_vectors=str(path))
         assert system.config.text_words == 5  # three marks, and both words
-        assert "segmenter=jieba" in system.need("classifies").no_export
+        assert system.text_encoder(9) is None  # no graph segments
     other = vectors.begin(
         VectorsConfig(segmenter="characters"), RAW.split(), word_vectors=str(path)
     )
