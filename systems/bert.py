@@ -39,6 +39,8 @@ _POOLER = r"bert/pooler/.*"
 class BertClassification(Classifies):
     """One or two texts, told by [CLS] (the paper's section 4.1)."""
 
+    classifier = BertClassifier
+
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return features.classification_spec(config.output_kind, len(config.labels))
 
@@ -52,26 +54,6 @@ class BertClassification(Classifies):
             config.labels,
             config.output_kind,
         )
-
-    def build(
-        self,
-        config: ClassificationConfig,
-        *,
-        frozen_encoder: bool = False,
-        **kwargs,
-    ) -> keras.layers.Layer:
-        return BertClassifier(
-            self.system.config,
-            config.num_outputs,
-            frozen_encoder=frozen_encoder,
-            **kwargs,
-        )
-
-    def run(
-        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
-    ) -> dict[str, tf.Tensor]:
-        inputs = self.system.encoder_inputs(batch)
-        return {"logits": model(**inputs, dropout_seed=dropout_seed)}
 
 
 class BertSharing(Shares):

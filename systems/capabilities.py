@@ -62,11 +62,14 @@ class Classifies(Capability, abc.ABC):
       has_lm_losses: whether the model predicts the tokens of its inputs as well.
       chooses: whether it can choose among several texts: output_kind multiple_choice.
       asks_replicas: see Task.
+      classifier: the model, of the system's config, outputs and `frozen_encoder`; a
+        system whose model wants more writes `build` itself.
     """
 
     has_lm_losses: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
     asks_replicas: ClassVar[bool] = False
+    classifier: ClassVar[type[keras.layers.Layer]]
 
     def check(self, config: ClassificationConfig) -> None:
         """Refuses a task that the system cannot do.
@@ -108,9 +111,8 @@ class Classifies(Capability, abc.ABC):
     ) -> Columns:
         """Tokenizes, truncates and lays out a data set of a task."""
 
-    @abc.abstractmethod
     def build(
-        self, config: ClassificationConfig, *, frozen_encoder: bool, **kwargs
+        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
     ) -> keras.layers.Layer:
         """Makes the encoder with a head.
 
@@ -119,8 +121,13 @@ class Classifies(Capability, abc.ABC):
           frozen_encoder: turns dropout off in the encoder, which is not trained.
           **kwargs: as of Task.build_model.
         """
+        return self.classifier(
+            self.system.config,
+            config.num_outputs,
+            frozen_encoder=frozen_encoder,
+            **kwargs,
+        )
 
-    @abc.abstractmethod
     def run(
         self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
     ) -> Mapping[str, tf.Tensor]:
@@ -135,6 +142,8 @@ class Classifies(Capability, abc.ABC):
           `logits` float32 [B, outputs]; with `has_lm_losses`, `lm_losses` float32
           [B, R], the mean over the tokens of each of an example's R sequences.
         """
+        inputs = self.system.encoder_inputs(batch)
+        return {"logits": model(**inputs, dropout_seed=dropout_seed)}
 
 
 class Shares(Capability, abc.ABC):

@@ -30,6 +30,8 @@ from systems.words import ReadsWords, TagsWords
 class ElmoClassification(Classifies):
     """A mix of the layers under a network of the task's own."""
 
+    classifier = ElmoClassifier
+
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return elmo_features.classification_spec(
             config.output_kind, len(config.labels), self.system.config.ids_per_word
@@ -46,16 +48,6 @@ class ElmoClassification(Classifies):
             config.max_seq_length,
             config.labels,
             config.output_kind,
-        )
-
-    def build(
-        self, config: ClassificationConfig, *, frozen_encoder: bool = False, **kwargs
-    ) -> ElmoClassifier:
-        return ElmoClassifier(
-            self.system.config,
-            config.num_outputs,
-            frozen_encoder=frozen_encoder,
-            **kwargs,
         )
 
     def run(

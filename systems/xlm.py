@@ -30,6 +30,8 @@ from tokenization_xlm import EOS, UNK, BytePairs, XlmTokenizer
 class XlmClassification(Classifies):
     """One or two texts, told by the first position (the paper's section 5.1)."""
 
+    classifier = XlmClassifier
+
     def spec(self, config: ClassificationConfig) -> FeatureSpec:
         return features.classification_spec(config.output_kind, len(config.labels))
 
@@ -54,26 +56,6 @@ class XlmClassification(Classifies):
             config.labels,
             config.output_kind,
         )
-
-    def build(
-        self,
-        config: ClassificationConfig,
-        *,
-        frozen_encoder: bool = False,
-        **kwargs,
-    ) -> keras.layers.Layer:
-        return XlmClassifier(
-            self.system.config,
-            config.num_outputs,
-            frozen_encoder=frozen_encoder,
-            **kwargs,
-        )
-
-    def run(
-        self, model: keras.layers.Layer, batch: Batch, dropout_seed: tf.Tensor | None
-    ) -> dict[str, tf.Tensor]:
-        inputs = self.system.encoder_inputs(batch)
-        return {"logits": model(**inputs, dropout_seed=dropout_seed)}
 
 
 class XlmTagging(TagsPieces):
