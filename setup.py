@@ -23,7 +23,9 @@ setuptools.setup(
         ),
         "configs",
     ],
-    package_data={"configs": ["models/*.json", "runs/*.flags", "tasks/*.yml"]},
+    package_data={
+        "configs": ["models/*.json", "runs/*.flags", "tasks/*.yml", "lineage/*"]
+    },
     entry_points={"console_scripts": ["word2bert = word2bert:main"]},
     install_requires=[
         # 2.20 is the last release with a TPU build (the extra below).

@@ -38,6 +38,7 @@ RANKS = (
     {"common_flags", "command_line", "startup"},
     {"task_runs"},
     {"own_data"},
+    {"lineage"},
 )
 SCRIPTS = len(RANKS)
 # One thing in several files: tokenization_tf is the in-graph form of tokenization.

@@ -11,6 +11,9 @@ from errors import UserError
 # After a full stop, where the next sentence begins with a capital, a digit or a quote.
 _SENTENCE_END = re.compile(r"(?<=[.!?][\"'\s])\s*(?=[\"'(]?[A-Z0-9\u00a3])")
 
+_SHARES = {"train": 0.7, "dev": 0.1, "test": 0.2}
+_SPLIT_SEED = 2225
+
 
 @dataclasses.dataclass(frozen=True)
 class Article:
@@ -31,12 +34,13 @@ class Article:
 
     def sentences(self) -> list[str]:
         """Splits the paragraphs."""
-        return [
-            part.strip()
-            for paragraph in self.paragraphs
-            for part in _SENTENCE_END.split(paragraph)
-            if part.strip()
-        ]
+        return [part for line in self.paragraphs for part in sentences_of(line)]
+
+
+def sentences_of(paragraph: str) -> list[str]:
+    """Splits a paragraph, without blanks around its sentences."""
+    parts = (part.strip() for part in _SENTENCE_END.split(paragraph))
+    return [part for part in parts if part]
 
 
 def read_articles(folder: pathlib.Path) -> list[Article]:
@@ -90,6 +94,22 @@ def few_of_each(articles: Iterable[Article], number: int, seed: int) -> list[Art
         drawn += rng.sample(found, number)
     rng.shuffle(drawn)
     return drawn
+
+
+def split(articles: Iterable[Article]) -> dict[str, list[Article]]:
+    """Draws train, dev and test: of each class their shares, in a seeded order."""
+    rng = random.Random(_SPLIT_SEED)
+    parts = {name: [] for name in _SHARES}
+    for found in by_class(articles).values():
+        found = rng.sample(found, len(found))
+        first = round(len(found) * _SHARES["train"])
+        last = first + round(len(found) * _SHARES["dev"])
+        cut = found[:first], found[first:last], found[last:]
+        for name, part in zip(_SHARES, cut, strict=True):
+            parts[name] += part
+    for part in parts.values():
+        rng.shuffle(part)
+    return parts
 
 
 def hold_out(

@@ -1,0 +1,315 @@
+"""The systems: with which flags each is pre-trained, read and fine-tuned.
+
+All vectors and states have 128 numbers, all Transformers 2 layers. What is not said
+here is a script's default. Sizes and rates suit some minutes of one core, and were
+chosen once, before the runs that are shown, by the losses of pre-training alone.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from lineage.stages import Value
+
+Flags = Mapping[str, Value]
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """One system.
+
+    Attributes:
+      name: for --systems.
+      title: as it is shown.
+      year: of its paper.
+      added: what it brought, in a few words.
+      text: which form of the text it learns from; None: it is not pre-trained on text.
+      vocabulary: flags of create_vocab.py; None: it counts words itself.
+      records: flags of create_pretraining_data.py.
+      pretraining: flags of run_pretraining.py, or without a vocabulary of
+        run_word_vectors.py.
+      config: a file of sizes in configs/lineage.
+      counted: the flag that says how long the pre-training is; None: its length is its
+        own.
+      most: the largest value of `counted` that is of use.
+      table: the variable that is taken out as word vectors, and is all that is used.
+      base: the system whose pre-trained model it begins with.
+      frozen: flags of extract_features.py; None: it gives no vectors of lines.
+      classify: flags of run_classifier.py; None: it does not classify.
+      tag: flags of run_tagger.py; None: it does not tag.
+    """
+
+    name: str
+    title: str
+    year: int
+    added: str
+    text: str | None = None
+    vocabulary: Flags | None = None
+    records: Flags = dataclasses.field(default_factory=dict)
+    pretraining: Flags = dataclasses.field(default_factory=dict)
+    config: str | None = None
+    counted: str | None = None
+    most: int | None = None
+    table: str | None = None
+    base: str | None = None
+    frozen: Flags | None = None
+    classify: Flags | None = None
+    tag: Flags | None = None
+
+
+_WORDS = {"vector_size": 128, "min_count": 5, "window": 5, "threads": 1}
+_STEPS = "num_train_steps"
+_READ_WORDS = {"pooling": "mean", "tokenizer": "english", "batch_size": 64}
+_READ_PIECES = {"pooling": "mean", "max_seq_length": 256, "batch_size": 32}
+# docs/word_vectors.md: a mean and a linear layer; vectors learn at a tenth of its rate.
+_MEAN = {
+    "tokenizer": "english",
+    "max_seq_length": 512,
+    "optimizer": "adamw",
+    "learning_rate": 0.1,
+    "layer_decay": 0.1,
+    "train_batch_size": 8,
+}
+_LSTM_CRF = {
+    "crf": True,
+    "output_scheme": "IOBES",
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "train_batch_size": 32,
+    "num_train_epochs": 8,
+}
+_TRANSFORMER = {
+    "max_seq_length": 256,
+    "optimizer": "adamw",
+    "learning_rate": 5e-4,
+    "train_batch_size": 16,
+}
+_TRANSFORMER_TAGS = {
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "train_batch_size": 16,
+    "num_train_epochs": 8,
+}
+_STEADY = {"optimizer": "adamw", "learning_rate": 2e-3, "train_batch_size": 32}
+
+
+def _vectors(name, title, year, added, **pretraining):
+    """A system of word vectors, of run_word_vectors.py."""
+    counted = "iter" if pretraining["model_type"] != "svd" else None
+    return System(
+        name,
+        title,
+        year,
+        added,
+        text="plain.txt",
+        pretraining={**_WORDS, **pretraining},
+        counted=counted,
+        most=100,
+        frozen=_READ_WORDS,
+        classify=_MEAN,
+        tag=_LSTM_CRF,
+    )
+
+
+SYSTEMS = (
+    System("bow", "bag of words", 1972, "words are counted and weighted"),
+    _vectors(
+        "svd", "counts + SVD", 1990, "words are near by company", model_type="svd"
+    ),
+    System(
+        "nnlm",
+        "NNLM",
+        2003,
+        "vectors are learnt by a language model",
+        text="words.txt",
+        vocabulary={"model_type": "nnlm", "min_frequency": 2},
+        records={"model_type": "nnlm", "max_seq_length": 128},
+        pretraining={
+            **_STEADY,
+            "model_type": "nnlm",
+            "max_seq_length": 128,
+            "train_batch_size": 64,
+            "learning_rate": 1e-3,
+        },
+        config="nnlm.json",
+        counted=_STEPS,
+        table="nnlm/C",
+        frozen=_READ_WORDS,
+        classify=_MEAN,
+        tag=_LSTM_CRF,
+    ),
+    _vectors(
+        "skip_gram",
+        "skip-gram",
+        2013,
+        "a word predicts those around it",
+        model_type="word2vec",
+        cbow=0,
+        negative=5,
+        sample=1e-3,
+    ),
+    _vectors(
+        "cbow",
+        "CBOW",
+        2013,
+        "those around it predict a word",
+        model_type="word2vec",
+        cbow=1,
+        negative=5,
+        sample=1e-3,
+    ),
+    _vectors(
+        "glove",
+        "GloVe",
+        2014,
+        "counts of the whole text are fitted",
+        model_type="glove",
+        x_max=10,
+    ),
+    System(
+        "taglm",
+        "TagLM",
+        2017,
+        "a tagger reads the states of a language model",
+        base="elmo",
+        tag={
+            "model_type": "taglm",
+            "crf": True,
+            "output_scheme": "IOBES",
+            "optimizer": "adamw",
+            "weight_decay": 0,
+            "max_grad_norm": 5,
+            "learning_rate": 1e-3,
+            "train_batch_size": 16,
+            "num_train_epochs": 8,
+        },
+    ),
+    System(
+        "ulmfit",
+        "ULMFiT",
+        2018,
+        "all of a language model is fine-tuned",
+        text="text.txt",
+        vocabulary={"model_type": "ulmfit", "vocab_size": 20000, "min_frequency": 2},
+        records={"model_type": "ulmfit", "max_seq_length": 512},
+        pretraining={
+            "model_type": "ulmfit",
+            "max_seq_length": 512,
+            "train_batch_size": 32,
+            "optimizer": "ulmfit_adam",
+            "learning_rate_decay": "slanted",
+            "learning_rate": 5e-3,
+            "weight_decay": 1e-7,
+            "max_grad_norm": 0.3,
+        },
+        config="ulmfit.json",
+        counted=_STEPS,
+        frozen={"pooling": "mean", "max_seq_length": 512, "batch_size": 16},
+        classify={
+            "model_type": "ulmfit",
+            "max_seq_length": 400,
+            "train_batch_size": 16,
+            "optimizer": "ulmfit_adam",
+            "learning_rate_decay": "slanted",
+            "warmup_proportion": 0.1,
+            "learning_rate": 5e-3,
+            "weight_decay": 1e-6,
+        },
+        tag=_TRANSFORMER_TAGS,
+    ),
+    System(
+        "elmo",
+        "ELMo",
+        2018,
+        "a word's vector depends on its sentence",
+        text="words.txt",
+        vocabulary={"model_type": "elmo", "vocab_size": 50000},
+        records={"model_type": "elmo", "max_seq_length": 128},
+        pretraining={
+            "model_type": "elmo",
+            "max_seq_length": 128,
+            "unroll_steps": 20,
+            "train_batch_size": 32,
+            "optimizer": "adamw",
+            "weight_decay": 0,
+            "learning_rate": 2e-3,
+            "max_grad_norm": 10,
+        },
+        config="elmo.json",
+        counted=_STEPS,
+        frozen={"pooling": "mean", "tokenizer": "english", "max_seq_length": 512},
+        classify={
+            "tokenizer": "english",
+            "max_seq_length": 256,
+            "train_batch_size": 16,
+            "optimizer": "adamw",
+            "learning_rate": 2e-3,
+        },
+        tag=_LSTM_CRF,
+    ),
+    System(
+        "gpt",
+        "GPT",
+        2018,
+        "a Transformer, left to right, is fine-tuned",
+        text="text.txt",
+        vocabulary={"model_type": "gpt", "vocab_size": 8000},
+        records={"model_type": "gpt", "max_seq_length": 128},
+        pretraining={
+            **_STEADY,
+            "model_type": "gpt",
+            "max_seq_length": 128,
+            "learning_rate_decay": "cosine",
+        },
+        config="gpt.json",
+        counted=_STEPS,
+        frozen=_READ_PIECES,
+        classify=_TRANSFORMER,
+        tag=_TRANSFORMER_TAGS,
+    ),
+    System(
+        "bert",
+        "BERT",
+        2018,
+        "masked words are read from both sides",
+        text="text.txt",
+        vocabulary={"vocab_size": 8000},
+        records={"max_seq_length": 128, "dupe_factor": 5, "num_workers": 1},
+        pretraining={**_STEADY, "max_seq_length": 128},
+        config="bert.json",
+        counted=_STEPS,
+        frozen=_READ_PIECES,
+        classify=_TRANSFORMER,
+        tag=_TRANSFORMER_TAGS,
+    ),
+    System(
+        "mt_dnn",
+        "MT-DNN",
+        2019,
+        "several tasks train one BERT",
+        base="bert",
+        frozen=_READ_PIECES,
+        classify=_TRANSFORMER,
+        tag=_TRANSFORMER_TAGS,
+    ),
+    System(
+        "xlm",
+        "XLM",
+        2019,
+        "masked words alone, in streams of any language",
+        text="text.txt",
+        vocabulary={"model_type": "xlm", "languages": "en", "vocab_size": 8000},
+        records={"model_type": "xlm", "languages": "en", "max_seq_length": 128},
+        pretraining={
+            **_STEADY,
+            "model_type": "xlm",
+            "mlm_steps": "en",
+            "max_seq_length": 128,
+        },
+        config="xlm.json",
+        counted=_STEPS,
+        frozen=_READ_PIECES,
+        classify=_TRANSFORMER,
+        tag=_TRANSFORMER_TAGS,
+    ),
+)
+BY_NAME = {system.name: system for system in SYSTEMS}
