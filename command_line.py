@@ -88,6 +88,11 @@ def help_text(description: str) -> str:
     return "\n".join(lines)
 
 
+def given(flag: str) -> bool:
+    """Whether the user has given a flag, which the script may not have."""
+    return flag in FLAGS and FLAGS[flag].present > 0
+
+
 def _flag_help(flag: flags.Flag) -> str:
     value = "" if flag.default in (None, [], "") else f"={flag.default_unparsed}"
     return f"--{flag.name}{value}: {flag.help}"

@@ -18,6 +18,7 @@ import startup
 from absl import flags
 
 import common_flags
+import model_flags
 import pictures
 from inference import attentions, extraction, vector_files
 from inference.extraction import ExtractionConfig, FeatureExtractor
@@ -26,12 +27,12 @@ from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_distribution_flags()
 common_flags.define_precision_flag()
-common_flags.define_word_flags()
-common_flags.define_word_rule_flags()
-common_flags.define_language_flag()
+model_flags.define_word_flags()
+model_flags.define_word_rule_flags()
+model_flags.define_language_flag()
 flags.DEFINE_string("input_file", None, "One text a line, or a pair as `a ||| b`.")
 flags.DEFINE_string("output_file", None, "File to write; replaced when complete.")
 flags.DEFINE_list(
@@ -150,8 +151,8 @@ def extraction_config() -> ExtractionConfig:
 def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
     common_flags.check_output("output_file", "input_file")
-    system = common_flags.system("extracts")
-    common_flags.check_language(system)
+    system = model_flags.system("extracts")
+    model_flags.check_language(system)
     system = system.in_language(FLAGS.language)
     if FLAGS.attentions:
         if FLAGS.plot_file:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl import flags
 
 import common_flags
+import model_flags
 import modeling
 from atomic_files import atomic_path
 from data_pipeline.features import lines as sentences
@@ -23,7 +24,7 @@ from systems.capabilities import Generates
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 flags.DEFINE_multi_string(
     "prompt", None, "What to continue; may be given often. '': a new document."
 )
@@ -103,7 +104,7 @@ def _stream(generator: Generator, generates: Generates, ids: list[int]) -> None:
 def main(_) -> None:
     """Reads flags and prompts, loads the model and writes the texts."""
     common_flags.check_output("output_file", "input_file")
-    system = common_flags.system("generates")
+    system = model_flags.system("generates")
     prompts = _prompts()
     one = len(prompts) == 1 and not FLAGS.output_file
     if FLAGS.stream and not one:

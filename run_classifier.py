@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 import common_flags
+import model_flags
 import own_data
 import task_runs
 from atomic_files import atomic_path
@@ -37,14 +38,14 @@ OUTPUTS = (RESULTS_FILE, "test_results.tsv", "test_metrics.txt", "baselines.txt"
 OUTPUTS += report_files.all_names()
 PROCESSORS = glue.PROCESSORS | {"rocstories": multiple_choice.RocStoriesProcessor}
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
-common_flags.define_word_flags()
-common_flags.define_word_rule_flags()
+model_flags.define_word_flags()
+model_flags.define_word_rule_flags()
 common_flags.define_unfreezing_flag()
-common_flags.define_language_flag()
+model_flags.define_language_flag()
 common_flags.define_layer_mix_flag()
 own_data.define_file_flags()
 flags.DEFINE_string("data_dir", None, "The folder of the data set's files.")
@@ -410,7 +411,7 @@ def main(_):
 
     system = task_runs.encoder("classifies", words() if FLAGS.do_train else None)
     if FLAGS.task_name.lower() != XNLI:  # whose sets are chosen by it
-        common_flags.check_language(system)
+        model_flags.check_language(system)
     lm_losses = system.need("classifies").has_lm_losses
     weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
     examples = read()

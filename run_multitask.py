@@ -9,6 +9,7 @@ import numpy as np
 from absl import flags, logging
 
 import common_flags
+import model_flags
 import task_runs
 from checkpoints import files
 from data_pipeline.readers import mt_dnn, task_file
@@ -23,7 +24,7 @@ from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()

@@ -8,6 +8,7 @@ import startup
 from absl import flags, logging
 
 import common_flags
+import model_flags
 import paths
 import registry
 from data_pipeline import tfrecord
@@ -21,11 +22,11 @@ from training.strategy import make_strategy
 FLAGS = flags.FLAGS
 _SHOWN_FAULTS = 10
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_run_flags()
-common_flags.define_word_rule_flags()
+model_flags.define_word_rule_flags()
 flags.DEFINE_list(
     "input_file", None, "Files of create_pretraining_data.py; globs, commas between."
 )
@@ -100,7 +101,7 @@ def task_options(kind: type[PretrainingTask]) -> dict[str, Any]:
 
 def make_task() -> PretrainingTask:
     """Returns the task that the model's system is pre-trained on."""
-    system = common_flags.system("pretrains", vocab_required=False)
+    system = model_flags.system("pretrains", vocab_required=False)
     if FLAGS.do_train and system.vocab_file is None:
         logging.warning(
             "no --vocab_file: --output_dir will lack the vocabulary, and what trains "

@@ -8,6 +8,7 @@ import startup
 from absl import flags
 
 import common_flags
+import model_flags
 import task_runs
 from data_pipeline.readers import squad
 from data_pipeline.squad import answers as squad_answers
@@ -19,7 +20,7 @@ from training.strategy import make_strategy
 
 FLAGS = flags.FLAGS
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_training_flags(max_seq_length=384)
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()

@@ -9,6 +9,7 @@ import startup
 from absl import flags
 
 import common_flags
+import model_flags
 import registry
 import task_runs
 from data_pipeline.readers import conll
@@ -24,13 +25,13 @@ from training.strategy import make_strategy
 FLAGS = flags.FLAGS
 STEPS = {"train": "do_train", "dev": "do_eval", "test": "do_predict"}
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_training_flags()
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
-common_flags.define_word_flags()
-common_flags.define_word_rule_flags()
-common_flags.define_language_flag()
+model_flags.define_word_flags()
+model_flags.define_word_rule_flags()
+model_flags.define_language_flag()
 common_flags.define_layer_mix_flag()
 flags.DEFINE_string("train_file", None, "Tagged sentences to learn from.")
 flags.DEFINE_string("dev_file", None, "Tagged sentences to score.")
@@ -197,7 +198,7 @@ def main(_):
     texts = read_texts(task_runs.setting("tag_scheme", trained))
     words = texts["train"].words if FLAGS.do_train else None
     system = task_runs.encoder("tags", words)
-    common_flags.check_language(system)
+    model_flags.check_language(system)
     if FLAGS.raw_text:
         split = system.sentence_splitter.words
         texts["test"] = conll.read_raw(FLAGS.test_file, split)

@@ -19,6 +19,7 @@ from absl import flags, logging
 
 import checkpoints
 import common_flags
+import model_flags
 from data_pipeline.features import lines
 from errors import MissingExtra, UserError
 from inference import export
@@ -47,12 +48,12 @@ STRATEGIES = {
 PORTS = ("port", "port_out", "http_port")
 _LONGEST = 512  # units, of -max_seq_len NONE where the model has no limit
 
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_distribution_flags()
 common_flags.define_precision_flag()
-common_flags.define_word_flags()
-common_flags.define_word_rule_flags()
-common_flags.define_language_flag()
+model_flags.define_word_flags()
+model_flags.define_word_rule_flags()
+model_flags.define_language_flag()
 flags.DEFINE_alias("model_dir", "init_checkpoint")
 flags.DEFINE_string(
     "tuned_model_dir", None, "Weights; config and vocabulary are then -model_dir's."
@@ -213,8 +214,8 @@ def find_system() -> System:
     if FLAGS.ckpt_name:
         path = os.path.join(FLAGS.init_checkpoint, FLAGS.ckpt_name)
         FLAGS.init_checkpoint = path
-    system = common_flags.system("extracts")
-    common_flags.check_language(system)
+    system = model_flags.system("extracts")
+    model_flags.check_language(system)
     return system.in_language(FLAGS.language)
 
 

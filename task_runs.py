@@ -13,6 +13,7 @@ from absl import flags, logging
 
 import checkpoints
 import common_flags
+import model_flags
 import registry
 from data_pipeline.readers import examples
 from reports import files as report_files
@@ -37,11 +38,11 @@ def encoder(ability: str, words: Iterable[str] | None = None) -> System:
         there is no such text.
 
     Raises:
-      UserError: see common_flags.system, and the `begins` of the system's entry.
+      UserError: see model_flags.system, and the `begins` of the system's entry.
     """
     system = words is not None and _begun(ability, words)
     words = () if words is None else words
-    system = system or common_flags.system(ability, words=words)
+    system = system or model_flags.system(ability, words=words)
     frozen = "layer_mix" in FLAGS and FLAGS.layer_mix
     tunes = system.finetunes_by_default and not frozen
     FLAGS.set_default("finetune_encoder", tunes)
@@ -60,8 +61,8 @@ def _begun(ability, words):
     path = FLAGS.bert_config_file
     config = checkpoints.read_config(path) if path else None
     found = registry.of_config(config) if config else entry
-    common_flags.check_system(found.model_type, path)
-    return common_flags.begin(entry, config, words)
+    model_flags.check_system(found.model_type, path)
+    return model_flags.begin(entry, config, words)
 
 
 def trained_path() -> str | None:

@@ -16,12 +16,13 @@ import numpy as np
 from absl import flags
 
 import common_flags
+import model_flags
 from data_pipeline.readers import text_files
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from metrics import similarity
 
 FLAGS = flags.FLAGS
-common_flags.define_model_flags()
+model_flags.define_model_flags()
 common_flags.define_precision_flag()
 flags.DEFINE_string("data_file", None, "score, first sentence, second sentence.")
 flags.DEFINE_string("pooling", "mean", "As extract_features.py's.")
@@ -42,7 +43,7 @@ def main(_) -> None:
         batch_size=FLAGS.batch_size,
         mixed_precision=FLAGS.mixed_precision,
     )
-    extractor = FeatureExtractor(config, common_flags.system("extracts"))
+    extractor = FeatureExtractor(config, model_flags.system("extracts"))
     started = time.perf_counter()
     vectors = np.stack([row.values for row in extractor.extract(first + second)])
     seconds = time.perf_counter() - started

@@ -8,7 +8,7 @@ import pytest
 import scripts
 import tensorflow as tf
 
-import common_flags
+import model_flags
 import modeling
 import tokenization_bpe
 from inference.generation import GenerationConfig, Generator
@@ -228,7 +228,7 @@ def checkpoint(tmp_path, monkeypatch):
             variables[name].assign(variable)
 
     monkeypatch.setattr(GptSystem, "initialize", initialize)
-    monkeypatch.setattr(common_flags, "system", lambda _: system)
+    monkeypatch.setattr(model_flags, "system", lambda _: system)
     return system
 
 
