@@ -22,9 +22,8 @@ import common_flags
 import model_flags
 from data_pipeline.features import lines
 from errors import MissingExtra, UserError
-from inference import export
+from inference import trained
 from inference.extraction import ExtractionConfig, FeatureExtractor
-from inference.serving import read_task, read_task_name
 from modeling.layers import pooling
 from serving import server, works
 from serving.engine import Limits
@@ -277,20 +276,18 @@ def settings() -> dict[str, object]:
     return {**{name: FLAGS[name].value for name in as_they_are.split()}, **told}
 
 
-def find_answers() -> works.Answers | None:
+def find_answers(system: System) -> works.Answers | None:
     """Makes what the folder's task does; None where it has none."""
     folder = FLAGS.init_checkpoint
-    if not tf.io.gfile.isdir(folder) or read_task_name(folder) is None:
+    if not tf.io.gfile.isdir(folder):
         return None
     checkpoint = checkpoints.open_checkpoint(folder)
-    task = read_task(folder, checkpoint.config, checkpoint.vocab_file)
-    if not works.Answers.can(task):
-        logging.warning("%s: its task has no route; only vectors are served", folder)
+    if trained.find_task(checkpoint, folder) is None:
         return None
     mixed = "float16" if FLAGS.fp16 else FLAGS.mixed_precision
     dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
-    model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)
-    return works.Answers(task, model)
+    told = {"do_lower_case": system.do_lower_case, "dtype": dtype}
+    return works.Answers(*trained.load_task(checkpoint, folder, **told))
 
 
 def api_keys() -> list[str]:
@@ -353,7 +350,7 @@ def main(_) -> None:
         fixed_length=config.max_seq_length if one_length else None,
         dtype="float16" if FLAGS.fp16 else "float32",
     )
-    answers = find_answers()
+    answers = find_answers(system)
     limits = Limits(
         FLAGS.max_batch_size, FLAGS.max_batch_tokens, FLAGS.priority_batch_size
     )

@@ -24,7 +24,6 @@ from inference import extraction, trained
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from inference.generation import GenerationConfig, Generator
 from inference.named_vectors import NamedVectors
-from inference.serving import read_task_class
 from metrics.word_vectors import unit_vectors
 from modeling.layers.pooling import strategy_name
 from systems import word_tables
@@ -430,12 +429,16 @@ class Pretrained:
     @functools.cached_property
     def _trained_to(self):
         """The method of the folder's task; None without a task."""
-        task = read_task_class(self._folder) if self._source.shapes else None
+        has_weights = bool(self._source.shapes)
+        task = trained.find_task(self._source, self._folder) if has_weights else None
         return task and trained.VERBS[task]
 
     @functools.cached_property
     def _trained(self):
-        return trained.open_trained(self._source, self._folder, language=self._language)
+        told = {"language": self._language, "do_lower_case": self._lower}
+        return trained.TrainedModel(
+            *trained.load_task(self._source, self._folder, **told)
+        )
 
     def _ask(self, method, texts, one, batch_size):
         """Asks the trained model; of no texts, the answer to one is cut to none."""

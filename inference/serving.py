@@ -158,7 +158,8 @@ class TaskReader:
     Attributes:
       task: what the model was trained on.
       labels: in the order of the probabilities; () where there are none.
-      text_pair: whether it reads pairs of texts, such as (question, context).
+      text_pair: whether it reads pairs of texts, such as (question, context); None:
+        both pairs and single texts.
     """
 
     def __init__(self, task: EncoderTask, labels: Sequence[str]):
@@ -170,6 +171,7 @@ class TaskReader:
         kind = getattr(config, "output_kind", None)  # of a classifier
         self._is_choice = kind == "multiple_choice"
         self.text_pair = self._is_span or getattr(config, "text_pair", False)
+        self._takes_both = self._is_several or self.text_pair is None
         # Tasks that share an encoder share what it reads.
         self._laid_out = config.parts[0] if self._is_several else config
         needs = "classifies" if self._is_several else task.needs
@@ -189,7 +191,7 @@ class TaskReader:
     @property
     def together(self) -> int:
         """How many texts make one that is read: 2 of a pair."""
-        return 1 + (len(self.labels) if self._is_choice else self.text_pair)
+        return 1 + (len(self.labels) if self._is_choice else bool(self.text_pair))
 
     def read(self, texts: Sequence) -> tuple[list[bytes], Callable[[list[dict]], dict]]:
         """Turns texts into records.
@@ -254,12 +256,12 @@ class TaskReader:
     def _check(self, i, text):
         number = self.together
         right, wanted = isinstance(text, str), "a text"
-        if number > 1 or (self._is_several and not right):
+        if number > 1 or (self._takes_both and not right):
             number = max(number, 2)
             right = isinstance(text, tuple | list) and len(text) == number
             right = right and all(isinstance(part, str) for part in text)
             wanted = f"{number} texts together"
-        if self._is_several:
+        if self._takes_both:
             wanted = f"a text, or {wanted}"
         if not right:
             raise UserError(f"text {i}: got {text!r}, but the model wants {wanted}")

@@ -7,8 +7,15 @@ import keras
 import numpy as np
 
 import checkpoints
-from inference import export
-from inference.serving import BATCH_SIZE, TaskReader, by_length, read_task
+import modeling
+from inference import export, foreign_tasks
+from inference.serving import (
+    BATCH_SIZE,
+    TaskReader,
+    by_length,
+    read_task,
+    read_task_class,
+)
 from modeling.layers import graphs
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
@@ -101,24 +108,44 @@ class TrainedModel:
         return join(by_length(records, lengths, batch_size, run))
 
 
-def open_trained(
+def find_task(
+    checkpoint: checkpoints.Checkpoint, folder: str
+) -> type[EncoderTask] | None:
+    """Returns the class of the task that a model was trained on; None for no task.
+
+    Args:
+      checkpoint: its weights.
+      folder: has its task.json; others' files tell the task of their head.
+    """
+    return read_task_class(folder) or foreign_tasks.task_class(checkpoint)
+
+
+def load_task(
     checkpoint: checkpoints.Checkpoint,
     folder: str,
     *,
     language: str | None = None,
+    do_lower_case: bool | None = None,
     dtype: str = "float32",
-) -> TrainedModel:
-    """Opens what a script that fine-tunes has left.
+) -> tuple[EncoderTask, keras.layers.Layer]:
+    """Makes the task of a trained model, and the model with its weights.
 
     Args:
-      checkpoint: its weights.
-      folder: has its task.json.
+      checkpoint: its weights; of a task, see `find_task`.
+      folder: may have its task.json.
       language: see read_task.
+      do_lower_case: where the folder does not tell it.
       dtype: a Keras dtype policy.
 
     Raises:
-      UserError: the folder is not as such a script leaves it.
+      UserError: the folder is not as a script that fine-tunes has left it.
     """
-    task = read_task(folder, checkpoint.config, checkpoint.vocab_file, language)
-    model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)
-    return TrainedModel(task, model)
+    if read_task_class(folder):
+        task = read_task(folder, checkpoint.config, checkpoint.vocab_file, language)
+        model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)
+        return task, model
+    told = {"language": language, "do_lower_case": do_lower_case}
+    task = foreign_tasks.make_task(checkpoint, **told)
+    model = task.build_model(dtype=dtype, fused=True, seed=0)
+    task.initialize(modeling.named_variables(model))
+    return task, model

@@ -14,7 +14,7 @@ import numpy as np
 
 from errors import UserError
 from inference.extraction import FeatureExtractor
-from inference.trained import VERBS, TrainedModel
+from inference.trained import TrainedModel
 from modeling.layers import packing
 from serving.engine import Limits
 from tasks.encoder import EncoderTask
@@ -159,11 +159,6 @@ class Answers:
     Attributes:
       verb: what it does with them: classify, tag or answer.
     """
-
-    @classmethod
-    def can(cls, task: EncoderTask) -> bool:
-        """Returns whether a task is one of these."""
-        return type(task) in VERBS
 
     def __init__(self, task: EncoderTask, model: keras.layers.Layer):
         """Takes a task, and its trained model."""

@@ -23,7 +23,8 @@ class ClassificationConfig(TaskConfig):
       main_metric: the one of them by which checkpoints are compared.
       max_seq_length: pieces of the longest input, [CLS] and [SEP] included.
       do_lower_case: whether the tokenizer lower-cases; None where there is none.
-      text_pair: whether the inputs are pairs of texts.
+      text_pair: whether the inputs are pairs of texts; None: not known, of models that
+        were trained elsewhere.
       symmetric: whether the order of a pair's texts means nothing.
       language: see TaskConfig.
       layer_mix: whether a mixture of all layers is classified, see MixesLayers.
@@ -56,7 +57,7 @@ class ClassificationConfig(TaskConfig):
     main_metric: str
     max_seq_length: int
     do_lower_case: bool | None
-    text_pair: bool = False
+    text_pair: bool | None = False
     symmetric: bool = False
     language: str | None = None
     layer_mix: bool = False

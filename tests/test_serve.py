@@ -21,6 +21,7 @@ import command_line
 import modeling
 import registry
 from checkpoints import google_bert
+from convert_checkpoint import convert
 from errors import MissingExtra, UserError
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from serving import server, works
@@ -123,7 +124,7 @@ def trained(tmp_path_factory):
 def answered(folder, texts):
     """What serve.py makes of a folder answers."""
     serve = read_flags("-model_dir", str(folder))
-    work = serve.find_answers()
+    work = serve.find_answers(serve.find_system())
     (asked,) = work.read([texts])
     if isinstance(asked, UserError):
         raise asked
@@ -164,7 +165,19 @@ def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
 
 
 def test_a_folder_without_a_task_answers_nothing(model):
-    assert read_flags("-model_dir", str(model)).find_answers() is None
+    serve = read_flags("-model_dir", str(model))
+    assert serve.find_answers(serve.find_system()) is None
+
+
+def test_a_classifier_in_hugging_faces_files_classifies(trained, tmp_path):
+    folder, _ = trained(tiny.task(tmp_path))
+    convert(str(folder), str(tmp_path / "theirs"), "huggingface")
+    verb, found = answered(tmp_path / "theirs", TEXTS[:2])
+    wanted = answered(folder, TEXTS[:2])[1]
+    assert (verb, found["labels"]) == ("classify", wanted["labels"])
+    np.testing.assert_allclose(
+        found["probabilities"], wanted["probabilities"], atol=1e-5
+    )
 
 
 def test_a_batch_must_hold_the_longest_text(model):

@@ -58,13 +58,18 @@ def classifier(model_type: str, folder: pathlib.Path, **changes) -> pathlib.Path
     return _trained(folder, ClassificationTask(config, system))
 
 
-def tagger(model_type: str, folder: pathlib.Path) -> pathlib.Path:
+def tagger(model_type: str, folder: pathlib.Path, **changes) -> pathlib.Path:
     """Writes a tagger with a CRF; returns its folder."""
     system = tiny_systems.make(model_type, folder / "files")
-    lower = system.do_lower_case
-    tags = ("O", "B-LOC", "B-PER", "I-PER")
-    config = TaggingConfig(tags, "BIO", "BIO", True, 16, lower)
-    return _trained(folder, TaggingTask(config, system))
+    values = {
+        "labels": ("O", "B-LOC", "B-PER", "I-PER"),
+        "tag_scheme": "BIO",
+        "output_scheme": "BIO",
+        "crf": True,
+        "max_seq_length": 16,
+        "do_lower_case": system.do_lower_case,
+    }
+    return _trained(folder, TaggingTask(TaggingConfig(**(values | changes)), system))
 
 
 def reader(folder: pathlib.Path) -> pathlib.Path:
