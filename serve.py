@@ -342,15 +342,17 @@ def main(_) -> None:
     told, keys, name = settings(), api_keys(), model_name()
     system = find_system()
     config = extraction_config(system)
+    answers = find_answers(system)
     strategy = make_strategy(common_flags.distribution_config())
-    extractor = FeatureExtractor(config, system, strategy=strategy)
+    alone = answers is None or strategy.num_replicas_in_sync > 1
+    shared = None if alone else answers.variables
+    extractor = FeatureExtractor(config, system, strategy=strategy, shared=shared)
     one_length = FLAGS.max_seq_len != "NONE" or FLAGS.fixed_embed_length
     vectors = works.Vectors(
         extractor,
         fixed_length=config.max_seq_length if one_length else None,
         dtype="float16" if FLAGS.fp16 else "float32",
     )
-    answers = find_answers(system)
     limits = Limits(
         FLAGS.max_batch_size, FLAGS.max_batch_tokens, FLAGS.priority_batch_size
     )

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import modeling
 import pictures
 import streams
 from atomic_files import atomic_path, temporary_folder
@@ -52,8 +51,7 @@ class AttentionReader:
         self._source, self._length = system.need("extracts"), max_seq_length
         self._source.check_length(max_seq_length, False)
         self._buckets = self._source.buckets(max_seq_length)
-        model = system.build_encoder(dtype="float32", fused=False)
-        system.initialize(modeling.named_variables(model), None)
+        model = system.load_encoder(dtype="float32", fused=False)
         self._run = tf.function(
             lambda batch: model.attentions(**system.encoder_inputs(batch)),
             reduce_retracing=True,

@@ -353,8 +353,7 @@ def _export_vectors(
             f"{checkpoint.path}: word vectors alone have no export; train on them first"
         )
     system = open_system(checkpoint)
-    model = system.build_encoder(dtype=policy, fused=False, seed=0)
-    system.initialize(modeling.named_variables(model), None)
+    model = system.load_encoder(dtype=policy, fused=False)
     served, vectors = word_serving.serve_vectors(system, model)
     tf.saved_model.save(served, folder, signatures={TEXTS: vectors})
 

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -156,19 +156,6 @@ def row_shape(
     return (*tokens, *axis, width)
 
 
-def load_encoder(config: ExtractionConfig, system: System) -> keras.layers.Layer:
-    """Makes the encoder with its weights, as such vectors are computed.
-
-    Raises:
-      UserError: checkpoint, architecture and vocabulary do not belong together.
-    """
-    mixed = config.mixed_precision
-    dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
-    model = system.build_encoder(dtype=dtype, fused=not config.static_shapes)
-    system.initialize(modeling.named_variables(model), None)
-    return model
-
-
 def pooled(
     layers: Sequence[tf.Tensor], counts: tf.Tensor, config: ExtractionConfig
 ) -> tf.Tensor:
@@ -202,6 +189,7 @@ class FeatureExtractor:
       compiles: whether something is compiled for each length and number of windows.
       layer_axis: the layers, where they stay an axis of the values; else None.
       row_shape: of a line's values, see `row_shape`.
+      variables: the encoder's, by their released names.
     """
 
     def __init__(
@@ -210,7 +198,7 @@ class FeatureExtractor:
         system: System,
         *,
         strategy: tf.distribute.Strategy | None = None,
-        model: keras.layers.Layer | None = None,
+        shared: Mapping[str, keras.Variable] | None = None,
     ):
         """Loads the encoder.
 
@@ -218,7 +206,7 @@ class FeatureExtractor:
           config: which vectors.
           system: the encoder, its vocabulary and its checkpoint.
           strategy: where to compute, in this process; None: on one device.
-          model: what `load_encoder` made for such a config; None: it is called here.
+          shared: see System.load_encoder; of another strategy they are none.
 
         Raises:
           UserError: the model has no such layer, or no [CLS] to pool, or cannot read
@@ -238,8 +226,13 @@ class FeatureExtractor:
         if config.static_shapes:
             self.buckets = self.buckets[-1:]
         self.compiles = source.compiles
+        mixed = config.mixed_precision
+        dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
         with self._strategy.scope():
-            self._model = model or load_encoder(config, system)
+            self._model = system.load_encoder(
+                shared, dtype=dtype, fused=not config.static_shapes
+            )
+        self.variables = modeling.named_variables(self._model)
         self._component = None
         self._states = None
         if config.stateful:

@@ -14,13 +14,12 @@ import keras
 import numpy as np
 
 import checkpoints
-import modeling
 import registry
 from checkpoints import word_vectors
 from checkpoints.word_vectors import WordVectors
 from data_pipeline.features import lines
 from errors import UserError
-from inference import extraction, trained
+from inference import trained
 from inference.extraction import ExtractionConfig, FeatureExtractor
 from inference.generation import GenerationConfig, Generator
 from inference.named_vectors import NamedVectors
@@ -104,7 +103,8 @@ class Pretrained:
         self.model_type = self._entry.model_type
         self._words = {"tokenizer": tokenizer, "max_vocab": max_vocab}
         self._check_options()
-        self._models: dict[tuple, keras.layers.Layer] = {}
+        # Of all that was made, by released names: each is in memory once.
+        self._variables: dict[str, keras.Variable] = {}
         self._extractors: dict[ExtractionConfig, FeatureExtractor] = {}
         self._generators: dict[tuple, Generator] = {}
 
@@ -436,9 +436,11 @@ class Pretrained:
     @functools.cached_property
     def _trained(self):
         told = {"language": self._language, "do_lower_case": self._lower}
-        return trained.TrainedModel(
-            *trained.load_task(self._source, self._folder, **told)
-        )
+        told["shared"] = self._variables
+        found = trained.load_task(self._source, self._folder, **told)
+        made = trained.TrainedModel(*found)
+        self._variables |= made.variables
+        return made
 
     def _ask(self, method, texts, one, batch_size):
         """Asks the trained model; of no texts, the answer to one is cut to none."""
@@ -497,11 +499,8 @@ class Pretrained:
         config = ExtractionConfig(**options)
         if config in self._extractors:
             return self._extractors[config]
-        extraction.choose_layers(config, self.system)  # before weights are read
-        key = config.mixed_precision, config.static_shapes
-        if key not in self._models:
-            self._models[key] = extraction.load_encoder(config, self.system)
-        made = FeatureExtractor(config, self.system, model=self._models[key])
+        made = FeatureExtractor(config, self.system, shared=self._variables)
+        self._variables |= made.variables
         if not (config.stateful or config.word_weighting):  # which keep what they saw
             self._extractors[config] = made
         return made
@@ -513,9 +512,7 @@ class Pretrained:
     @functools.cached_property
     def _language_model(self):
         """Not the encoder's: a text grows, and nothing may be compiled for a length."""
-        model = self.system.build_encoder()
-        self.system.initialize(modeling.named_variables(model), None)
-        return model
+        return self.system.load_encoder(self._variables)
 
 
 def _is_one(texts):

@@ -16,7 +16,7 @@ from inference.serving import (
     read_task,
     read_task_class,
 )
-from modeling.layers import graphs
+from modeling.layers import base, graphs
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
 from tasks.multitask import MultitaskTask
@@ -39,11 +39,13 @@ class TrainedModel:
       task: what it was trained on.
       verb: what it does with texts: classify, tag or answer.
       buckets: lengths, ascending, to which batches are padded.
+      variables: the model's, by their released names.
     """
 
     def __init__(self, task: EncoderTask, model: keras.layers.Layer):
         """Takes a task, and its trained model."""
         self.task, self.verb, self.buckets = task, VERBS[type(task)], task.buckets
+        self.variables = modeling.named_variables(model)
         self._reader = TaskReader(task, getattr(task.config, "labels", ()))
         function, self._names = export.outputs_function(task, model)
         function = graphs.asks_only(function)
@@ -127,6 +129,7 @@ def load_task(
     language: str | None = None,
     do_lower_case: bool | None = None,
     dtype: str = "float32",
+    shared: Mapping[str, keras.Variable] | None = None,
 ) -> tuple[EncoderTask, keras.layers.Layer]:
     """Makes the task of a trained model, and the model with its weights.
 
@@ -136,16 +139,19 @@ def load_task(
       language: see read_task.
       do_lower_case: where the folder does not tell it.
       dtype: a Keras dtype policy.
+      shared: variables that have been filled from this checkpoint; see base.sharing.
 
     Raises:
       UserError: the folder is not as a script that fine-tunes has left it.
     """
     if read_task_class(folder):
         task = read_task(folder, checkpoint.config, checkpoint.vocab_file, language)
-        model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)
+        with base.sharing(shared or {}):
+            model = export.trained_model(task, checkpoint, dtype=dtype, fused=True)
         return task, model
     told = {"language": language, "do_lower_case": do_lower_case}
     task = foreign_tasks.make_task(checkpoint, **told)
-    model = task.build_model(dtype=dtype, fused=True, seed=0)
+    with base.sharing(shared or {}):
+        model = task.build_model(dtype=dtype, fused=True, seed=0)
     task.initialize(modeling.named_variables(model))
     return task, model

@@ -158,12 +158,13 @@ class Answers:
 
     Attributes:
       verb: what it does with them: classify, tag or answer.
+      variables: of its model, by their released names.
     """
 
     def __init__(self, task: EncoderTask, model: keras.layers.Layer):
         """Takes a task, and its trained model."""
         self._model = TrainedModel(task, model)
-        self.verb = self._model.verb
+        self.verb, self.variables = self._model.verb, self._model.variables
 
     def read(self, requests: Sequence[Sequence]) -> list[Asked | UserError]:
         """Turns the texts of several requests into records.

@@ -19,6 +19,7 @@ from data_pipeline.corpora.word_splitter import WordSplitter
 from data_pipeline.feature_spec import Batch
 from data_pipeline.features.tagging_graph import WordReader
 from errors import UserError
+from modeling.layers import base
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
 
@@ -205,6 +206,27 @@ class System(abc.ABC):
     @abc.abstractmethod
     def build_encoder(self, **kwargs) -> keras.layers.Layer:
         """Makes the encoder alone; see Task.build_model."""
+
+    def load_encoder(
+        self, shared: Mapping[str, keras.Variable] | None = None, **kwargs
+    ) -> keras.layers.Layer:
+        """Makes the encoder alone, with the weights of the initial checkpoint.
+
+        Args:
+          shared: variables that have been filled from it, by released names, which the
+            encoder takes instead of own ones; None: of nothing.
+          **kwargs: of `build_encoder`.
+
+        Raises:
+          checkpoints.CheckpointError: see `initialize`.
+        """
+        shared = shared or {}
+        with base.sharing(shared):
+            model = self.build_encoder(**kwargs)
+        variables = base.named_variables(model)
+        if any(shared.get(name) is not value for name, value in variables.items()):
+            self.initialize(variables, None)
+        return model
 
     @abc.abstractmethod
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:

@@ -338,6 +338,23 @@ def test_options_are_refused_where_nothing_reads_them(folders, tmp_path):
     assert len(few.system.entries()) <= 12
 
 
+@pytest.mark.parametrize("model_type", sorted({*CLASSIFY} & {*EXTRACT}))
+@pytest.mark.parametrize("first", ["encode", "classify"])
+def test_one_encoder_is_in_memory_for_all_methods(model_type, first, tmp_path):
+    folder = tiny_folders.classifier(model_type, tmp_path)
+    told = {"language": "en"} if model_type == "xlm" else {}
+    alone, other, model = (word2bert.load(folder, **told) for _ in range(3))
+    wanted = alone.encode(TEXTS)
+    labels = other.classify(TEXTS)["probabilities"]
+    getattr(model, first)(TEXTS)
+    np.testing.assert_array_equal(model.encode(TEXTS), wanted)
+    np.testing.assert_array_equal(model.classify(TEXTS)["probabilities"], labels)
+    (extractor,) = model._extractors.values()
+    encoder, task = extractor.variables, model._trained.variables
+    assert encoder
+    assert all(task[name] is variable for name, variable in encoder.items())
+
+
 def test_nothing_is_loaded_before_it_is_used(tmp_path, monkeypatch):
     folder = tiny_folders.classifier("bert", tmp_path)
     reads = []

@@ -1,7 +1,9 @@
 """The base of all layers: variables named and seeded by their released names."""
 
+import contextlib
+import contextvars
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -11,6 +13,9 @@ from modeling.layers import graphs
 
 # Task models carry this name; released names start below it.
 ROOT_NAME = "model"
+_SHARED: contextvars.ContextVar[Mapping[str, keras.Variable] | None] = (
+    contextvars.ContextVar("shared", default=None)
+)
 
 
 def released_name(path: str) -> str:
@@ -37,6 +42,20 @@ def named_variables(model: keras.Layer) -> dict[str, keras.Variable]:
             raise ValueError(f"{model.name}: two variables are named {name}")
         variables[name] = variable
     return variables
+
+
+@contextlib.contextmanager
+def sharing(variables: Mapping[str, keras.Variable]) -> Iterator[None]:
+    """Lets models made inside take variables of others, instead of copies.
+
+    Args:
+      variables: released name -> variable; one of another shape is not taken.
+    """
+    token = _SHARED.set(variables)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
 
 
 def shape_list(tensor: tf.Tensor) -> list[int | tf.Tensor]:
@@ -130,6 +149,9 @@ class Layer(keras.layers.Layer):
         return graphs.of_weights(make, *layers)
 
     def _add(self, name, shape, initializer, **kwargs):
+        known = (_SHARED.get() or {}).get(released_name(f"{self.path}/{name}"))
+        if known is not None and known.shape == tuple(shape):
+            return known
         return self.add_weight(
             name=name,
             shape=tuple(shape),
