@@ -11,8 +11,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from atomic_files import atomic_path
 from errors import MissingExtra
 
@@ -37,7 +35,6 @@ _UNDATED = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
-_APART = 0.06  # of the axes' height, between two names
 
 
 @contextlib.contextmanager
@@ -101,27 +98,48 @@ def _rendered(made, kind, salt):
 
 
 def name_lines(
-    axes: Any, ends: Sequence[tuple[float, str, str]], right: float | None = None
+    axes: Any,
+    ends: Sequence[tuple[float, float, str, str]],
+    apart: float = 0.06,
 ) -> None:
     """Writes names at the right of lines, those that would touch set apart.
 
     Args:
       axes: on which the lines have been drawn.
-      ends: of each line the height at which it ends, its name and its colour.
-      right: where names begin; default: the end of the axes.
+      ends: of each line where it ends, across and up, its name and its colour.
+      apart: how far names stand apart at least, in heights of the axes.
     """
     low, high = axes.get_ylim()
-    height, least = (high - low) or 1.0, -np.inf
-    for value, name, colour in sorted(ends):
-        least = max((value - low) / height, least + _APART)
+    ends = sorted(ends, key=lambda end: (end[1], end[2]))
+    wanted = [(up - low) / ((high - low) or 1.0) for _, up, _, _ in ends]
+    for (across, up, name, colour), place in zip(
+        ends, _set_apart(wanted, apart), strict=True
+    ):
         axes.annotate(
             name,
-            (axes.get_xlim()[1] if right is None else right, low + least * height),
-            xytext=(4, 0),
-            textcoords="offset points",
+            (across, up),
+            xytext=(1.03, place),
+            textcoords="axes fraction",
             color=colour,
             fontsize=8,
             va="center",
             annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.5,
+                "relpos": (0, 0.5),
+            },
         )
-    axes.set_ylim(low, high)
+
+
+def _set_apart(places, apart):
+    """Moves ascending places up until they stand apart, and down where 1 is passed."""
+    moved = []
+    for place in places:
+        moved.append(max(place, moved[-1] + apart) if moved else place)
+    top = 1.0
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], top)
+        top = moved[i] - apart
+    return moved

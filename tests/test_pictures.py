@@ -16,7 +16,7 @@ def draw(path, heights=(1.0, 3.0, 2.0)):
         axes = figure.add_subplot()
         axes.plot(heights)
         axes.set_title("$5 and 十 $")
-        pictures.name_lines(axes, [(heights[-1], "a <line>", pictures.BLUE)])
+        pictures.name_lines(axes, [(2, heights[-1], "a <line>", pictures.BLUE)])
         pictures.save(str(path), figure)
     return path.read_bytes()
 

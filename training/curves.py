@@ -138,10 +138,9 @@ def _panel(axes, tag, curves):
             std *= (len(curve.values) / (len(curve.values) - 1)) ** 0.5  # of a sample
             band = curve.steps, mean - std, mean + std
             axes.fill_between(*band, color=colour, alpha=0.2, lw=0)
-        ends.append((mean[-1], name, colour))
+        ends.append((curve.steps[-1], mean[-1], name, colour))
     axes.set_title(tag, fontsize=10, loc="left")
     axes.set_xlabel("updates", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3, lw=0.5)
-    last = max(curve.steps[-1] for _, _, curve in curves)
-    pictures.name_lines(axes, ends, last)
+    pictures.name_lines(axes, ends)
