@@ -252,7 +252,8 @@ def main(_):
     trained = task_runs.trained_config(MultitaskConfig)
     system = task_runs.encoder("shares")
     entries = read_tasks(trained)
-    readers = {entry.name: mt_dnn.processor(entry) for entry in entries}
+    known = {part.task_name: part.labels for part in trained.parts} if trained else {}
+    readers = {e.name: mt_dnn.processor(e, known.get(e.name, ())) for e in entries}
     examples = read_examples(entries, readers)
     config = task_config(entries, readers, examples, trained, system.do_lower_case)
     weights = {"mix": FLAGS.mix, "task_ratio": FLAGS.task_ratio}

@@ -56,6 +56,32 @@ def read_tasks(folder):
     return {e.name: (mt_dnn.processor(e), e) for e in entries}
 
 
+def test_a_table_of_ones_own_is_a_task_beside_others(folder, trained, tmp_path):
+    table = tiny.write_data(tmp_path / "table", train=20, dev=9, test=5)
+    text = "own: {data_dir: table, text_a_column: text, label_column: label}\n"
+    (tmp_path / "tasks.yml").write_text(text + "cola:\n")
+    (tmp_path / "cola").mkdir()
+    for split in ("train", "dev"):
+        rows = "".join(f"x\t{i % 2}\t\tgood word{i}\n" for i in range(6))
+        (tmp_path / f"cola/{split}.tsv").write_text(rows)
+    flags = [f"--task_file={tmp_path}/tasks.yml", f"--data_dir={tmp_path}"]
+    flags.append(f"--output_dir={tmp_path}/out")
+    scripts.run(
+        "run_multitask",
+        *flags,
+        f"--init_checkpoint={trained}",
+        "--max_seq_length=24",
+        "--do_train",
+        "--do_eval",
+        "--num_train_epochs=1",
+    )
+    scores = tiny.read_results(tmp_path / "out/eval_results.txt")
+    assert {"own/eval_accuracy", "cola/eval_matthews_correlation"} <= set(scores)
+    pathlib.Path(table, "train.tsv").unlink()  # what there is to predict is enough
+    scripts.run("run_multitask", *flags, "--do_predict")
+    assert np.loadtxt(tmp_path / "out/test_results_own.tsv").shape == (5, 2)
+
+
 def last(output):
     return tf.train.latest_checkpoint(str(output))
 

@@ -8,6 +8,7 @@ from data_pipeline.readers import mt_dnn, task_file
 from data_pipeline.readers.ranking import Counts
 from errors import UserError
 
+TABLE = "text_a_column: t, label_column: l"
 PAIR = "data_format: PremiseAndOneHypothesis, task_type: Classification"
 
 
@@ -97,6 +98,12 @@ def test_a_file_in_the_parents_form_is_read(tmp_path):
         ),
         ("a/b:\n", "a task's name has letters, digits, - and _ only"),
         ("a: {labels: [x, y]}", "labels is of a task with a data_format"),
+        ("a: {text_a_column: t}", "a: label_column is missing"),
+        ("a: {text_b_column: t, label_column: l}", "a: text_a_column is missing"),
+        (f"a: {{{TABLE}, n_class: 2}}", "n_class is of a task with a data_format"),
+        (f"a: {{{TABLE}, task_type: Ranking}}", "a Ranking has no columns with names"),
+        (f"a: {{{TABLE}, task_type: Regression, labels: [x, y]}}", "has no labels"),
+        (f"a: {{{TABLE}, {PAIR}, n_class: 2}}", "text_a_column is of tables; a data_f"),
         ("- a\n", "wanted tasks by their names, got"),
         ("a: 3\n", "a: wanted keys and their values, got 3"),
         ("a: {data_dir: [x]}", r"data_dir is \['x'\]; wanted a text"),
@@ -121,6 +128,25 @@ def test_a_fault_is_told_by_file_and_task(tmp_path, text, message):
 def test_a_named_task_is_what_it_is(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         reader(tmp_path, text)
+
+
+def test_a_table_of_ones_own_has_named_columns(tmp_path):
+    (tmp_path / "train.csv").write_text('t,u,l\n"a, b",c,y\nd,e,x\n')
+    (tmp_path / "dev.jsonl").write_text('{"t": "f", "u": "g", "l": "z"}\n')
+    pairs = reader(tmp_path, f"a: {{{TABLE}, text_b_column: u}}")
+    train = pairs.get_train_examples(str(tmp_path))
+    assert [(e.text_a, e.text_b, e.label) for e in train] == [
+        ("a, b", "c", "y"),
+        ("d", "e", "x"),
+    ]
+    assert (pairs.get_labels(), pairs.output_kind) == (["x", "y"], "single_label")
+    with pytest.raises(UserError, match="dev.jsonl, line 1: unknown label 'z'"):
+        pairs.get_dev_examples(str(tmp_path))
+    given = reader(tmp_path, f"a: {{{TABLE}, labels: [z, y, x]}}")
+    assert given.get_dev_examples(str(tmp_path))[0].text_b is None
+    assert given.get_labels() == ["z", "y", "x"]
+    scores = reader(tmp_path, f"a: {{{TABLE}, task_type: Regression}}")
+    assert (scores.output_kind, scores.main_metric) == ("regression", "pearson")
 
 
 def test_labels_that_differ_between_train_and_dev_are_told_by_file_and_line(tmp_path):

@@ -1,6 +1,8 @@
 """The rows of namisan/mt-dnn's tasks: `uid label premise [hypothesis]`, by tabs."""
 
-from data_pipeline.readers import glue, task_file, text_files
+from collections.abc import Sequence
+
+from data_pipeline.readers import custom, glue, task_file, text_files
 from data_pipeline.readers.examples import (
     DataProcessor,
     InputExample,
@@ -86,8 +88,13 @@ class RowProcessor(DataProcessor):
         return label
 
 
-def processor(entry: TaskEntry) -> DataProcessor:
+def processor(entry: TaskEntry, labels: Sequence[str] = ()) -> DataProcessor:
     """Returns what reads the files of a task.
+
+    Args:
+      entry: the task.
+      labels: those that a model was trained on; () for a new one. A task of tables has
+        them if the entry gives none.
 
     Raises:
       UserError: it has no data_format, and run_classifier.py has none of its name; or
@@ -97,11 +104,20 @@ def processor(entry: TaskEntry) -> DataProcessor:
         return RankingProcessor(entry)
     if entry.data_format:
         return RowProcessor(entry)
+    if entry.text_a_column:
+        return custom.CustomProcessor(
+            entry.text_a_column,
+            entry.label_column,
+            entry.text_b_column,
+            _KINDS[entry.task_type],
+            entry.labels or labels or None,
+        )
     if entry.name.lower() not in glue.PROCESSORS:
         raise UserError(
             f"{entry.source}: no task of run_classifier.py has this name; known: "
-            f"{', '.join(sorted(glue.PROCESSORS))}. One of your own needs a "
-            f"data_format: {', '.join(task_file.FORMATS)}"
+            f"{', '.join(sorted(glue.PROCESSORS))}. One of your own needs "
+            "text_a_column and label_column, or a data_format: "
+            + ", ".join(task_file.FORMATS)
         )
     found = glue.PROCESSORS[entry.name.lower()]()
     kinds = {v: k for k, v in _KINDS.items()}

@@ -15,6 +15,10 @@ and may say what is to be done otherwise. So may a ranking task, of QNLI or of T
 
     mrpc: {data_dir: MRPC, dropout_p: 0.05}
     qnli: {data_dir: QNLI, task_type: Ranking}
+
+One of the user's own has a folder of tables, and names their columns:
+
+    tickets: {data_dir: tickets, text_a_column: text, label_column: queue}
 """
 
 import dataclasses
@@ -86,6 +90,9 @@ class TaskEntry:
       dropout_p: before the head.
       san: whether the head is a stochastic answer network.
       splits: endings of the files' names in the parent's form.
+      text_a_column: of the user's own tables; None: the task has none.
+      text_b_column: of a pair's second texts; None: texts are alone.
+      label_column: of the labels.
     """
 
     name: str
@@ -98,6 +105,9 @@ class TaskEntry:
     dropout_p: float = 0.1
     san: bool = False
     splits: tuple[str, ...] = ("train", "dev", "test")
+    text_a_column: str | None = None
+    text_b_column: str | None = None
+    label_column: str | None = None
 
     def splits_of(self, kind: str) -> list[str]:
         """Returns the names of the sets of a kind, "dev" or "test"."""
@@ -233,21 +243,43 @@ def _entry(path: str, name: object, values: object) -> TaskEntry:
         found.get("dropout_p", TaskEntry.dropout_p),
         found.get("enable_san", False),
         found.get("split_names", TaskEntry.splits),
+        **{key: found[key] for key in _COLUMNS if key in found},
     )
     if entry.data_format:
         return _checked_format(entry, found)
-    for key in ("labels", "n_class", "split_names"):
+    if any(key in found for key in _COLUMNS):
+        return _checked_table(entry, found)
+    why = "of a task with a data_format; without one, its files are as its publishers'"
+    _refuse(entry, found, ("labels", "n_class", "split_names"), why)
+    _check_type(entry, found)
+    return entry
+
+
+def _refuse(entry, found, keys, why):
+    """Raises UserError for keys that are there."""
+    for key in keys:
         if key in found:
-            raise UserError(
-                f"{source}: {key} is of a task with a data_format; without one, "
-                "the task's files are as its publishers'"
-            )
+            raise UserError(f"{entry.source}: {key} is {why}")
+
+
+def _checked_table(entry, found):
+    """Completes a task of the user's own tables."""
+    entry = dataclasses.replace(entry, task_type=entry.task_type or CLASSIFICATION)
+    if entry.task_type == RANKING:
+        raise UserError(f"{entry.source}: a {RANKING} has no columns with names")
+    for key in ("text_a_column", "label_column"):
+        if key not in found:
+            raise UserError(f"{entry.source}: {key} is missing")
+    _refuse(entry, found, ("n_class", "split_names"), "of a task with a data_format")
+    if entry.task_type == REGRESSION and entry.labels:
+        raise UserError(f"{entry.source}: a regression has no labels")
     _check_type(entry, found)
     return entry
 
 
 def _checked_format(entry, found):
     """Completes a task in the parent's form."""
+    _refuse(entry, found, _COLUMNS, "of tables; a data_format's columns have no names")
     kind = entry.task_type
     if kind is None:
         raise UserError(f"{entry.source}: task_type is missing")
@@ -372,4 +404,8 @@ _KEYS: Mapping[str, Any] = {
     "enable_san": _flag,
     "split_names": _names,
     "data_dir": _text,
+    "text_a_column": _text,
+    "text_b_column": _text,
+    "label_column": _text,
 }
+_COLUMNS = [key for key in _KEYS if key.endswith("_column")]
