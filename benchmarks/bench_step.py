@@ -11,6 +11,10 @@ and the ratio is printed:
 
     python benchmarks/bench_step.py --model=minilm --mixed_precision=bfloat16 \
         --peer_python=peers-venv/bin/python
+
+With --against, a checkout of another commit, nothing but the ratio of the two is
+measured: both run the same batches by turns, each in a process of its own that sleeps
+while the other works.
 """
 
 import importlib.util
@@ -63,6 +67,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("vocab_file", None, "Tokenizes the file given as --lengths.")
 flags.DEFINE_integer("steps", 10, "Steps timed.", 1)
+flags.DEFINE_string("against", None, "A checkout of a commit to be compared with.")
+flags.DEFINE_bool(
+    "by_turns", False, "Of --against: times the steps when it is told to."
+)
 flags.DEFINE_string(
     "peer_python",
     None,
@@ -79,6 +87,8 @@ SIZES = {
     },
 }
 VOCAB_SIZE = 30522
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TURNS = 5
 PEER = pathlib.Path(__file__).resolve().parent / "peers" / "hf_step.py"
 
 
@@ -249,6 +259,11 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
     started = time.perf_counter()
     seconds()
     warm_up = time.perf_counter() - started
+    if FLAGS.by_turns:
+        print(json.dumps(warm_up), flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(seconds()), flush=True)
+        sys.exit()
     found = seconds()
     timed = stream.skip(1).take(FLAGS.steps)
     shapes = [shape_of(batch["input_mask"]) for batch in timed]
@@ -300,14 +315,71 @@ def run_peer(mode: str, padding: str) -> dict | None:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+class Turns:
+    """A process that times the steps of one checkout, whenever it is asked to."""
+
+    def __init__(self, checkout: str, mode: str):
+        """Starts it, and waits until everything is compiled."""
+        command = [sys.executable, __file__, *sys.argv[1:], "--by_turns"]
+        self._process = subprocess.Popen(
+            [*command, f"--mode={mode}"],
+            env=os.environ | {"PYTHONPATH": checkout},
+            cwd=checkout,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.warm_up = self._read()
+
+    def _read(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise UserError("--against: a process ended; what it said is above")
+        return json.loads(line)
+
+    def seconds(self) -> float:
+        """Returns the seconds of all steps, once."""
+        print(file=self._process.stdin, flush=True)
+        return sum(self._read())
+
+    def end(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare(mode: str) -> None:
+    """Prints how many times as fast these files are as those of `--against`."""
+    here, there = workers = [Turns(x, mode) for x in (str(ROOT), FLAGS.against)]
+    pairs = [(there.seconds(), here.seconds()) for _ in range(TURNS)]
+    for worker in workers:
+        worker.end()
+    ratios = sorted(old / new for old, new in pairs)
+    old, new = (
+        statistics.median(column) / FLAGS.steps for column in zip(*pairs, strict=True)
+    )
+    print(
+        f"{mode}: {old:.4f} s a step there, {new:.4f} here: "
+        f"{statistics.median(ratios):.3f} x ({ratios[0]:.3f} to {ratios[-1]:.3f}); "
+        f"compiled in {there.warm_up:.1f} and {here.warm_up:.1f} s",
+        flush=True,
+    )
+
+
 def check_flags():
     """Yields what is wrong with the flags."""
     if FLAGS.lengths != "full" and not FLAGS.vocab_file:
         yield "--lengths names a file, so --vocab_file is needed to tokenize it"
+    if FLAGS.against and not os.path.isdir(FLAGS.against):
+        yield f"--against={FLAGS.against} is no folder; wanted a checkout"
 
 
 def main(_):
     """Times this project, then the peer, and prints the ratios."""
+    if FLAGS.against and not FLAGS.by_turns:
+        for mode in FLAGS.mode:
+            compare(mode)
+        return
     count = (1 + FLAGS.steps) * FLAGS.batch_size
     lengths = np.full(count, FLAGS.max_seq_length)
     if FLAGS.lengths != "full":

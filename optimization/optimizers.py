@@ -18,12 +18,16 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from errors import UserError
 from optimization.groups import ParameterGroup, assign_groups
 from optimization.schedules import Schedule
 
+# Whether an update is compiled. A test that is not about that may do without: the
+# compiler takes a moment for each new shape, and what is computed stays what it is.
+COMPILED = True
 OPTIMIZERS = (
     *("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam"),
     *("xlm_adam", "adamax"),
@@ -136,6 +140,9 @@ class Optimizer(abc.ABC):
         self.trainable = {
             name: backing_variable(variables[name]) for name in self.groups
         }
+        self._compiled_pass = tf.function(
+            self._pass, jit_compile=COMPILED, autograph=False
+        )
         self.slots = {}
         for name, variable in self.trainable.items():
             for slot, value in self.initial_slots.items():
@@ -144,8 +151,20 @@ class Optimizer(abc.ABC):
                 )
 
     @abc.abstractmethod
-    def _make_rule(self, step: tf.Tensor) -> Callable[..., None]:
-        """Returns what updates a variable: (w, g, *slots, lr, decay) -> None."""
+    def _corrections(self, step: tf.Tensor) -> Sequence[tf.Tensor | float]:
+        """Returns what the rule needs to know of an update, given those made before."""
+
+    @abc.abstractmethod
+    def _scalars(
+        self, corrections: Sequence, lr: tf.Tensor, decay: float
+    ) -> tuple[tf.Tensor | float, ...]:
+        """Returns the numbers of `_rule` for variables of one group."""
+
+    @abc.abstractmethod
+    def _rule(
+        self, w: tf.Tensor, g: tf.Tensor, *slots_and_scalars: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Returns what a variable and its slots become."""
 
     def thawed(self, gradients: Sequence, step: tf.Tensor) -> list:
         """Returns gradients with zeros for what is not trained yet.
@@ -167,6 +186,7 @@ class Optimizer(abc.ABC):
         gradients: Sequence[tf.Tensor],
         step: tf.Tensor,
         enabled: tf.Tensor | None = None,
+        factor: tf.Tensor | float = 1.0,
     ) -> None:
         """Updates the trainable variables; call it from every replica.
 
@@ -176,38 +196,77 @@ class Optimizer(abc.ABC):
             tf.IndexedSlices of rows that differ from one another.
           step: integer [], the number of updates made before this one.
           enabled: bool []; False leaves every variable as it is.
+          factor: float32 [], on all gradients: clipping.
         """
         context = tf.distribute.get_replica_context()
-        context.merge_call(self._apply, args=(list(gradients), step, enabled))
+        arguments = (list(gradients), step, enabled, factor)
+        context.merge_call(self._apply, args=arguments)
 
-    def _apply(self, strategy, gradients, step, enabled):
-        step = strategy.experimental_local_results(step)[0]
-        if enabled is not None:
-            enabled = strategy.experimental_local_results(enabled)[0]
-        rate = self.schedule(step)
-        firsts = {group.first_step for group in self.groups.values()}
-        # What is trained later begins then, as if there had been no update before.
-        rules = {
-            first: self._make_rule(tf.maximum(step - first, 0) if first else step)
-            for first in firsts
-        }
+    def _apply(self, strategy, gradients, *arguments):
+        step, enabled, factor = (
+            x if x is None else strategy.experimental_local_results(x)[0]
+            for x in arguments
+        )
+        scalars = self._scalars_of_groups(step)
         for (name, variable), gradient in zip(
             self.trainable.items(), gradients, strict=True
         ):
-            group = self.groups[name]
+            update = functools.partial(
+                self._update, factor=factor, scalars=scalars[self.groups[name]]
+            )
+            slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
+            strategy.extended.update(
+                variable, _where(enabled, update), args=(gradient, *slots)
+            )
+
+    def _scalars_of_groups(self, step):
+        """Returns for each group what `_pass` is told of it, as tensors."""
+        rate, found = self.schedule(step), {}
+        groups = dict.fromkeys(self.groups.values())
+        # What is trained later begins then, as if there had been no update before.
+        corrections = {
+            first: self._corrections(tf.maximum(step - first, 0) if first else step)
+            for first in {group.first_step for group in groups}
+        }
+        for group in groups:
             lr, first = rate * group.lr_multiplier, group.first_step
             if first:
                 lr = tf.where(step >= first, lr, 0.0)
-            change = functools.partial(rules[first], lr=lr, decay=group.weight_decay)
+            values = self._scalars(corrections[first], lr, group.weight_decay)
+            found[group] = [tf.convert_to_tensor(x, tf.float32) for x in values]
+        return found
 
-            def update(*values, change=change):
-                if enabled is None:
-                    change(*values)
-                else:
-                    tf.cond(enabled, lambda: change(*values), lambda: None)
+    def _update(self, w, gradient, *slots, factor, scalars):
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(w, gradient, *slots, factor=factor, scalars=scalars)
+            return
+        gradient = tf.ensure_shape(gradient, w.shape)
+        factor = tf.convert_to_tensor(factor, tf.float32)
+        # By their handles: in a graph that is given variables of replicas themselves,
+        # TensorFlow 2.21 takes the first ones of a shape for all.
+        handles = [variable.handle for variable in (w, *slots)]
+        self._compiled_pass(handles, gradient, factor, scalars)
 
-            slots = [self.slots[f"{name}/{slot}"] for slot in self.initial_slots]
-            strategy.extended.update(variable, update, args=(gradient, *slots))
+    def _pass(self, handles, gradient, factor, scalars):
+        """Clips, decays, updates: each element is read and written once."""
+        w, *slots = (
+            tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
+            for handle in handles
+        )
+        values = self._rule(w, gradient * factor, *slots, *scalars)
+        for handle, value in zip(handles, values, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+
+    def _update_rows(self, w, gradient, *slots, factor, scalars):
+        """As `_pass`, of the rows that have a gradient; where the others stay."""
+        raise NotImplementedError
+
+
+def _where(enabled: tf.Tensor | None, update: Callable[..., None]) -> Callable:
+    """Returns what updates if `enabled`."""
+    if enabled is None:
+        return update
+    return lambda *args: tf.cond(enabled, lambda: update(*args), lambda: None)
 
 
 class AdamWeightDecayOptimizer(Optimizer):
@@ -245,41 +304,29 @@ class AdamWeightDecayOptimizer(Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.bias_correction = bias_correction
 
-    def _rule(self, step):
+    def _corrections(self, step):
         """Returns beta_1^t, beta_2^t, epsilon, and the factor on the decay's rate.
 
-        ResourceApplyAdam takes the first three: its update is
-        rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+        The update is rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
         """
         if not self.bias_correction:
             return 0.0, 0.0, self.epsilon, 1.0
         power = tf.cast(step + 1, tf.float32)
         beta_1_power = tf.pow(self.beta_1, power)
         beta_2_power = tf.pow(self.beta_2, power)
-        # TensorFlow adds epsilon before the correction, the paper after it.
+        # Here epsilon is added before the correction, in the paper after it.
         epsilon = self.epsilon * tf.sqrt(1.0 - beta_2_power)
         return beta_1_power, beta_2_power, epsilon, 1.0
 
-    def _make_rule(self, step):
-        beta_1_power, beta_2_power, epsilon, decay_factor = self._rule(step)
+    def _scalars(self, corrections, lr, decay):
+        beta_1_power, beta_2_power, epsilon, decay_factor = corrections
+        alpha = lr * tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
+        return alpha, epsilon, lr * decay_factor * decay
 
-        def adam(w, g, m, v, *, lr, decay):
-            if decay:
-                w.assign_sub(lr * decay_factor * decay * w)
-            tf.raw_ops.ResourceApplyAdam(
-                var=w.handle,
-                m=m.handle,
-                v=v.handle,
-                beta1_power=beta_1_power,
-                beta2_power=beta_2_power,
-                lr=lr,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
-                epsilon=epsilon,
-                grad=g,
-            )
-
-        return adam
+    def _rule(self, w, g, m, v, alpha, epsilon, shrink):
+        m += (g - m) * _rest(self.beta_1)
+        v += (g * g - v) * _rest(self.beta_2)
+        return w - shrink * w - m * alpha / (tf.sqrt(v) + epsilon), m, v
 
 
 class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
@@ -296,8 +343,8 @@ class OpenAIAdamOptimizer(AdamWeightDecayOptimizer):
         """Makes the moments; arguments as of AdamWeightDecayOptimizer."""
         super().__init__(*args, epsilon=epsilon, bias_correction=True, **betas)
 
-    def _rule(self, step):
-        beta_1_power, beta_2_power, *_ = super()._rule(step)
+    def _corrections(self, step):
+        beta_1_power, beta_2_power, *_ = super()._corrections(step)
         factor = tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
         return beta_1_power, beta_2_power, self.epsilon, factor
 
@@ -313,9 +360,9 @@ class XlmAdamOptimizer(OpenAIAdamOptimizer):
         """Makes the moments; arguments as of OpenAIAdamOptimizer."""
         super().__init__(*args, beta_2=beta_2, **kwargs)
 
-    def _rule(self, step):
-        *rule, _ = super()._rule(step)
-        return *rule, 1.0
+    def _corrections(self, step):
+        *corrections, _ = super()._corrections(step)
+        return *corrections, 1.0
 
 
 class AdamaxOptimizer(Optimizer):
@@ -331,25 +378,17 @@ class AdamaxOptimizer(Optimizer):
     initial_slots: ClassVar[Mapping[str, float]] = {"adamax_m": 0.0, "adamax_u": 0.0}
     beta_1, beta_2, epsilon = 0.9, 0.999, 1e-8
 
-    def _make_rule(self, step):
-        beta_1_power = tf.pow(self.beta_1, tf.cast(step + 1, tf.float32))
+    def _corrections(self, step):
+        return (tf.pow(self.beta_1, tf.cast(step + 1, tf.float32)),)
 
-        def adamax(w, g, m, u, *, lr, decay):
-            if decay:
-                w.assign_sub(lr * decay * w)
-            tf.raw_ops.ResourceApplyAdaMax(
-                var=w.handle,
-                m=m.handle,
-                v=u.handle,
-                beta1_power=beta_1_power,
-                lr=lr,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
-                epsilon=self.epsilon,
-                grad=g,
-            )
+    def _scalars(self, corrections, lr, decay):
+        (beta_1_power,) = corrections
+        return lr / (1.0 - beta_1_power), lr * decay
 
-        return adamax
+    def _rule(self, w, g, m, u, alpha, shrink):
+        m += (g - m) * _rest(self.beta_1)
+        u = tf.maximum(self.beta_2 * u, tf.abs(g))
+        return w - shrink * w - alpha * m / (u + self.epsilon), m, u
 
 
 class AdagradOptimizer(Optimizer):
@@ -361,17 +400,29 @@ class AdagradOptimizer(Optimizer):
     initial_slots: ClassVar[Mapping[str, float]] = {"Adagrad": 1.0}
     leaves_other_rows = True
 
-    def _make_rule(self, step):
+    def _corrections(self, step):
         del step
+        return ()
 
-        def adagrad(w, g, v, *, lr, decay):
-            del decay
-            shared = {"var": w.handle, "accum": v.handle, "lr": lr, "epsilon": 0.0}
-            if isinstance(g, tf.IndexedSlices):
-                tf.raw_ops.ResourceSparseApplyAdagradV2(
-                    **shared, grad=g.values, indices=g.indices
-                )
-            else:
-                tf.raw_ops.ResourceApplyAdagradV2(**shared, grad=g)
+    def _scalars(self, corrections, lr, decay):
+        del corrections, decay
+        return (lr,)
 
-        return adagrad
+    def _rule(self, w, g, v, lr):
+        v += g * g
+        return w - lr * g / tf.sqrt(v), v
+
+    def _update_rows(self, w, gradient, v, *, factor, scalars):
+        tf.raw_ops.ResourceSparseApplyAdagradV2(
+            var=w.handle,
+            accum=v.handle,
+            lr=scalars[0],
+            epsilon=0.0,
+            grad=gradient.values * factor,
+            indices=gradient.indices,
+        )
+
+
+def _rest(beta: float) -> np.float32:
+    """1 - beta as float32 has it: .001 less .999 is off by 1e-5 of itself there."""
+    return np.float32(1.0) - np.float32(beta)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from modeling.layers import fused, graphs, packing
+from optimization import optimizers
 
 COMPILED = WHOLE_STEPS = True  # in this process, now
 
@@ -17,7 +18,7 @@ def use(compiled, whole_steps):
     """
     global COMPILED, WHOLE_STEPS
     packing.LEAST = 1  # or a test's batch would never be packed
-    COMPILED = fused.COMPILED = compiled
+    COMPILED = fused.COMPILED = optimizers.COMPILED = compiled
     WHOLE_STEPS = graphs.WHOLE_STEPS = whole_steps
     options = {"disable_meta_optimizer": not compiled}
     tf.config.optimizer.set_experimental_options(options)

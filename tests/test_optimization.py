@@ -15,6 +15,7 @@ from optimization import optimizers as optimization
 from optimization import schedules
 from systems.bert import encoder_groups
 from systems.gpt import gpt_groups
+from training import strategy as distribution
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden/gpt"
 
@@ -79,6 +80,7 @@ def test_twelve_updates_follow_the_parents_trajectory(golden_dir):
         np.testing.assert_allclose(value[: len(first)], first, atol=2e-4, err_msg=name)
 
 
+@pytest.mark.compiled
 def test_adamw_follows_the_papers_algorithm():
     # Loshchilov and Hutter 2019, algorithm 2, computed in float64.
     rng = np.random.default_rng(3)
@@ -102,6 +104,7 @@ def test_adamw_follows_the_papers_algorithm():
     np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
 
 
+@pytest.mark.compiled
 def test_openais_adam_follows_its_formulas():
     # openai/finetune-transformer-lm, opt.py, computed in float64.
     rng = np.random.default_rng(4)
@@ -124,6 +127,7 @@ def test_openais_adam_follows_its_formulas():
     np.testing.assert_allclose(variable.numpy(), w, atol=2e-6)
 
 
+@pytest.mark.compiled
 def test_adamax_follows_its_paper_torch_and_keras():
     # Gradients that grow, shrink and vanish: the maximum is the new one or the old one.
     rng = np.random.default_rng(5)
@@ -215,6 +219,51 @@ def test_what_is_trained_later_begins_then_as_if_there_had_been_no_update():
 def test_an_unknown_optimizer_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ValueError, match="'sgd'.*openai_adam"):
         optimization.OptimizerConfig("sgd")
+
+
+@pytest.mark.compiled
+def test_the_compiled_pass_is_tensorflows_adam_after_clipping_and_decay():
+    rng = np.random.default_rng(6)
+    start = rng.normal(size=(5, 7)).astype(np.float32)
+    variable, theirs = tf.Variable(start), tf.Variable(start)
+    m, v = tf.Variable(tf.zeros([5, 7])), tf.Variable(tf.zeros([5, 7]))
+    optimizer = optimization.AdamWeightDecayOptimizer(
+        {"w": variable},
+        schedules.Schedule(0.1, 10, decay="constant"),
+        one_group(weight_decay=0.3),
+    )
+    for step in range(6):
+        gradient = tf.constant(rng.normal(size=(5, 7)), tf.float32)
+        optimizer.apply([gradient], tf.constant(step), factor=tf.constant(0.25))
+        theirs.assign_sub(0.1 * 0.3 * theirs)
+        tf.raw_ops.ResourceApplyAdam(
+            **{"var": theirs.handle, "m": m.handle, "v": v.handle},
+            **{"beta1_power": 0.0, "beta2_power": 0.0, "lr": 0.1},
+            **{"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6},
+            grad=0.25 * gradient,
+        )
+    np.testing.assert_allclose(variable.numpy(), theirs.numpy(), atol=1e-6)
+    np.testing.assert_allclose(optimizer.slots["w/adam_m"].numpy(), m, rtol=1e-5)
+    np.testing.assert_allclose(optimizer.slots["w/adam_v"].numpy(), v, rtol=1e-5)
+
+
+@pytest.mark.compiled
+def test_replicas_update_each_variable_of_one_shape_by_its_own_gradient():
+    def updated(strategy):
+        with strategy.scope():
+            variables = {name: tf.Variable(tf.ones([2, 3])) for name in "abc"}
+            optimizer = optimization.AdamWeightDecayOptimizer(
+                variables, schedules.Schedule(0.1, 10, decay="constant"), one_group()
+            )
+        gradients = [tf.constant(g, shape=[2, 3]) for g in (1.0, -2.0, 3.0)]
+        update = tf.function(lambda: optimizer.apply(gradients, tf.constant(0)))
+        for _ in range(2):
+            strategy.run(update)
+        return [v.numpy() for v in variables.values()]
+
+    config = distribution.DistributionConfig("mirrored")
+    two = updated(distribution.make_strategy(config))
+    np.testing.assert_array_equal(two, updated(tf.distribute.get_strategy()))
 
 
 def test_disabled_update_changes_nothing():

@@ -203,22 +203,26 @@ class TrainStep:
             _unique_rows(gradient) if sparse else gradient
             for gradient, sparse in zip(gradients, self._sparse, strict=True)
         ]
-        if self.config.scale_loss:
-            gradients = [_unscaled(gradient, scale) for gradient in gradients]
-        norm = tf.linalg.global_norm(gradients)
+        norm = tf.linalg.global_norm(gradients) / scale
         finite = tf.math.is_finite(norm)
-        # Clipping by a norm that is not finite gives NaN everywhere, which ends the
-        # run; under loss scaling such an update is skipped instead.
-        gradients, _ = tf.clip_by_global_norm(
-            gradients, self.config.max_grad_norm, use_norm=norm
-        )
+        factor = self._clipping(norm) / scale
         if self.config.scale_loss:
             self._adapt_loss_scale(finite)
-            self.optimizer.apply(gradients, step, enabled=finite)
+            self.optimizer.apply(gradients, step, finite, factor)
         else:
-            self.optimizer.apply(gradients, step)
+            self.optimizer.apply(gradients, step, factor=factor)
         self.global_step.assign_add(1)
         return loss, norm, stopping
+
+    def _clipping(self, norm):
+        """Returns what scales gradients of that norm down to the greatest allowed.
+
+        Of a norm that is not finite it is NaN, which ends the run; under loss scaling
+        such an update is skipped instead.
+        """
+        limit = self.config.max_grad_norm
+        factor = limit * tf.minimum(1.0 / norm, 1.0 / limit)
+        return tf.where(tf.math.is_finite(norm), factor, float("nan"))
 
     def _accumulate(self, part, batch, denominators, seed, scale):
         """Adds up the gradients of the micro-batches of one batch.
@@ -400,10 +404,3 @@ def _unique_rows(gradient):
     ids, places = tf.unique(gradient.indices)
     sums = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(ids))
     return tf.IndexedSlices(sums, ids, gradient.dense_shape)
-
-
-def _unscaled(gradient, scale):
-    if isinstance(gradient, tf.IndexedSlices):
-        values = gradient.values / scale
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return gradient / scale
