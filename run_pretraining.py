@@ -14,6 +14,7 @@ import registry
 from data_pipeline import tfrecord
 from data_pipeline.record_faults import Search
 from errors import UserError
+from optimization.schedules import Coefficient
 from tasks.bidirectional_language_model import STATE_RESETS
 from tasks.pretraining import PretrainingTask
 from training.run import Data, Run
@@ -72,8 +73,13 @@ flags.DEFINE_list(
     "XLM's: languages to learn masked words of, and pairs, which is TLM. Default: "
     "without --clm_steps, every language of the model.",
 )
-flags.DEFINE_float("lambda_clm", 1.0, "XLM's: factor on the loss of --clm_steps.", 0.0)
-flags.DEFINE_float("lambda_mlm", 1.0, "XLM's: factor on the loss of --mlm_steps.", 0.0)
+flags.DEFINE_string(
+    "lambda_clm",
+    "1",
+    "XLM's: factor on the loss of --clm_steps; or its values at updates, as in "
+    "0:1,1000:0, with straight lines between them.",
+)
+flags.DEFINE_string("lambda_mlm", "1", "XLM's: the same of --mlm_steps.")
 flags.DEFINE_float(
     "lg_sampling_factor",
     0.7,
@@ -120,6 +126,11 @@ def make_task() -> PretrainingTask:
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
     yield from common_flags.check_run()
+    for name in ("lambda_clm", "lambda_mlm"):
+        try:
+            Coefficient.parse(FLAGS[name].value)
+        except UserError as error:
+            yield f"--{name}={FLAGS[name].value}: {error}"
     if FLAGS.ngram_baseline and not (FLAGS.do_eval and FLAGS.eval_input_file):
         yield (
             f"--ngram_baseline={FLAGS.ngram_baseline} counts --input_file and predicts "

@@ -1,6 +1,7 @@
 """Learning rates as functions of the step: the parent's and those of other systems."""
 
 import dataclasses
+import itertools
 import math
 
 import tensorflow as tf
@@ -119,3 +120,50 @@ class Schedule:
         rise = (self.init_lr - self.warmup_init_lr) / warmup
         falling = self.init_lr * tf.sqrt(warmup / tf.maximum(step, 1.0))
         return tf.where(step < warmup, self.warmup_init_lr + rise * step, falling)
+
+
+@dataclasses.dataclass(frozen=True)
+class Coefficient:
+    """A factor as a function of the step: straight lines between known values.
+
+    Attributes:
+      steps: ascending, the first one 0; from the last one on its value stays.
+      values: 0 or more, one for each.
+    """
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Coefficient":
+        """Reads a number, or steps with their values, as `0:1,1000:0` (XLM's).
+
+        Raises:
+          UserError: it is neither.
+        """
+        parts = [part.split(":") for part in text.split(",")]
+        if len(parts) == 1 and len(parts[0]) == 1:
+            parts = [["0", *parts[0]]]
+        try:
+            steps, values = zip(*((int(a), float(b)) for a, b in parts), strict=True)
+        except ValueError:
+            raise UserError("wanted a number, or steps as in 0:1,1000:0") from None
+        if steps[0] != 0 or any(a >= b for a, b in itertools.pairwise(steps)):
+            raise UserError("wanted steps that begin with 0 and ascend")
+        if not all(0 <= value < math.inf for value in values):
+            raise UserError("wanted values of 0 or more")
+        return cls(steps, values)
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the factor of the update number `step`; see Schedule."""
+        step = tf.cast(step, tf.float32)
+        found = tf.constant(self.values[-1], tf.float32)
+        knots = zip(self.steps, self.values, strict=True)
+        for (a, first), (b, second) in reversed(list(itertools.pairwise(knots))):
+            line = first + (step - a) * (second - first) / (b - a)
+            found = tf.where(step < b, line, found)
+        return found
+
+    def changes(self) -> list[int]:
+        """Returns the steps from which on it may be zero, or no longer."""
+        return sorted({0, *self.steps, *(step + 1 for step in self.steps)})

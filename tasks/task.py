@@ -173,6 +173,15 @@ class Task(abc.ABC):
         """
         return tf.add_n([sums[term] / denominators[term] for term in sums])
 
+    def loss_factor(self, step: tf.Tensor) -> tf.Tensor | float:
+        """Returns by what the loss is multiplied at an update.
+
+        Args:
+          step: int32 [], updates made before.
+        """
+        del step
+        return 1.0
+
     @abc.abstractmethod
     def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
         """Computes what evaluation and prediction need of each row.

@@ -6,7 +6,7 @@ objective, with replacement, in proportion to p^lg_sampling_factor; p is a langu
 share of the records, which are of one length, where the original counts sentences.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from data_pipeline.corpora.language_streams import LANGUAGE
 from errors import UserError
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
+from optimization.schedules import Coefficient
 from systems.system import System
 from tasks.several import SeveralTasks
 from tasks.task import Records
@@ -41,20 +42,20 @@ class XlmPretrainingTask(SeveralTasks):
         *,
         clm_steps: Sequence[str],
         mlm_steps: Sequence[str],
-        lambda_clm: float,
-        lambda_mlm: float,
+        lambda_clm: str,
+        lambda_mlm: str,
         lg_sampling_factor: float,
         sample_alpha: float,
         **kwargs: bool,
     ):
-        """Makes the objectives; what has a factor of 0 is left out.
+        """Makes the objectives; while its factor is 0, one is left out.
 
         Args:
           system: of the model.
           max_seq_length: pieces of the longest record.
           clm_steps: languages, or pairs as `en-de`, to learn the next word of.
           mlm_steps: the same of masked words. Without any steps: every language.
-          lambda_clm: factor on the loss.
+          lambda_clm: factor on the loss; see Coefficient.parse.
           lambda_mlm: the same of masked words.
           lg_sampling_factor: how far small languages are drawn less often: a share p
             becomes p to the power of this; -1: all alike.
@@ -70,22 +71,25 @@ class XlmPretrainingTask(SeveralTasks):
             mlm_steps = system.config.languages
         scores = _scores(system, sample_alpha) if sample_alpha else None
         shared = {**kwargs, "system": system, "max_seq_length": max_seq_length}
+        factors = {CLM: Coefficient.parse(lambda_clm)}
+        factors[MLM] = Coefficient.parse(lambda_mlm)
         parts: dict[str, Objective] = {}
-        if lambda_clm:
-            for name in clm_steps:
-                parts[f"{CLM}/{name}"] = Causal(
-                    language=name, factor=lambda_clm, **shared
-                )
-        if lambda_mlm:
-            for name in mlm_steps:
-                parts[f"{MLM}/{name}"] = Masked(
-                    language=name, factor=lambda_mlm, scores=scores, **shared
-                )
-        if not parts:
-            raise UserError(
-                f"--lambda_clm={lambda_clm:g} --lambda_mlm={lambda_mlm:g}: nothing is "
-                "left to learn"
+        for name in clm_steps if any(factors[CLM].values) else ():
+            parts[f"{CLM}/{name}"] = Causal(
+                language=name, factor=factors[CLM], **shared
             )
+        for name in mlm_steps if any(factors[MLM].values) else ():
+            parts[f"{MLM}/{name}"] = Masked(
+                language=name, factor=factors[MLM], scores=scores, **shared
+            )
+        stages = _stages(parts)
+        for step, active in stages:
+            if not active:
+                raise UserError(
+                    f"--lambda_clm={lambda_clm} --lambda_mlm={lambda_mlm}: nothing is "
+                    f"left to learn from update {step} on"
+                )
+        self._stages = stages
         super().__init__(parts)
         self.system = system
         self._any = next(iter(parts.values()))
@@ -159,12 +163,31 @@ class XlmPretrainingTask(SeveralTasks):
     def turns(
         self, records: Mapping[str, Records], *, batch_size: int, seed: int, step: int
     ) -> tuple[tf.data.Dataset, dict[str, int]]:
-        """Draws objective and language of every update; see SeveralTasks."""
+        """Draws objective and language of every update; see SeveralTasks.
+
+        While other objectives are left out, the draws are others, too.
+        """
         del batch_size
-        sizes = [records[name].num_examples for name in self.parts]
-        shares = round_shares(list(self.parts), sizes, self._lg_sampling_factor)
-        order, past = batching.drawn_turns(shares, seed, step)
-        return order, dict(zip(self.parts, past, strict=True))
+        names = list(self.parts)
+        sizes = [records[name].num_examples for name in names]
+        order, past = None, np.zeros(len(names), np.int64)
+        ends = [first for first, _ in self._stages[1:]] + [None]
+        for (first, active), end in zip(self._stages, ends, strict=True):
+            shares = round_shares(names, sizes, self._lg_sampling_factor, active)
+
+            def before(stop, shares=shares):
+                return batching.drawn_turns(shares, seed, stop)
+
+            last = step if end is None else min(step, end)
+            if last > first:
+                past += np.subtract(before(last)[1], before(first)[1])
+            if end is not None and end <= step:
+                continue
+            drawn = before(max(first, step))[0]
+            if end is not None:
+                drawn = drawn.take(end - max(first, step))
+            order = drawn if order is None else order.concatenate(drawn)
+        return batching.finish(order), dict(zip(names, past.tolist(), strict=True))
 
     def build_model(self, **kwargs) -> keras.layers.Layer:
         """Makes the model that all objectives share; see Task."""
@@ -187,8 +210,22 @@ class XlmPretrainingTask(SeveralTasks):
         raise NotImplementedError("an example is of one of the parts")
 
 
+def _stages(parts: Mapping[str, Objective]) -> list[tuple[int, frozenset[str]]]:
+    """Returns from which updates on which parts are learnt: their factors are not 0."""
+    steps = sorted({0}.union(*(part.factor.changes() for part in parts.values())))
+    stages = []
+    for step in steps:
+        active = frozenset(n for n, part in parts.items() if part.factor(step) > 0)
+        if not stages or stages[-1][1] != active:
+            stages.append((step, active))
+    return stages
+
+
 def round_shares(
-    names: Sequence[str], sizes: Sequence[int], factor: float
+    names: Sequence[str],
+    sizes: Sequence[int],
+    factor: float,
+    active: Collection[str] | None = None,
 ) -> np.ndarray:
     """Returns how likely each part is at each step of a round (the original's loop).
 
@@ -199,6 +236,7 @@ def round_shares(
       names: N parts, as `mlm/en` and `mlm/en-de`.
       sizes: records of each.
       factor: see XlmPretrainingTask.
+      active: the others are not drawn; None: all are.
 
     Returns:
       float64 [R, N].
@@ -208,7 +246,9 @@ def round_shares(
         for pairs in (False, True):
             members = np.array(
                 [
-                    name.startswith(f"{objective}/") and ("-" in name) == pairs
+                    name.startswith(f"{objective}/")
+                    and ("-" in name) == pairs
+                    and (active is None or name in active)
                     for name in names
                 ]
             )

@@ -20,6 +20,7 @@ from data_pipeline.corpora.language_streams import LANGUAGE, SECOND_START
 from data_pipeline.record_rules import Parsed, Rule
 from modeling.layers import dropout
 from modeling.xlm import XlmLanguageModel
+from optimization.schedules import Coefficient
 from systems.system import PRE_TRAINING, System
 from tasks.pretraining import PretrainingTask
 from tasks.task import Batch, Records
@@ -59,7 +60,7 @@ class Objective(PretrainingTask):
         system: System,
         max_seq_length: int,
         language: str,
-        factor: float,
+        factor: Coefficient,
         **kwargs: bool,
     ):
         """Chooses a language.
@@ -137,9 +138,13 @@ class Objective(PretrainingTask):
     def total_loss(
         self, sums: Mapping[str, tf.Tensor], denominators: Mapping[str, tf.Tensor]
     ) -> tf.Tensor:
-        """The mean over predicted words times `factor`; 0 where a batch has none."""
+        """The mean over predicted words; 0 where a batch has none."""
         words = {LOSS: tf.maximum(denominators[LOSS], 1)}
-        return self.factor * super().total_loss(sums, words)
+        return super().total_loss(sums, words)
+
+    def loss_factor(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the value of `factor` at an update."""
+        return self.factor(step)
 
     def predict(self, model: keras.layers.Layer, batch: Batch) -> dict[str, tf.Tensor]:
         """Adds up, row by row, what the metrics are made of; float32 [B] each."""

@@ -453,3 +453,34 @@ def test_everything_frozen_is_an_error():
             schedules.Schedule(0.1, 10),
             one_group(trainable=False),
         )
+
+
+def test_a_coefficient_goes_straight_from_value_to_value():
+    down = schedules.Coefficient.parse("0:0,1000:0,2000:1")
+    found = [
+        float(down(tf.constant(step))) for step in (0, 999, 1000, 1250, 2000, 9999)
+    ]
+    assert found == pytest.approx([0, 0, 0, 0.25, 1, 1])
+    assert found[:3] == [0, 0, 0]
+    assert float(schedules.Coefficient.parse("0.7")(tf.constant(5))) == pytest.approx(
+        0.7
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x", "wanted a number, or steps as in 0:1,1000:0"),
+        ("1,2", "wanted a number, or steps"),
+        ("0:1,1:2:3", "wanted a number, or steps"),
+        ("0:1,0.5:2", "wanted a number, or steps"),
+        ("5:1,9:0", "wanted steps that begin with 0 and ascend"),
+        ("0:1,9:0,9:1", "wanted steps that begin with 0 and ascend"),
+        ("-1", "wanted values of 0 or more"),
+        ("0:1,9:inf", "wanted values of 0 or more"),
+        ("nan", "wanted values of 0 or more"),
+    ],
+)
+def test_what_is_no_coefficient_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        schedules.Coefficient.parse(text)

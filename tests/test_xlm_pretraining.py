@@ -11,10 +11,15 @@ import tiny
 import tiny_xlm
 from test_training import assert_equal, tensors
 
+import modeling
 import tokenization_xlm
 from data_pipeline import batching
+from errors import UserError
+from optimization.optimizers import OptimizerConfig
+from optimization.schedules import Coefficient
 from systems.xlm import XlmSystem
 from tasks import xlm, xlm_objectives
+from training.step import StepConfig, TrainStep
 
 pytestmark = pytest.mark.long
 
@@ -23,8 +28,8 @@ STEPS = ("--clm_steps=en", "--mlm_steps=de,en-de")
 SETTINGS = {
     "clm_steps": (),
     "mlm_steps": (),
-    "lambda_clm": 1.0,
-    "lambda_mlm": 1.0,
+    "lambda_clm": "1",
+    "lambda_mlm": "1",
     "lg_sampling_factor": 0.7,
     "sample_alpha": 0.0,
 }
@@ -121,6 +126,59 @@ def test_turns_are_drawn_by_their_shares_and_go_on_from_any_step():
         )
     other = batching.drawn_turns(shares, seed=8, start_step=0)[0].take(99)
     assert list(other.as_numpy_iterator()) != whole[:99].tolist()
+
+
+def test_an_objective_is_left_out_while_its_factor_is_zero(folder):
+    made = task(
+        folder,
+        clm_steps=("en",),
+        mlm_steps=("de", "en-de"),
+        lambda_clm="0:1,600:0",
+        lambda_mlm="0:0,300:0,500:2",
+    )
+    found = records(folder, made)
+
+    def turns(step, number):
+        order, past = made.turns(found, batch_size=8, seed=3, step=step)
+        return np.fromiter(order.take(number).as_numpy_iterator(), int), past
+
+    whole, _ = turns(0, 900)
+    assert list(made.parts) == ["clm/en", "mlm/de", "mlm/en-de"]
+    assert set(whole[:301]) == {0}  # at update 300 its factor still is 0
+    assert set(whole[301:600]) == {0, 1, 2}
+    assert set(whole[600:]) == {1, 2}
+    for step in (0, 7, 301, 302, 600, 888):
+        after, past = turns(step, 12)
+        np.testing.assert_array_equal(after, whole[step : step + 12])
+        counts = np.bincount(whole[:step], minlength=3).tolist()
+        assert list(past.values()) == counts
+    with pytest.raises(UserError, match="nothing is left to learn from update 5 on"):
+        task(folder, clm_steps=("en",), lambda_clm="0:1,5:0")
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_losses_and_gradients_have_the_factor_of_their_update(folder, pieces):
+    made = task(folder, clm_steps=("en",), lambda_clm="0:0.5,4:0.1")
+    part = made.parts["clm/en"]
+    values = [float(part.loss_factor(tf.constant(step))) for step in (0, 1, 4, 9)]
+    assert values == pytest.approx([0.5, 0.4, 0.1, 0.1])
+    model = made.build_model(dtype="float32", fused=False, seed=1)
+    variables = modeling.named_variables(model)
+    config = OptimizerConfig()
+    optimizer = config.build(variables, 9, made.parameter_groups(config))
+    step = TrainStep(
+        part, model, optimizer, StepConfig(gradient_accumulation_steps=pieces)
+    )
+    stream = part.train_batches(records(folder, made)["clm/en"], batch_size=8, seed=0)
+    batch = next(iter(stream))
+    given = (batch, part.loss_denominators(batch), [tf.constant(3), 0], 1.0)
+    loss, gradients, _ = step._accumulate(step._parts[0], *given)
+    part.factor = Coefficient.parse("1")
+    step = TrainStep(part, model, optimizer, step.config)
+    whole, full, _ = step._accumulate(step._parts[0], *given)
+    assert float(loss) == pytest.approx(0.2 * float(whole))
+    for ours, theirs in zip(gradients, full, strict=True):
+        np.testing.assert_allclose(ours, 0.2 * theirs, atol=1e-7)
 
 
 @pytest.mark.shared_data
@@ -262,7 +320,7 @@ def test_two_devices_train_as_one(folder, tmp_path):
     ("changes", "message"),
     [
         ({"mlm_steps": ["fr"]}, "language 'fr': the model knows de, en, zh"),
-        ({"mlm_steps": ["en"], "lambda_mlm": 0.0}, "nothing is left to learn"),
+        ({"mlm_steps": ["en"], "lambda_mlm": "0"}, "nothing is left to learn"),
     ],
 )
 def test_steps_that_make_no_sense_are_refused(folder, changes, message):

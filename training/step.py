@@ -278,12 +278,14 @@ class TrainStep:
         return loss, gradients, carried
 
     def _forward_backward(self, part, batch, denominators, seed, scale):
+        pieces = self.config.gradient_accumulation_steps  # which seeds count
         variables = list(self.optimizer.trainable.values())
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             sums = dict(part.task.loss_sums(self.model, batch, tf.stack(seed)))
             after = {name: sums.pop(name) for name in part.carried}
             loss = part.task.total_loss(sums, denominators)
+            loss *= part.task.loss_factor(seed[0] // pieces)
             scaled = loss * scale
         gradients = tape.gradient(scaled, variables)
         gradients = [
