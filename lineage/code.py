@@ -26,6 +26,7 @@ BELOW = (
     "json_files",
     "lexicon",
     "metrics",
+    "model_flags",
     "modeling",
     "optimization",
     "own_data",

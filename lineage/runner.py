@@ -71,7 +71,7 @@ class Outcome:
 
     def __init__(self, work: pathlib.Path):
         """Of none yet."""
-        self._work = work
+        self.work = work
         self.records: dict[str, Record] = {}  # by key
         self.failed: list[Stage] = []
         self.left_out: list[Stage] = []  # since what they need failed
@@ -84,7 +84,7 @@ class Outcome:
         """Where a stage's files are."""
         if not self.is_done(stage):
             raise KeyError(f"{stage} is not done")
-        return folder_of(stage, self._work)
+        return folder_of(stage, self.work)
 
     def record(self, stage: Stage) -> Record:
         """The record of a stage that is done."""
@@ -137,6 +137,30 @@ def with_needs(stages: Sequence[Stage]) -> list[Stage]:
     for stage in stages:
         add(stage)
     return list(found.values())
+
+
+def new_record(
+    stage: Stage,
+    work: pathlib.Path,
+    seconds: float,
+    cpu_seconds: float,
+    peak_mb: float,
+    resumed: bool,
+) -> Record:
+    """Writes that a stage is done, and with what effort: see Record."""
+    record = Record(
+        name=stage.name,
+        key=stage.key,
+        command=shlex.join(command(stage, work)),
+        flags=_flags(stage, work),
+        seconds=round(seconds, 2),
+        cpu_seconds=round(cpu_seconds, 2),
+        peak_mb=round(peak_mb, 1),
+        resumed=resumed,
+    )
+    text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
+    write(_beside(stage, work, "json"), text)
+    return record
 
 
 def read_record(stage: Stage, work: pathlib.Path) -> Record | None:
@@ -258,19 +282,10 @@ class _Running:
     def write_record(self, seconds: float, usage: Any) -> Record:
         """Writes that the stage is done."""
         unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-        record = Record(
-            name=self.stage.name,
-            key=self.stage.key,
-            command=shlex.join(command(self.stage, self._work)),
-            flags=_flags(self.stage, self._work),
-            seconds=round(seconds, 2),
-            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
-            peak_mb=round(usage.ru_maxrss * unit / 1e6, 1),
-            resumed=self._resumed,
+        cpu_seconds, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
+        return new_record(
+            self.stage, self._work, seconds, cpu_seconds, peak / 1e6, self._resumed
         )
-        text = json.dumps(dataclasses.asdict(record), indent=2) + "\n"
-        write(_beside(self.stage, self._work, "json"), text)
-        return record
 
 
 class _Progress:

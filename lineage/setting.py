@@ -15,17 +15,35 @@ is a file for the flags of another stage, `stage.folder` an --init_checkpoint.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lineage.code import ROOT
-from lineage.stages import HERE, Input, Output, Stage, Value
+from lineage.stages import HERE, Input, Output, Stage, Value, join
 from lineage.systems import BY_NAME, Flags, System
 
 NONE: Flags = {}
+Model = Stage | Input  # what was pre-trained here, or elsewhere
 # Of a pre-training whose speed is measured, by the flag that says how long it is.
 CALIBRATION = {"num_train_steps": 60, "iter": 3}
 FOLDERS = {"sst2": "sst2", "conll": "conll2003", "sts": "sts", "sick": "sick"}
 _WARMUP = 0.1  # share of a pre-training's updates
+
+
+@dataclasses.dataclass(frozen=True)
+class Released:
+    """Weights that were trained elsewhere.
+
+    Attributes:
+      title: as they are shown.
+      system: by whose recipes they are used.
+      path: what --init_checkpoint takes.
+      prefix: what it was trained to have before each text.
+    """
+
+    title: str
+    system: str
+    path: str
+    prefix: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +56,7 @@ class Sources:
       pairs: files of word pairs and scores, by their task.
       data_dir: the folder of further data sets; or None.
       texts: files to learn from besides.
-      released: weights, by their system's name.
+      released: weights of others, by a name.
     """
 
     bbc: str
@@ -46,7 +64,7 @@ class Sources:
     pairs: Mapping[str, str]
     data_dir: str | None = None
     texts: tuple[str, ...] = ()
-    released: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    released: Mapping[str, Released] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +90,8 @@ class Setting:
     def text(self) -> Stage:
         """The text that all learn from: / "text.txt", "words.txt", "plain.txt"."""
         flags = {"bbc": Input(self.sources.bbc), "output_dir": HERE}
+        tasks = ["bbc", *(FOLDERS if self.sources.data_dir else ())]
+        flags["without"] = tuple(self.data(task) / "evaluated.txt" for task in tasks)
         if self.sources.wikipedia:
             flags["wikipedia"] = Input(self.sources.wikipedia)
         if self.sources.texts:
@@ -85,6 +105,12 @@ class Setting:
         units = max(1, round(minutes * 60 / self.rates[system.name]))
         return min(units, system.most or units)
 
+    def _seconds(self, system: System, minutes: float) -> float:
+        """What a pre-training will take."""
+        if self.rates is None or not system.counted:
+            return 30.0
+        return min(self.length(system, minutes) * self.rates[system.name] + 10, 1e6)
+
     def pretrained(
         self,
         name: str,
@@ -94,6 +120,7 @@ class Setting:
         pretraining: Flags = NONE,
         config: str | None = None,
         minutes: float | None = None,
+        as_vectors: bool = True,
     ) -> Stage:
         """Pre-trains a system.
 
@@ -104,13 +131,16 @@ class Setting:
           pretraining: flags of the training, as well.
           config: a file of sizes, instead of its own.
           minutes: instead of the setting's.
+          as_vectors: whether a system that is its table of words is written as vectors.
 
         Returns:
           The stage whose folder is the --init_checkpoint of what comes next.
         """
         system = BY_NAME[name]
-        if system.base and not system.pretraining:
-            return self.pretrained(system.base, seed, minutes=minutes)
+        if system.base:
+            return self._grown(
+                system, self.pretrained(system.base, seed, minutes=minutes)
+            )
         minutes = self.minutes if minutes is None else minutes
         flags: dict[str, Value] = {"seed": seed, "output_dir": HERE}
         if system.vocabulary is None:
@@ -130,35 +160,78 @@ class Setting:
             f"{name} pre-training {seed}",
             script,
             {**flags, **extra, **system.pretraining, **pretraining},
-            seconds=minutes * 60,
+            seconds=self._seconds(system, minutes),
         )
-        return self._table(system, stage) if system.table else stage
+        return self._table(system, stage) if system.table and as_vectors else stage
+
+    def _grown(self, system: System, base: Stage) -> Stage:
+        """What becomes of the model of another system; it may stay as it is."""
+        if system.multitask is None:
+            return base
+        flags = {
+            "task_file": Input(_config("tasks.yml")),
+            "data_dir": Input(self.sources.data_dir),
+            "init_checkpoint": base.folder,
+            "output_dir": HERE,
+            "do_train": True,
+            "seed": base.flags["seed"],
+        }
+        name = base.name.replace("pre-training", f"{system.name} training")
+        return Stage(
+            name, "run_multitask.py", {**flags, **system.multitask}, seconds=200
+        )
+
+    def short(self, name: str) -> Stage:
+        """A short pre-training, whose speed is measured."""
+        return dataclasses.replace(self, rates=None).pretrained(
+            name, 0, as_vectors=False
+        )
+
+    def rates_of(self, names: Sequence[str]) -> Stage:
+        """Measures how long updates take in short pre-trainings: / "rates.json"."""
+        systems = [BY_NAME[name] for name in names]
+        sizes = [
+            s.pretraining["train_batch_size"] if s.vocabulary else 0 for s in systems
+        ]
+        flags = {
+            "names": tuple(names),
+            "trained": tuple(self.short(name).folder for name in names),
+            "batch_sizes": tuple(sizes),
+            "epochs": CALIBRATION["iter"],
+            "output_file": HERE / "rates.json",
+        }
+        return Stage("calibration", "lineage.calibration", flags, seconds=8)
 
     def _records(self, system: System, seed: int, changes: Flags) -> dict[str, Value]:
         """Makes vocabulary and records; returns the flags of who reads them."""
-        text = self.text / system.text
+        text, records_file = self.text / system.text, "train.tfrecord"
+        output_file = HERE / records_file
+        if system.language:
+            text = join(f"{system.language}:", text)
+            output_file, records_file = HERE / "train", f"train.{system.language}"
+        vocab_file = system.vocab_file
         vocabulary = Stage(
             f"{system.name} vocabulary",
             "create_vocab.py",
             {
                 "input_file": text,
-                "output_file": HERE / "vocab.txt",
+                "output_file": HERE / vocab_file,
                 **system.vocabulary,
             },
         )
-        vocab_file = vocabulary / "vocab.txt"
+        vocab_file = vocabulary / vocab_file
         made = Stage(
             f"{system.name} records",
             "create_pretraining_data.py",
             {
                 "input_file": text,
                 "vocab_file": vocab_file,
-                "output_file": HERE / "train.tfrecord",
+                "output_file": output_file,
                 **system.records,
                 **changes,
             },
         )
-        return {"input_file": made / "train.tfrecord", "vocab_file": vocab_file}
+        return {"input_file": made / records_file, "vocab_file": vocab_file}
 
     def _table(self, system: System, stage: Stage) -> Stage:
         """Takes a table out of a model, as word vectors."""
@@ -173,7 +246,9 @@ class Setting:
             },
         )
 
-    def data(self, task: str, labels: int | None = None, seed: int = 0) -> Stage:
+    def data(
+        self, task: str, labels: int | None = None, seed: int = 0, prefix: str = ""
+    ) -> Stage:
         """The files of a task.
 
         Args:
@@ -181,6 +256,7 @@ class Setting:
           labels: how many are learnt from: of each class of bbc, in all of others;
             None: all.
           seed: of which.
+          prefix: stands before each line of texts.txt.
 
         Returns:
           A stage. Of classifications: / "train.tsv" and "test.tsv" (label, text),
@@ -198,11 +274,13 @@ class Setting:
             flags["source"] = Input(f"{self.sources.data_dir}/{FOLDERS[task]}")
         if labels:
             flags["labels"] = labels
+        if prefix:
+            flags["prefix"] = prefix
         name = f"{task} {labels or 'all'}"
         return Stage(name, "lineage.data", flags, seconds=5)
 
     def classified(
-        self, name: str, pretrained: Stage, data: Stage, seed: int, flags: Flags = NONE
+        self, name: str, pretrained: Model, data: Stage, seed: int, flags: Flags = NONE
     ) -> Stage:
         """Fine-tunes by the system's own recipe: / "predictions.tsv" of the test."""
         fixed = {
@@ -210,7 +288,7 @@ class Setting:
             "data_dir": data.folder,
             "text_a_column": "text",
             "label_column": "label",
-            "init_checkpoint": pretrained.folder,
+            "init_checkpoint": _checkpoint(pretrained),
             "output_dir": HERE,
             "do_train": True,
             "do_predict": True,
@@ -221,14 +299,14 @@ class Setting:
         return Stage(title, "run_classifier.py", recipe, seconds=60)
 
     def tagged(
-        self, name: str, pretrained: Stage, data: Stage, seed: int, flags: Flags = NONE
+        self, name: str, pretrained: Model, data: Stage, seed: int, flags: Flags = NONE
     ) -> Stage:
         """Trains a tagger by the system's own recipe: / "predictions.tsv"."""
         fixed = {
             "train_file": data / "train.txt",
             "test_file": data / "test.txt",
-            "tag_scheme": "BIO",
-            "init_checkpoint": pretrained.folder,
+            "tag_scheme": "IOB1",
+            "init_checkpoint": _checkpoint(pretrained),
             "output_dir": HERE,
             "do_train": True,
             "do_predict": True,
@@ -241,11 +319,11 @@ class Setting:
         return Stage(title, "run_tagger.py", recipe, seconds=120)
 
     def line_vectors(
-        self, name: str, pretrained: Stage, lines: Output, flags: Flags = NONE
+        self, name: str, pretrained: Model, lines: Output, flags: Flags = NONE
     ) -> Stage:
         """A vector for each line of a file: / "vectors.npy", float32 [lines, width]."""
         fixed = {
-            "init_checkpoint": pretrained.folder,
+            "init_checkpoint": _checkpoint(pretrained),
             "input_file": lines,
             "output_file": HERE / "vectors.npy",
         }
@@ -253,13 +331,13 @@ class Setting:
         return Stage(f"{name} vectors", "extract_features.py", recipe, seconds=40)
 
     def word_vectors(
-        self, name: str, pretrained: Stage, sentences: Output, layers: str | None = None
+        self, name: str, pretrained: Model, sentences: Output, layers: str | None = None
     ) -> Stage:
         """Vectors of all words of tokenized sentences.
 
         Args:
           name: of the system.
-          pretrained: the stage of its model.
+          pretrained: its model.
           sentences: a file, a sentence a line, words between spaces.
           layers: of the encoder, as of extract_features.py; default: the last, ELMo's
             all beside each other.
@@ -269,13 +347,18 @@ class Setting:
           layers [words, layers, width].
         """
         flags = {
-            "init_checkpoint": pretrained.folder,
+            "init_checkpoint": _checkpoint(pretrained),
             "sentences": sentences,
             "output_file": HERE / "vectors.npy",
         }
         if layers:
             flags["layers"] = layers
         return Stage(f"{name} word vectors", "lineage.words", flags, seconds=40)
+
+
+def _checkpoint(pretrained: Model) -> Value:
+    """What --init_checkpoint gets."""
+    return pretrained.folder if isinstance(pretrained, Stage) else pretrained
 
 
 def _config(name: str) -> str:

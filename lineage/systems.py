@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from lineage.stages import Value
 
 Flags = Mapping[str, Value]
+# By the number of labels, a class or in all; None: all that there are.
+EPOCHS = {4: 30, 20: 15, 1000: 5, None: 4}
+_MEAN_EPOCHS = {4: 100, 20: 30, 1000: 10, None: 10}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +27,9 @@ class System:
       added: what it brought, in a few words.
       text: which form of the text it learns from; None: it is not pre-trained on text.
       vocabulary: flags of create_vocab.py; None: it counts words itself.
+      vocab_file: its name.
       records: flags of create_pretraining_data.py.
+      language: of the text, before its name where a system reads several.
       pretraining: flags of run_pretraining.py, or without a vocabulary of
         run_word_vectors.py.
       config: a file of sizes in configs/lineage.
@@ -33,9 +38,11 @@ class System:
       most: the largest value of `counted` that is of use.
       table: the variable that is taken out as word vectors, and is all that is used.
       base: the system whose pre-trained model it begins with.
+      multitask: flags of run_multitask.py, by which it goes on from there.
       frozen: flags of extract_features.py; None: it gives no vectors of lines.
       classify: flags of run_classifier.py; None: it does not classify.
       tag: flags of run_tagger.py; None: it does not tag.
+      epochs: of run_classifier.py, by the number of labels.
     """
 
     name: str
@@ -44,16 +51,20 @@ class System:
     added: str
     text: str | None = None
     vocabulary: Flags | None = None
+    vocab_file: str = "vocab.txt"
     records: Flags = dataclasses.field(default_factory=dict)
+    language: str | None = None
     pretraining: Flags = dataclasses.field(default_factory=dict)
     config: str | None = None
     counted: str | None = None
     most: int | None = None
     table: str | None = None
     base: str | None = None
+    multitask: Flags | None = None
     frozen: Flags | None = None
     classify: Flags | None = None
     tag: Flags | None = None
+    epochs: Mapping[int | None, int] = dataclasses.field(default_factory=lambda: EPOCHS)
 
 
 _WORDS = {"vector_size": 128, "min_count": 5, "window": 5, "threads": 1}
@@ -106,6 +117,7 @@ def _vectors(name, title, year, added, **pretraining):
         most=100,
         frozen=_READ_WORDS,
         classify=_MEAN,
+        epochs=_MEAN_EPOCHS,
         tag=_LSTM_CRF,
     )
 
@@ -135,6 +147,7 @@ SYSTEMS = (
         table="nnlm/C",
         frozen=_READ_WORDS,
         classify=_MEAN,
+        epochs=_MEAN_EPOCHS,
         tag=_LSTM_CRF,
     ),
     _vectors(
@@ -189,7 +202,7 @@ SYSTEMS = (
         2018,
         "all of a language model is fine-tuned",
         text="text.txt",
-        vocabulary={"model_type": "ulmfit", "vocab_size": 20000, "min_frequency": 2},
+        vocabulary={"model_type": "ulmfit", "vocab_size": 10000, "min_frequency": 2},
         records={"model_type": "ulmfit", "max_seq_length": 512},
         pretraining={
             "model_type": "ulmfit",
@@ -253,6 +266,7 @@ SYSTEMS = (
         "a Transformer, left to right, is fine-tuned",
         text="text.txt",
         vocabulary={"model_type": "gpt", "vocab_size": 8000},
+        vocab_file="vocab.json",
         records={"model_type": "gpt", "max_seq_length": 128},
         pretraining={
             **_STEADY,
@@ -287,6 +301,12 @@ SYSTEMS = (
         2019,
         "several tasks train one BERT",
         base="bert",
+        multitask={
+            "max_seq_length": 96,
+            "train_batch_size": 32,
+            "learning_rate": 1e-3,
+            "num_train_epochs": 2,
+        },
         frozen=_READ_PIECES,
         classify=_TRANSFORMER,
         tag=_TRANSFORMER_TAGS,
@@ -298,6 +318,8 @@ SYSTEMS = (
         "masked words alone, in streams of any language",
         text="text.txt",
         vocabulary={"model_type": "xlm", "languages": "en", "vocab_size": 8000},
+        vocab_file="vocab",
+        language="en",
         records={"model_type": "xlm", "languages": "en", "max_seq_length": 128},
         pretraining={
             **_STEADY,

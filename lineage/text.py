@@ -99,6 +99,15 @@ def _evaluated() -> Iterator[str]:
         yield from pathlib.Path(path).read_text(encoding="utf-8").splitlines()
 
 
+def define_flags() -> None:
+    """What the command line says."""
+    flags.DEFINE_string("bbc", None, "BBC News, <class>/*.txt: its training part.")
+    flags.DEFINE_string("wikipedia", None, "An export of Wikipedia, .xml.bz2.")
+    flags.DEFINE_list("text", [], "Files: a sentence a line, blank between documents.")
+    flags.DEFINE_list("without", [], "Files of texts, a line each, to stay free of.")
+    flags.DEFINE_string("output_dir", None, "An existing folder.")
+
+
 def main(_) -> None:
     """Reads, leaves out, writes."""
     evaluated, everything, report = list(_evaluated()), [], {}
@@ -126,9 +135,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("bbc", None, "BBC News, <class>/*.txt: its training part.")
-    flags.DEFINE_string("wikipedia", None, "An export of Wikipedia, .xml.bz2.")
-    flags.DEFINE_list("text", [], "Files: a sentence a line, blank between documents.")
-    flags.DEFINE_list("without", [], "Files of texts, a line each, to stay free of.")
-    flags.DEFINE_string("output_dir", None, "An existing folder.")
+    define_flags()
     startup.run(main, required=["output_dir"])

@@ -105,12 +105,14 @@ class Section:
       lines: paragraphs.
       tables: below them.
       drawings: between both, on the page alone.
+      svgs: pictures that there are, behind the drawings.
     """
 
     title: str
     lines: Sequence[str] = ()
     tables: Sequence[Table] = ()
     drawings: Sequence[Drawing] = ()
+    svgs: Sequence[str] = ()
 
 
 def cut(text: str, longest: int = _LONGEST) -> str:
@@ -190,6 +192,8 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
                 drawing.figure(d, f"s{i}d{k}") for k, d in enumerate(section.drawings)
             )
             parts.append(f'<div class="figures">{"".join(figures)}</div>')
+        for svg in section.svgs:  # without what stands before it in a file
+            parts.append(f"<figure>{svg[svg.index('<svg') :]}</figure>")
         parts += (_html_table(table, folded=draws) for table in section.tables)
         parts.append("</section>")
     return "\n".join([*parts, "</body></html>"]) + "\n"

@@ -1,0 +1,278 @@
+"""The report of a run: tables, pictures, and all commands with their times."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lineage import contest, pictures, runner, tables
+from lineage.plan import Plan
+from lineage.runner import Outcome, Record
+from reports.page import Section, Table, as_html
+
+Row = Mapping[str, Any]
+_TASKS = {task.name: task for task in contest.TASKS}
+
+
+def write(plan: Plan, outcome: Outcome, work: pathlib.Path) -> None:
+    """Writes report.html, table.md, table.csv, differences.csv and runs.jsonl.
+
+    Args:
+      plan: what was to be done.
+      outcome: what was.
+      work: the folder to write to.
+    """
+    rows = contest.rows(plan.cells, outcome)
+    found = contest.differences(plan.cells, outcome)
+    records = [
+        outcome.record(stage)
+        for stage in runner.with_needs(plan.stages)
+        if outcome.is_done(stage)
+    ]
+    if rows:
+        tables.write(work / "table.csv", rows)
+    if found:
+        tables.write(work / "differences.csv", found)
+    runs = "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in records)
+    runner.write(work / "runs.jsonl", runs)
+    markdown = f"{table(rows)}\n{differences(found)}\n{_costs(records)}\n"
+    runner.write(work / "table.md", markdown)
+    sections = [
+        *_table_sections(rows, found),
+        _picture_section(rows, plan, outcome, work),
+        _text_section(plan, outcome),
+        _cost_section(records),
+    ]
+    page = as_html("The lineage, measured", [s for s in sections if s])
+    runner.write(work / "report.html", page)
+    print(f"\n{markdown}\n{work / 'report.html'}")
+
+
+def shown(score: float | None, low: float | None, high: float | None) -> str:
+    """A figure and its interval, in percent."""
+    return "failed" if score is None else f"{score:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Tasks and columns in the order of the table."""
+    there = {(row["task"], row["column"]) for row in rows}
+    order = [(t, c) for t in _TASKS for c in (contest.FROZEN, contest.TUNED)]
+    return [pair for pair in order if pair in there]
+
+
+def heading(task: str, column: str) -> str:
+    """The name of a column."""
+    found = _TASKS[task]
+    how = "" if found.tuned is None else f", {column}"
+    return f"{found.title}{how} ({found.metric})"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The table in Markdown: a row an entrant, a part a panel."""
+    columns = columns_of(rows)
+    head = ["system", "year", *(heading(*column) for column in columns)]
+    lines = []
+    for panel in dict.fromkeys(row["panel"] for row in rows):
+        of_panel = [row for row in rows if row["panel"] == panel]
+        lines += ["", f"**{panel}**", "", _line(head), _line(["---"] * len(head))]
+        for title in dict.fromkeys(row["title"] for row in of_panel):
+            own = [row for row in of_panel if row["title"] == title]
+            cells = {(row["task"], row["column"]): _cell(row) for row in own}
+            figures = [cells.get(column, "") for column in columns]
+            lines.append(_line([title, str(own[0]["year"]), *figures]))
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _cell(row: Row) -> str:
+    return shown(row["score"], row["low"], row["high"])
+
+
+def differences(rows: Sequence[Row]) -> str:
+    """Paired differences in Markdown."""
+    head = ["", "task", "column", "difference, points", "95 % interval", ""]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in rows:
+        verdict = "shown" if row["shown"] else "no difference shown"
+        lines.append(
+            _line(
+                [
+                    f"{row['from']} → {row['to']}",
+                    _TASKS[row["task"]].title,
+                    row["column"],
+                    f"{row['difference']:+.1f}",
+                    f"[{row['low']:+.1f}, {row['high']:+.1f}]",
+                    verdict,
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _costs(records: Sequence[Record]) -> str:
+    """What all of it took."""
+    cores = sum(record.cpu_seconds for record in records) / 60
+    walls = sum(record.seconds for record in records) / 60
+    peak = max((record.peak_mb for record in records), default=0)
+    return (
+        f"{len(records)} stages, {cores:.1f} minutes of one core, "
+        f"{walls / runner.JOBS:.1f} minutes of wall time with {runner.JOBS} at a time; "
+        f"the largest process had {peak:,.0f} MB."
+    )
+
+
+def _table_sections(rows, found) -> list[Section]:
+    columns = columns_of(rows)
+    head = ("system", "year", *(heading(*column) for column in columns))
+    made = []
+    for panel in dict.fromkeys(row["panel"] for row in rows):
+        of_panel = [row for row in rows if row["panel"] == panel]
+        lines = []
+        for title in dict.fromkeys(row["title"] for row in of_panel):
+            own = [row for row in of_panel if row["title"] == title]
+            cells = {(row["task"], row["column"]): _cell(row) for row in own}
+            figures = (cells.get(column, "") for column in columns)
+            lines.append((title, str(own[0]["year"]), *figures))
+        made.append(Table(head, lines, caption=panel))
+    note = (
+        "Percent, with 95 % intervals over pre-trainings, task seeds and test items; "
+        "where one seed was run, an interval says nothing of the next one."
+    )
+    sections = [Section("Scores", [note], made)]
+    if found:
+        lines = [
+            (
+                f"{row['from']} → {row['to']}",
+                _TASKS[row["task"]].title,
+                row["column"],
+                row["difference"],
+                row["low"],
+                row["high"],
+                "shown" if row["shown"] else "no difference shown",
+            )
+            for row in found
+        ]
+        head = ("", "task", "column", "points", "low", "high", "")
+        note = "Paired in test items and labels; the last rows are one system twice."
+        compared = Table(head, lines, digits=1)
+        sections.append(Section("From one system to the next", [note], [compared]))
+    return sections
+
+
+def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Accuracy on BBC News by labels, as lineage.pictures draws lines."""
+    labels = {"bbc4": 4, "bbc20": 20, "bbc": 297}
+    return [
+        {
+            "panel": row["column"],
+            "name": row["title"],
+            "x": labels[row["task"]],
+            "mean": row["score"],
+            "low": row["low"],
+            "high": row["high"],
+            "released": row["panel"] == contest.RELEASED,
+        }
+        for row in rows
+        if row["task"] in labels
+        and row["score"] is not None
+        and row["panel"] != contest.LONGER
+    ]
+
+
+def by_minutes(rows: Sequence[Row], plan: Plan, outcome: Outcome):
+    """The mean score of each entrant by the minutes that its pre-training took.
+
+    Only what has all of a column is averaged. Minutes are of one core, and of the mean
+    pre-training; those of a bag of words and of released weights are not known.
+    """
+    made = []
+    for column in (contest.FROZEN, contest.TUNED):
+        own = [row for row in rows if row["column"] == column]
+        tasks = {row["task"] for row in own}
+        for entrant in plan.entered:
+            scores = [
+                row["score"]
+                for row in own
+                if row["name"] == entrant.name and row["score"] is not None
+            ]
+            minutes = _minutes(entrant, outcome)
+            if minutes and 0 < len(scores) == len(tasks):
+                made.append(
+                    {
+                        "panel": column,
+                        "name": entrant.system.title,
+                        "x": round(minutes, 2),
+                        "mean": sum(scores) / len(scores),
+                        "low": None,
+                        "high": None,
+                        "released": False,
+                    }
+                )
+    return made
+
+
+def _minutes(entrant, outcome) -> float | None:
+    """Of one core, of all trainings that a model comes from."""
+    found = []
+    for model in entrant.models:
+        if isinstance(model, contest.Stage) and outcome.is_done(model):
+            trainings = [
+                outcome.record(stage).cpu_seconds
+                for stage in runner.with_needs([model])
+                if stage.script.startswith("run_")
+            ]
+            found.append(sum(trainings) / 60)
+    return sum(found) / len(found) if found else None
+
+
+def _picture_section(rows, plan, outcome, work) -> Section | None:
+    folder = work / "pictures"
+    folder.mkdir(exist_ok=True)
+    made = []
+    if found := curves(rows):
+        y = "accuracy, %"
+        made.append(
+            pictures.lines("labels", found, folder, x="labels a class", y=y, log=True)
+        )
+    if found := by_minutes(rows, plan, outcome):
+        x, y = "minutes of pre-training, one core", "mean score, %"
+        made.append(pictures.lines("minutes", found, folder, x=x, y=y, log=True))
+    if not made:
+        return None
+    svgs = [path.read_text(encoding="utf-8") for path in made]
+    return Section("Pictures", svgs=svgs)
+
+
+def _text_section(plan: Plan, outcome: Outcome) -> Section | None:
+    if not outcome.is_done(plan.setting.text):
+        return None
+    path = outcome.folder(plan.setting.text) / "report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    head = ("source", "documents", "sentences", "words", "sentences left out")
+    lines = [(name, *found.values()) for name, found in report.items()]
+    note = (
+        "All systems learn from this text; sentences that share eight words in a row "
+        "with what is scored are left out."
+    )
+    return Section("Text", [note], [Table(head, lines)])
+
+
+def _cost_section(records: Sequence[Record]) -> Section:
+    head = ("stage", "seconds", "of one core", "MB", "command")
+    lines = [
+        (
+            record.name + (" (gone on with)" if record.resumed else ""),
+            record.seconds,
+            record.cpu_seconds,
+            record.peak_mb,
+            record.command,
+        )
+        for record in records
+    ]
+    environment = " ".join(f"{k}={v}" for k, v in runner.THREADS.items())
+    note = f"Each command can be repeated alone, with {environment} before it."
+    return Section("Stages", [_costs(records), note], [Table(head, lines, digits=1)])

