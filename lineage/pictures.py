@@ -12,7 +12,7 @@ legend. Each function writes NAME.csv, NAME.svg and NAME.png.
 """
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pictures
@@ -107,7 +107,7 @@ def dots(
     folder: pathlib.Path,
     *,
     x: str,
-    guess: float | None = None,
+    guess: Mapping[str, float] | None = None,
 ) -> pathlib.Path:
     """Draws dots with whiskers, a row for each group, the first one above.
 
@@ -116,7 +116,7 @@ def dots(
       rows: see above.
       folder: where the files are put.
       x: what the horizontal axis is.
-      guess: what guessing would reach; a line there.
+      guess: what guessing would reach, by panel; a line there.
 
     Returns:
       The SVG.
@@ -133,11 +133,11 @@ def dots(
             _draw_dots(axes, [r for r in rows if r["panel"] == panel], groups, names)
             axes.set_title(panel, loc="left", fontsize=10)
             axes.set_xlabel(x)
-            if guess is not None:
-                axes.axvline(guess, color=pictures.GREY, lw=1, linestyle="--")
+            if panel in (guess or {}):
+                axes.axvline(guess[panel], color=pictures.GREY, lw=1, linestyle="--")
                 axes.annotate(
                     "guess",
-                    (guess, len(groups) - 0.45),
+                    (guess[panel], len(groups) - 0.45),
                     xytext=(3, 0),
                     textcoords="offset points",
                     fontsize=8,

@@ -141,6 +141,17 @@ def counts(
     ]
 
 
+def define_flags() -> None:
+    """What the command line says."""
+    flags.DEFINE_list("input_file", None, "A sentence a line, blank between documents.")
+    flags.DEFINE_string("senses_file", None, "The rules that tell senses.")
+    flags.DEFINE_string("init_checkpoint", None, "A model, or word vectors.")
+    flags.DEFINE_string("output_dir", None, "Where the tables are put.")
+    flags.DEFINE_integer("fewest", 10, "Of either sense that a word needs.", 2)
+    flags.DEFINE_integer("most", 50, "Occurrences of each sense that are measured.", 2)
+    flags.DEFINE_integer("seed", 1, "Of what is drawn.")
+
+
 def main(_) -> None:
     """Finds, draws, measures, writes."""
     rules = senses.read_rules(FLAGS.senses_file)
@@ -162,13 +173,5 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("input_file", None, "A sentence a line, blank between documents.")
-    flags.DEFINE_string("senses_file", None, "The rules that tell senses.")
-    flags.DEFINE_string("init_checkpoint", None, "A model, or word vectors.")
-    flags.DEFINE_string("output_dir", None, "Where the tables are put.")
-    flags.DEFINE_integer(
-        "fewest", 10, "Occurrences of either sense that a word needs.", 2
-    )
-    flags.DEFINE_integer("most", 50, "Occurrences of each sense that are measured.", 2)
-    flags.DEFINE_integer("seed", 1, "Of what is drawn.")
+    define_flags()
     startup.run(main, required=["input_file", "senses_file", "output_dir"])

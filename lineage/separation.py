@@ -80,7 +80,12 @@ def _same(near, labels):
 
 
 def plane(vectors: np.ndarray) -> np.ndarray:
-    """Returns where the first two principal components put vectors, float [N, 2]."""
-    from sklearn.decomposition import PCA
+    """Returns where the first two principal components put vectors, float64 [N, 2].
 
-    return PCA(2, svd_solver="full").fit_transform(np.asarray(vectors, np.float64))
+    Of a component and its opposite, it is the one whose largest value is above 0.
+    """
+    rows = np.asarray(vectors, np.float64)
+    sides, lengths, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    found = (sides * lengths)[:, :2]
+    largest = found[np.abs(found).argmax(axis=0), range(2)]
+    return np.where(largest < 0, -found, found)

@@ -35,7 +35,7 @@ POINTS = [
 ]
 KINDS = {
     "lines": (pictures.lines, LINES, {"x": "across", "y": "up", "log": True}),
-    "dots": (pictures.dots, DOTS, {"x": "across", "guess": 0.5}),
+    "dots": (pictures.dots, DOTS, {"x": "across", "guess": {"left": 0.5}}),
     "points": (pictures.points, POINTS, {}),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
