@@ -28,13 +28,15 @@ FLAGS = flags.FLAGS
 _FEW_UPDATES, _ENOUGH_UPDATES = 100, 150  # of MiniLM's fine-tuning, docs/your_data.md
 
 
+_BY_PIECES = "0: as many as have about 8,192 pieces together, at most 256"
+
+
 def define_training_flags(max_seq_length: int = 128) -> None:
     """Batches, optimizer, schedule, evaluation and saving."""
     flags.DEFINE_integer(
         "max_seq_length", max_seq_length, "Pieces of the longest input.", 1
     )
     flags.DEFINE_integer("train_batch_size", 32, "Examples in one update, in all.", 1)
-    flags.DEFINE_integer("eval_batch_size", 8, "Examples in an evaluation batch.", 1)
     flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate.", 0.0)
     flags.DEFINE_integer(
         "save_checkpoints_steps", 1000, "Updates between two checkpoints.", 1
@@ -164,7 +166,9 @@ def define_finetuning_flags() -> None:
     """Which data, which steps of a run, how long and how often."""
     define_run_flags()
     flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
-    flags.DEFINE_integer("predict_batch_size", 8, "Examples in a prediction batch.", 1)
+    for name, batch in (("eval", "an evaluation"), ("predict", "a prediction")):
+        text = f"Examples in {batch} batch; {_BY_PIECES}."
+        flags.DEFINE_integer(f"{name}_batch_size", 0, text, 0)
     flags.DEFINE_float("num_train_epochs", 3.0, "How often all examples are seen.", 0.0)
     flags.DEFINE_float(
         "warmup_proportion", 0.1, "Share of the steps spent warming up.", 0.0, 1.0

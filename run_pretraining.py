@@ -25,6 +25,7 @@ _SHOWN_FAULTS = 10
 
 model_flags.define_model_flags()
 common_flags.define_training_flags()
+flags.DEFINE_integer("eval_batch_size", 8, "Examples in an evaluation batch.", 1)
 common_flags.define_distribution_flags()
 common_flags.define_run_flags()
 model_flags.define_word_rule_flags()

@@ -29,6 +29,12 @@ as_it_is = tf.autograph.experimental.do_not_convert
 _FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS, _TURNS_DRAWN = range(5)
 _ROUNDS = 256  # drawn at once, see `drawn_turns`
 
+# Batches by pieces: so many positions, but no more rows than that, and in an incomplete
+# batch one of these numbers of rows: XLA compiles for each number anew.
+_PIECES, _MOST_ROWS = 8192, 256
+_ROWS = (1, 2, 3, *(rows << k for k in range(7) for rows in (4, 5, 6, 7)))
+_POOL_BY_PIECES = 16_384  # records
+
 
 def default_buckets(max_seq_length: int) -> tuple[int, ...]:
     """Lengths that batches are padded to, up to and including `max_seq_length`."""
@@ -37,17 +43,21 @@ def default_buckets(max_seq_length: int) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class _Slices:
-    """How a global batch is cut: B rows, `replicas` parts, of which we want some."""
+    """How a global batch is cut: B rows, `replicas` parts, of which we want some.
 
-    batch_size: int
+    `batch_size` is None where batches differ in their number of rows.
+    """
+
+    batch_size: int | None
     replicas: int
     offset: int
     local: int
 
     def __post_init__(self):
-        if self.batch_size < 1 or self.batch_size % self.replicas:
+        size = self.batch_size
+        if size is not None and (size < 1 or size % self.replicas):
             raise UserError(
-                f"batch_size {self.batch_size} must be a positive multiple of the "
+                f"batch_size {size} must be a positive multiple of the "
                 f"number of replicas, {self.replicas}"
             )
         if not 0 <= self.offset < self.offset + self.local <= self.replicas:
@@ -55,11 +65,6 @@ class _Slices:
                 f"local replicas {self.offset} to {self.offset + self.local - 1} "
                 f"are not among the {self.replicas} replicas"
             )
-
-    @property
-    def rows(self) -> int:
-        """Rows of one replica's batch."""
-        return self.batch_size // self.replicas
 
 
 def train_batches(
@@ -134,8 +139,9 @@ def train_batches(
             draw = _fold(seed, _BATCH_ORDER, pool_index)
             batches = _shuffled(batches, draw)
         skipped = tf.where(pool_index == first_pool, first_batch, 0)
+        starts = batches[skipped:] * batch_size
         return _replica_batches(
-            spec, columns, lengths, order, batches[skipped:], buckets, slices
+            spec, columns, lengths, order, starts, starts, buckets, slices
         )
 
     # Of a stream that might end, tf.distribute forgets the number of rows.
@@ -159,13 +165,14 @@ def eval_batches(
 
     The rows that fill the last batch repeat a real one, with `is_real_example` 0:
     no mask is empty, and whoever scatters results by `example_index` writes the
-    same result twice. Every replica gets the same number of batches,
-    ceil(records / batch_size).
+    same result twice. Every replica gets the same number of batches.
 
     Args:
       files: TFRecord files.
       spec: what they hold.
-      batch_size: rows of a global batch, over all replicas of all workers.
+      batch_size: rows of a global batch, over all replicas of all workers; 0: as many
+        as have about 8,192 positions, at most 256, so that short ones are computed
+        many at a time and long ones fit into memory.
       buckets: ascending lengths to pad to; one bucket gives static shapes.
       num_replicas: replicas over all workers.
       replica_offset: this worker's first replica.
@@ -180,22 +187,31 @@ def eval_batches(
     Raises:
       UserError: no records, or arguments that do not fit together.
     """
-    slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
     buckets = _checked_buckets(buckets)
+    if not batch_size and len(buckets) == 1:
+        (batch_size,) = _rows_by_pieces(buckets, num_replicas)
+    by_pieces = not batch_size
+    slices = _Slices(batch_size or None, num_replicas, replica_offset, local_replicas)
     _count_up_to(files, 1)
     taken = _read(list(files)).take(-1 if num_records is None else num_records)
-    pools = taken.enumerate().batch(pool_batches * batch_size)
+    pool = _POOL_BY_PIECES if by_pieces else pool_batches * batch_size
+    pools = taken.enumerate().batch(pool)
 
     @as_it_is
     def to_batches(position: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
         columns, lengths = spec.parse(serialized)
         columns[feature_spec.INDEX] = tf.cast(position, tf.int32)
         order = _by_bucket(lengths, buckets)
-        batches = tf.range(-(-tf.size(order) // batch_size))
-        missing = tf.size(batches) * batch_size - tf.size(order)
+        if by_pieces:
+            order = order[::-1]  # the longest one says how many rows there are
+            starts, ends = _cut(tf.gather(lengths, order), buckets, num_replicas)
+        else:
+            starts = tf.range(0, tf.size(order), batch_size)
+            ends = starts + batch_size
+        missing = ends[-1] - tf.size(order)
         order = tf.concat([order, tf.repeat(order[-1:], missing)], axis=0)
         return _replica_batches(
-            spec, columns, lengths, order, batches, buckets, slices, missing
+            spec, columns, lengths, order, starts, ends, buckets, slices, missing
         )
 
     return finish(pools.flat_map(to_batches))
@@ -361,7 +377,8 @@ def _replica_batches(
     columns: dict[str, tf.Tensor | tf.RaggedTensor],
     lengths: tf.Tensor,
     order: tf.Tensor,
-    batches: tf.Tensor,
+    starts: tf.Tensor,
+    ends: tf.Tensor,
     buckets: tuple[int, ...],
     slices: _Slices,
     num_fillers: tf.Tensor | int = 0,
@@ -372,8 +389,9 @@ def _replica_batches(
       spec: what the columns are.
       columns: the parsed pool.
       lengths: int32 [pool].
-      order: int32 [number of batches * B]: which row of the pool comes where.
-      batches: int32: which batches of `order` to give, in this order.
+      order: int32: which row of the pool comes where.
+      starts: int32 [n]: where in `order` the batches to give begin, in this order.
+      ends: int32 [n]: where they end, if their number of rows is not fixed.
       buckets: ascending lengths.
       slices: which rows of a batch are whose.
       num_fillers: so many rows at the end of `order` are not real examples.
@@ -381,23 +399,62 @@ def _replica_batches(
     with tf.control_dependencies([_check_lengths(lengths, buckets)]):
         order = tf.identity(order)
     last_real = tf.size(order) - num_fillers
-    local = tf.range(slices.offset, slices.offset + slices.local)
-    # Row numbers in `order`: batch after batch, within it replica after replica.
-    starts = batches[:, None] * slices.batch_size + local[None, :] * slices.rows
+    # Batch after batch, within it replica after replica.
+    replicas = tf.tile(
+        tf.range(slices.offset, slices.offset + slices.local), [tf.size(starts)]
+    )
+    bounds = [tf.repeat(places, slices.local) for places in (starts, ends)]
 
     @as_it_is
-    def to_batch(start: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch_start = start // slices.batch_size * slices.batch_size
-        of_batch = order[batch_start : batch_start + slices.batch_size]
+    def to_batch(start: tf.Tensor, end: tf.Tensor, replica: tf.Tensor):
+        size = slices.batch_size or end - start
+        of_batch = order[start : start + size]
         length = _bucket_of(tf.reduce_max(tf.gather(lengths, of_batch)), buckets)
-        positions = start + tf.range(slices.rows)
+        number = size // slices.replicas
+        positions = start + replica * number + tf.range(number)
         rows = tf.gather(order, positions)
         chosen = {name: tf.gather(column, rows) for name, column in columns.items()}
         real = tf.cast(positions < last_real, tf.int32)
         chosen[feature_spec.REAL] *= real
-        return spec.to_batch(chosen, tf.gather(lengths, rows), slices.rows, length)
+        return spec.to_batch(chosen, tf.gather(lengths, rows), number, length)
 
-    return tf.data.Dataset.from_tensor_slices(tf.reshape(starts, [-1])).map(to_batch)
+    return tf.data.Dataset.from_tensor_slices((*bounds, replicas)).map(to_batch)
+
+
+def _rows_by_pieces(buckets: tuple[int, ...], replicas: int) -> list[int]:
+    """Rows of global batches padded to each bucket, a multiple of the replicas."""
+    rows = (min(_MOST_ROWS, max(1, _PIECES // bucket)) for bucket in buckets)
+    return [number + -number % replicas for number in rows]
+
+
+def _cut(
+    lengths: tf.Tensor, buckets: tuple[int, ...], replicas: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts rows into batches by pieces.
+
+    Args:
+      lengths: int32 [n] of the rows, no bucket larger than the one before.
+      buckets: ascending lengths.
+      replicas: that share a batch.
+
+    Returns:
+      Where batches begin and end, both int32; the last may end behind the last row.
+    """
+    number = tf.size(lengths)
+    most = tf.gather(
+        tf.constant(_rows_by_pieces(buckets, replicas)), _bucket_index(lengths, buckets)
+    )
+    starts = tf.TensorArray(tf.int32, 0, dynamic_size=True)
+    _, starts = tf.while_loop(
+        lambda start, _: start < number,
+        lambda start, found: (start + most[start], found.write(found.size(), start)),
+        (0, starts),
+    )
+    starts = starts.stack()
+    left = number - starts[-1]
+    left = tf.gather(tf.constant(_ROWS), tf.searchsorted(_ROWS, left[None]))[0]
+    left = tf.minimum(left + -left % replicas, most[starts[-1]])
+    return starts, tf.concat([starts[1:], [starts[-1] + left]], axis=0)
 
 
 def _by_bucket(lengths: tf.Tensor, buckets: tuple[int, ...]) -> tf.Tensor:

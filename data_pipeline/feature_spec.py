@@ -248,7 +248,7 @@ class FeatureSpec:
         self,
         columns: Mapping[str, tf.Tensor | tf.RaggedTensor],
         lengths: tf.Tensor,
-        rows: int,
+        rows: int | tf.Tensor,
         length: int | tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """Pads parsed columns into one rectangular batch.
@@ -256,21 +256,21 @@ class FeatureSpec:
         Args:
           columns: as `parse` returns them, `rows` rows.
           lengths: int32 [rows].
-          rows: number of rows B, known when the graph is built.
+          rows: number of rows B; an int gives a static shape.
           length: S to pad the sequence features to; an int gives a static shape.
 
         Returns:
           name -> dense tensor: [B, S, ...], [B, pad_to, ...] or [B, ...].
         """
         batch = {name: columns[name] for name in (INDEX, REAL)}
-        static = length if isinstance(length, int) else None
+        static = [x if isinstance(x, int) else None for x in (rows, length)]
         for feature in self.features:
             column = columns[feature.name]
             if feature.varies:
                 column = _pad(feature, column, rows, feature.pad_to or length)
             batch[feature.name] = column
         batch[self.mask_feature] = tf.sequence_mask(lengths, length, dtype=tf.int32)
-        for name, spec in self.batch_signature(rows, static).items():
+        for name, spec in self.batch_signature(*static).items():
             batch[name] = tf.ensure_shape(batch[name], spec.shape)
         return batch
 
@@ -352,7 +352,10 @@ def _to_column(
 
 
 def _pad(
-    feature: Feature, column: tf.RaggedTensor, rows: int, length: int | tf.Tensor
+    feature: Feature,
+    column: tf.RaggedTensor,
+    rows: int | tf.Tensor,
+    length: int | tf.Tensor,
 ) -> tf.Tensor:
     """Pads [B, (T), ...] with zeros (empty strings) to [B, length, ...].
 

@@ -282,6 +282,52 @@ def test_workers_evaluate_the_same_number_of_batches_and_all_rows(files):
             np.testing.assert_array_equal(joined, value, err_msg=name)
 
 
+@pytest.fixture
+def few_pieces(monkeypatch):
+    """Batches by pieces of at most 40 positions, or 7 rows."""
+    monkeypatch.setattr(batching, "_PIECES", 40)
+    monkeypatch.setattr(batching, "_MOST_ROWS", 7)
+    monkeypatch.setattr(batching, "_POOL_BY_PIECES", 50)
+
+
+def test_batches_by_pieces_are_full_of_short_rows_or_of_few_long_ones(
+    files, few_pieces
+):
+    batches = evaluate(files, batch_size=0)
+    found = [index for row in indices(batches) for index in row]
+    reals = np.concatenate([batch["is_real_example"] for batch in batches])
+    assert sorted(np.array(found)[reals == 1]) == list(range(103))
+    shapes = [batch["input_ids"].shape for batch in batches]
+    # 3 x 13, 5 x 8 and 7 x 4 positions; less only in the last batch of 50 records.
+    full = {13: 3, 8: 5, 4: 7}
+    others = [shape for shape in shapes if shape[0] != full[shape[1]]]
+    assert set(full.items()) <= {(length, rows) for rows, length in shapes}
+    assert len(others) <= 3
+    assert all(rows < full[length] for rows, length in others)
+    # What fills up a batch is less than a quarter of its real rows.
+    assert (reals == 0).sum() <= 3
+
+
+def test_replicas_share_batches_by_pieces(files, few_pieces):
+    one = evaluate(files, batch_size=0, num_replicas=2, local_replicas=2)
+    assert {len(batch["label_ids"]) for batch in one} <= {1, 2, 3, 4}
+    workers = [
+        evaluate(files, batch_size=0, num_replicas=2, replica_offset=offset)
+        for offset in (0, 1)
+    ]
+    for place, worker in enumerate(workers):
+        assert_same(worker, one[place::2])
+    lengths = [batch["input_ids"].shape for batch in one]
+    assert lengths[::2] == lengths[1::2]
+    real = [batch["label_ids"][batch["is_real_example"] == 1] for batch in one]
+    assert sorted(np.concatenate(real)) == list(range(103))
+
+
+def test_one_bucket_by_pieces_keeps_its_static_shape(files, few_pieces):
+    dataset = batching.eval_batches(files, SPEC, batch_size=0, buckets=(13,))
+    assert dataset.element_spec["input_ids"].shape == (3, 13)
+
+
 def test_record_longer_than_the_largest_bucket_is_an_error(files):
     for run in (train, evaluate):
         arguments = {"count": 13} if run is train else {}

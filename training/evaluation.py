@@ -34,7 +34,7 @@ class Evaluator:
         Args:
           records: the examples, counted.
           batch_size: examples in a batch, over all replicas; rounded up to a
-            multiple of the replicas.
+            multiple of the replicas. 0: by pieces, see batching.eval_batches.
 
         Returns:
           name -> array [num_examples, ...] in the order of the records: the task's

@@ -74,7 +74,7 @@ class Run:
       data: the examples.
       settings: what shaped the task; see Trainer.train.
       use_checkpoint: "last" or "best": which is evaluated and predicts.
-      predict_batch_size: examples in a prediction batch.
+      predict_batch_size: as TrainingConfig.eval_batch_size, of predictions.
       write_predictions: called with (folder, set's name, predictions); returns their
         scores where right answers are known; None where there is nothing to predict.
       report: called after every last evaluation of a set, and every prediction.

@@ -44,7 +44,8 @@ class TrainingConfig:
       output_dir: where everything is written.
       num_train_steps: updates in the whole run.
       train_batch_size: examples in an update, over all replicas and micro-batches.
-      eval_batch_size: examples in an evaluation batch, over all replicas.
+      eval_batch_size: examples in an evaluation batch, over all replicas; 0: by
+        pieces, see batching.eval_batches.
       optimizer: see OptimizerConfig.
       gradient_accumulation_steps: micro-batches an update is computed in.
       save_checkpoints_steps: updates between checkpoints.
