@@ -166,9 +166,12 @@ def define_finetuning_flags() -> None:
     """Which data, which steps of a run, how long and how often."""
     define_run_flags()
     flags.DEFINE_bool("do_predict", False, "Whether to predict the test set.")
-    for name, batch in (("eval", "an evaluation"), ("predict", "a prediction")):
-        text = f"Examples in {batch} batch; {_BY_PIECES}."
-        flags.DEFINE_integer(f"{name}_batch_size", 0, text, 0)
+    flags.DEFINE_integer(
+        "eval_batch_size", 0, f"Examples in an evaluation batch; {_BY_PIECES}.", 0
+    )
+    flags.DEFINE_integer(
+        "predict_batch_size", 0, f"Examples in a prediction batch; {_BY_PIECES}.", 0
+    )
     flags.DEFINE_float("num_train_epochs", 3.0, "How often all examples are seen.", 0.0)
     flags.DEFINE_float(
         "warmup_proportion", 0.1, "Share of the steps spent warming up.", 0.0, 1.0

@@ -51,7 +51,7 @@ def problems(script, *words):
     [
         ([], "give at least one of --do_train, --do_eval, --do_predict"),
         (["--do_train", "--train_batch_size=0"], "--train_batch_size=0: 0 is not"),
-        (["--do_train", "--eval_batch_size=0"], "--eval_batch_size=0: 0 is not"),
+        (["--do_train", "--eval_batch_size=-1"], "--eval_batch_size=-1: -1 is not"),
         (
             ["--do_train", "--predict_batch_size=-1"],
             "--predict_batch_size=-1: -1 is not",
