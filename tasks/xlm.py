@@ -71,6 +71,7 @@ class XlmPretrainingTask(SeveralTasks):
             mlm_steps = system.config.languages
         scores = _scores(system, sample_alpha) if sample_alpha else None
         shared = {**kwargs, "system": system, "max_seq_length": max_seq_length}
+        given = f"--lambda_clm={lambda_clm} --lambda_mlm={lambda_mlm}"
         factors = {CLM: Coefficient.parse(lambda_clm)}
         factors[MLM] = Coefficient.parse(lambda_mlm)
         parts: dict[str, Objective] = {}
@@ -82,14 +83,14 @@ class XlmPretrainingTask(SeveralTasks):
             parts[f"{MLM}/{name}"] = Masked(
                 language=name, factor=factors[MLM], scores=scores, **shared
             )
-        stages = _stages(parts)
-        for step, active in stages:
+        if not parts:
+            raise UserError(f"{given}: nothing is left to learn")
+        self._stages = _stages(parts)
+        for step, _, active in self._stages:
             if not active:
                 raise UserError(
-                    f"--lambda_clm={lambda_clm} --lambda_mlm={lambda_mlm}: nothing is "
-                    f"left to learn from update {step} on"
+                    f"{given}: nothing is left to learn from update {step} on"
                 )
-        self._stages = stages
         super().__init__(parts)
         self.system = system
         self._any = next(iter(parts.values()))
@@ -171,21 +172,13 @@ class XlmPretrainingTask(SeveralTasks):
         names = list(self.parts)
         sizes = [records[name].num_examples for name in names]
         order, past = None, np.zeros(len(names), np.int64)
-        ends = [first for first, _ in self._stages[1:]] + [None]
-        for (first, active), end in zip(self._stages, ends, strict=True):
+        for first, end, active in self._stages:
             shares = round_shares(names, sizes, self._lg_sampling_factor, active)
-
-            def before(stop, shares=shares):
-                return batching.drawn_turns(shares, seed, stop)
-
-            last = step if end is None else min(step, end)
-            if last > first:
-                past += np.subtract(before(last)[1], before(first)[1])
-            if end is not None and end <= step:
-                continue
-            drawn = before(max(first, step))[0]
+            begin = max(first, step) if end is None else min(max(first, step), end)
+            drawn, had = batching.drawn_turns(shares, seed, begin)
+            past += np.subtract(had, batching.drawn_turns(shares, seed, first)[1])
             if end is not None:
-                drawn = drawn.take(end - max(first, step))
+                drawn = drawn.take(end - begin)
             order = drawn if order is None else order.concatenate(drawn)
         return batching.finish(order), dict(zip(names, past.tolist(), strict=True))
 
@@ -210,15 +203,23 @@ class XlmPretrainingTask(SeveralTasks):
         raise NotImplementedError("an example is of one of the parts")
 
 
-def _stages(parts: Mapping[str, Objective]) -> list[tuple[int, frozenset[str]]]:
-    """Returns from which updates on which parts are learnt: their factors are not 0."""
-    steps = sorted({0}.union(*(part.factor.changes() for part in parts.values())))
-    stages = []
-    for step in steps:
+def _stages(
+    parts: Mapping[str, Objective],
+) -> list[tuple[int, int | None, frozenset[str]]]:
+    """Returns which parts are learnt when: those whose factors are not 0.
+
+    Returns:
+      First update, the one after the last, or None, and the parts; in their order.
+    """
+    found = []
+    for step in sorted(
+        set().union(*(part.factor.changes() for part in parts.values()))
+    ):
         active = frozenset(n for n, part in parts.items() if part.factor(step) > 0)
-        if not stages or stages[-1][1] != active:
-            stages.append((step, active))
-    return stages
+        if not found or found[-1][1] != active:
+            found.append((step, active))
+    ends = [*(step for step, _ in found[1:]), None]
+    return [(step, end, on) for (step, on), end in zip(found, ends, strict=True)]
 
 
 def round_shares(
