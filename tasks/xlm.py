@@ -212,9 +212,8 @@ def _stages(
       First update, the one after the last, or None, and the parts; in their order.
     """
     found = []
-    for step in sorted(
-        set().union(*(part.factor.changes() for part in parts.values()))
-    ):
+    changes = set().union(*(part.factor.changes() for part in parts.values()))
+    for step in sorted(changes):
         active = frozenset(n for n, part in parts.items() if part.factor(step) > 0)
         if not found or found[-1][1] != active:
             found.append((step, active))
