@@ -83,11 +83,12 @@ def test_a_pairs_count_is_how_often_it_is_merged():
     assert pieces == {"aba</w>": 2}
 
 
-def test_a_full_vocabulary_leaves_the_rarest_pieces_out(no_moses):
+def test_a_full_vocabulary_leaves_the_rarest_pieces_out(no_moses, caplog):
     made = learner(vocab_size=14 + 6, min_frequency=10**6)
     learnt = made.learn_texts(made.count_texts(TEXTS), "vocab")
     assert learnt.pieces == 20
     assert learnt.files["codes"] == ""
+    assert "no pieces were joined" in caplog.text
     assert 0 < learnt.unknown < learnt.tokens
     with pytest.raises(ValueError, match="--vocab_size=15 leaves no room"):
         learner(vocab_size=15).learn_texts(made.count_texts(TEXTS), "vocab")

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from absl import logging
+
 import tokenization_bpe
 import tokenization_ulmfit
 import tokenization_xlm
@@ -209,6 +211,14 @@ class LanguageBytePairs(Learner):
         codes, pieces = bpe_learner.learn_codes(
             sampled, words, room, self.min_frequency
         )
+        if not codes:
+            logging.warning(
+                "no pieces were joined, all are single characters: these take all of "
+                "--vocab_size=%d, with two places each, inside a word and at its end; "
+                "or no two are neighbours --min_frequency=%d times",
+                self.vocab_size,
+                self.min_frequency,
+            )
         kept = pieces.most_common(room)
         known = sum(count for _, count in kept)
         names = self.outputs(output)
