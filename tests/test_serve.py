@@ -27,6 +27,8 @@ from inference.extraction import ExtractionConfig, FeatureExtractor
 from serving import server, works
 from serving.engine import Engine, Limits
 from systems.bert import BertSystem
+from systems.multitask_config import MultitaskConfig, PartConfig
+from tasks.multitask import MultitaskTask
 from tasks.span import SpanConfig, SpanTask
 from tasks.tagging import TaggingConfig, TaggingTask
 
@@ -167,6 +169,20 @@ def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
 def test_a_folder_without_a_task_answers_nothing(model):
     serve = read_flags("-model_dir", str(model))
     assert serve.find_answers(serve.find_system()) is None
+
+
+def test_a_model_of_several_tasks_answers_for_all(trained, tmp_path):
+    shared = {"max_seq_length": 24, "do_lower_case": True}
+    one = PartConfig(
+        "one", "single_label", ("bad", "good"), ("accuracy",), "accuracy", **shared
+    )
+    score = PartConfig("score", "regression", (), ("pearson",), "pearson", **shared)
+    config = MultitaskConfig(24, True, (one, score))
+    folder, _ = trained(MultitaskTask(config, tiny.system(tmp_path)))
+    verb, found = answered(folder, [TEXTS[0], [TEXTS[0], TEXTS[1]]])
+    assert verb == "classify"
+    assert set(found["one/labels"]) <= {"bad", "good"}
+    assert len(found["score/scores"]) == 2
 
 
 def test_a_classifier_in_hugging_faces_files_classifies(trained, tmp_path):
