@@ -5,10 +5,8 @@ import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
-import tensorflow as tf
-
-from atomic_files import atomic_path
 from errors import UserError
+from lineage import runner
 
 Value = str | int | float | bool | None
 Row = Mapping[str, Value]
@@ -28,8 +26,7 @@ def write(path: str | pathlib.Path, rows: Sequence[Row]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
     writer.writerows([_written(value) for value in row.values()] for row in rows)
-    with atomic_path(str(path)) as aside, tf.io.gfile.GFile(aside, "w") as file:
-        file.write(text.getvalue())
+    runner.write(pathlib.Path(path), text.getvalue())
 
 
 def _written(value: Value) -> str:
