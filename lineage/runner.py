@@ -3,9 +3,6 @@
 A stage is done when its record is there, which is written last: what a killed run left
 half done is done again, or gone on with where its script can. A stage that fails takes
 along only those that need its files.
-
-TensorFlow is not loaded here: a process's memory counts from that of the one that began
-it, as the system tells it.
 """
 
 import contextlib
@@ -15,6 +12,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -52,7 +50,7 @@ class Record:
       flags: as in the command.
       seconds: wall time.
       cpu_seconds: of all cores.
-      peak_mb: the most memory, of its largest process, in 10^6 bytes.
+      peak_mb: the most memory of its process, in 10^6 bytes.
       resumed: whether an earlier attempt was killed, so that the times are of a part.
     """
 
@@ -222,6 +220,7 @@ class _Run:
         """Waits until one of those that run has ended, if any does."""
         while self.running:
             for pid, running in list(self.running.items()):
+                running.look()
                 ended, status, usage = os.wait4(pid, os.WNOHANG)
                 if ended:
                     del self.running[pid]
@@ -268,6 +267,7 @@ class _Running:
         folder = folder_of(stage, work)
         self.stage, self._work, self._resumed = stage, work, folder.exists()
         folder.mkdir(exist_ok=True)
+        self._peak = 0  # bytes
         self.started = time.monotonic()
         with _beside(stage, work, "log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -281,11 +281,24 @@ class _Running:
 
     def write_record(self, seconds: float, usage: Any) -> Record:
         """Writes that the stage is done."""
-        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-        cpu_seconds, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit
+        cpu_seconds = usage.ru_utime + usage.ru_stime
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = self._peak or usage.ru_maxrss * unit  # of a short one: too much
         return new_record(
             self.stage, self._work, seconds, cpu_seconds, peak / 1e6, self._resumed
         )
+
+    def look(self) -> None:
+        """Sees how much memory it has had at most, where Linux tells.
+
+        What wait4 says begins with the memory of the process that forked.
+        """
+        try:
+            text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        except FileNotFoundError:
+            return
+        if found := re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE):
+            self._peak = int(found[1]) * 1024
 
 
 class _Progress:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from test_layering import RANKS, rank_of
 from tiny import ROOT
@@ -58,6 +59,9 @@ runner.run([slow], sys.argv[2])
 """
 
 
+LARGE = "x = bytearray(200_000_000)\ntime.sleep(.3)"
+
+
 def start_in_another_process(scripts, work):
     """Runs the stages first and slow, which reads what first wrote."""
     command = [sys.executable, "-c", ANOTHER_PROCESS, str(scripts), str(work)]
@@ -101,18 +105,13 @@ def test_a_record_tells_command_and_time(toy, tmp_path):
 
 
 def test_a_record_tells_the_memory_of_the_stage_alone(toy, tmp_path):
-    toy("first", "x = bytearray(200_000_000)\n" + COUNT)
-    toy("slow", "")
-    work = tmp_path / "work"
-    run_in_another_process(tmp_path, work)
-    peaks = {
-        name: json.loads(next(work.glob(f"stages/{name}-*.json")).read_text())[
-            "peak_mb"
-        ]
-        for name in ("first", "slow")
-    }
-    assert peaks["slow"] < 100
-    assert 200 < peaks["first"] < 200 + peaks["slow"] + 20
+    ballast = np.ones(50_000_000)  # of this process
+    stages = [toy("small", "time.sleep(.3)"), toy("large", LARGE)]
+    outcome = runner.run(stages, tmp_path / "work")
+    small, large = (outcome.record(stage).peak_mb for stage in stages)
+    assert ballast.nbytes == 400_000_000
+    assert 5 < small < 100
+    assert 200 < large < 200 + small + 20
 
 
 def test_another_run_is_kept_out(toy, tmp_path):
