@@ -19,18 +19,33 @@ from absl import flags
 
 import json_files
 from errors import UserError
-from lineage import contest, plan, runner, sources
+from lineage import arguments, contest, plan, runner, sources
 from lineage.systems import BY_NAME
 
 FLAGS = flags.FLAGS
-_PANELS = {"longer": contest.LONGER, "released": contest.RELEASED}
+_PANELS = {
+    "longer": contest.LONGER,
+    "released": contest.RELEASED,
+    "tuned": contest.RELEASED_TUNED,
+}
+EXPERIMENTS = {experiment.name: experiment for experiment in arguments.EXPERIMENTS}
+_NONE = ["none"]
 _TASKS = [task.name for task in contest.TASKS]
 
 flags.DEFINE_string("budget", "2h", "Wall time of all, on two cores: 10m, 30m, 2h.")
 flags.DEFINE_string("output_dir", "lineage_work", "Where all stages and results go.")
 flags.DEFINE_list("systems", None, f"Of {', '.join(BY_NAME)}; default: by --budget.")
 flags.DEFINE_list("tasks", None, f"Of {', '.join(_TASKS)}; default: by --budget.")
-flags.DEFINE_list("panels", None, "Beside equal minutes, of longer, released; or none.")
+flags.DEFINE_list(
+    "panels",
+    None,
+    "Beside equal minutes, of longer, released, tuned (released, too); or none.",
+)
+flags.DEFINE_list(
+    "experiments",
+    None,
+    f"Of {', '.join(EXPERIMENTS)}; or none; default: by --budget, none of --systems.",
+)
 flags.DEFINE_integer("seeds", None, "Pre-trainings of each system.", 1, 10)
 flags.DEFINE_integer("task_seeds", None, "Draws of labels, and fine-tunings.", 1, 10)
 flags.DEFINE_float(
@@ -47,9 +62,11 @@ flags.DEFINE_string(
 
 def check_flags() -> Iterator[str]:
     """Yields what is wrong with the flags."""
-    for name, known in (("systems", BY_NAME), ("tasks", _TASKS), ("panels", _PANELS)):
+    choices = {"systems": BY_NAME, "tasks": _TASKS, "panels": _PANELS}
+    choices["experiments"] = EXPERIMENTS
+    for name, known in choices.items():
         given = FLAGS[name].value or []
-        if given == ["none"] and name == "panels":
+        if given == _NONE and name in ("panels", "experiments"):
             continue
         for value in given:
             if value not in known:
@@ -59,9 +76,11 @@ def check_flags() -> Iterator[str]:
     except UserError as error:
         yield str(error)
     if not FLAGS.data_dir:
-        needy = [task for task in FLAGS.tasks or () if task in contest.NEEDS_DATA_DIR]
-        if needy:
-            yield f"--tasks={','.join(needy)}: needs --data_dir"
+        needy = {"tasks": contest.NEEDS_DATA_DIR}
+        needy["experiments"] = [n for n, e in EXPERIMENTS.items() if e.needs_data_dir]
+        for name, those in needy.items():
+            if found := [value for value in FLAGS[name].value or () if value in those]:
+                yield f"--{name}={','.join(found)}: needs --data_dir"
 
 
 def choice() -> plan.Choice:
@@ -73,14 +92,18 @@ def choice() -> plan.Choice:
             name for name in systems if not contest.needs_data_dir(BY_NAME[name])
         )
     panels = default.panels
+    experiments = () if FLAGS.systems else default.experiments
     if FLAGS.panels is not None:
-        panels = tuple(_PANELS[name] for name in FLAGS.panels if name != "none")
+        panels = tuple(_PANELS[name] for name in FLAGS.panels if name in _PANELS)
+    if FLAGS.experiments is not None:
+        experiments = tuple(name for name in EXPERIMENTS if name in FLAGS.experiments)
     return plan.Choice(
         systems=tuple(name for name in BY_NAME if name in systems),
         tasks=tuple(FLAGS.tasks or default.tasks),
         panels=panels,
         seeds=FLAGS.seeds or default.seeds,
         task_seeds=FLAGS.task_seeds or default.task_seeds,
+        experiments=experiments,
     )
 
 
@@ -121,7 +144,12 @@ def main(_) -> None:
 
     first = planned(plan.RATES)
     work.mkdir(parents=True, exist_ok=True)
-    calibrated = [name for name in chosen.systems if BY_NAME[name].counted]
+    read = {name for x in chosen.experiments for name in EXPERIMENTS[x].systems}
+    calibrated = [
+        name
+        for name, system in BY_NAME.items()
+        if system.counted and name in read.union(chosen.systems)
+    ]
     made = planned(calibrate(first, calibrated, work, given))
     expected = made.seconds / runner.JOBS / 60
     print(

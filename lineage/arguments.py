@@ -6,7 +6,7 @@ imported late: the processes of stages would inherit its memory.
 """
 
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -298,7 +298,13 @@ def _dots_of(cells: Sequence[Cell], outcome: Outcome) -> list[dict[str, Any]]:
     ]
 
 
-def _scored(name: str, title: str, cells, needs_data_dir: bool = False) -> Experiment:
+def _scored(
+    name: str,
+    title: str,
+    systems: Sequence[str],
+    cells: Callable[[Setting], Sequence[Cell]],
+    needs_data_dir: bool = False,
+) -> Experiment:
     """An experiment whose rows are scores of entrants."""
 
     def rows(setting, made, outcome):
@@ -314,6 +320,7 @@ def _scored(name: str, title: str, cells, needs_data_dir: bool = False) -> Exper
     return Experiment(
         name,
         title,
+        systems,
         lambda setting: _stages_of(cells(setting)),
         rows,
         draw,
@@ -323,9 +330,28 @@ def _scored(name: str, title: str, cells, needs_data_dir: bool = False) -> Exper
 
 EXPERIMENTS = (
     Experiment(
-        "polysemy", "Two senses of a word", _sense_stages, _sense_rows, _draw_senses
+        "polysemy",
+        "Two senses of a word",
+        _READ,
+        _sense_stages,
+        _sense_rows,
+        _draw_senses,
     ),
-    Experiment("layers", "Which layer", _layer_stages, _layer_rows, _draw_layers, True),
-    _scored("masking", "Why 80, 10 and 10 %", _mask_cells),
-    _scored("directions", "Both directions", _direction_cells, needs_data_dir=True),
+    Experiment(
+        "layers",
+        "Which layer",
+        tuple(_MIXED),
+        _layer_stages,
+        _layer_rows,
+        _draw_layers,
+        needs_data_dir=True,
+    ),
+    _scored("masking", "Why 80, 10 and 10 %", ("bert",), _mask_cells),
+    _scored(
+        "directions",
+        "Both directions",
+        tuple(_DIRECTIONS),
+        _direction_cells,
+        needs_data_dir=True,
+    ),
 )

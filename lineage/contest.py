@@ -2,6 +2,8 @@
 
 An entrant is a system with its seeds and minutes, or released weights. A cell is an
 entrant on a task, by frozen vectors under one head or fine-tuned by its own recipe.
+Released weights are read, and fine-tuned if that is asked for: once with MiniLM takes
+longer than a pre-training of a system here.
 """
 
 import dataclasses
@@ -15,6 +17,7 @@ from lineage.systems import BY_NAME, SYSTEMS, System
 
 FROZEN, TUNED = "frozen", "fine-tuned"
 EQUAL, LONGER, RELEASED = "equal minutes", "8 times the minutes", "released weights"
+RELEASED_TUNED = "released weights fine-tuned, too"
 LONGER_FACTOR = 8
 LONGER_SYSTEMS = ("skip_gram", "elmo", "bert")
 AGAIN, AGAIN_SEED = "bert", 100  # who takes part twice, and where its seeds begin then
@@ -72,6 +75,7 @@ class Entrant:
       system: by whose recipes it is read and fine-tuned.
       models: its pre-trainings; empty: it has none.
       prefix: stands before each text whose vector is taken.
+      is_tuned: whether it is fine-tuned, too.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Entrant:
     system: System
     models: tuple[Model, ...]
     prefix: str = ""
+    is_tuned: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +116,7 @@ def entrants(setting: Setting, systems: Sequence[str], panels: Sequence[str]):
     Args:
       setting: the run's.
       systems: names of those that are pre-trained here.
-      panels: of EQUAL, LONGER and RELEASED.
+      panels: of LONGER, RELEASED and RELEASED_TUNED.
     """
     found = []
     for system in SYSTEMS:
@@ -134,7 +139,11 @@ def entrants(setting: Setting, systems: Sequence[str], panels: Sequence[str]):
         for name, weights in setting.sources.released.items():
             system, models = BY_NAME[weights.system], (Input(weights.path),)
             made = Entrant(name, weights.title, RELEASED, system, models)
-            found.append(dataclasses.replace(made, prefix=weights.prefix))
+            found.append(
+                dataclasses.replace(
+                    made, prefix=weights.prefix, is_tuned=RELEASED_TUNED in panels
+                )
+            )
     return found
 
 
@@ -168,7 +177,7 @@ def _cells(setting: Setting, entrant: Entrant, task: Task) -> Iterator[Cell]:
     elif not entrant.models and task.tuned == "classified":
         yield Cell(entrant, task, FROZEN, (_probe(setting, entrant, None, task),))
     recipe = {"classified": system.classify, "tagged": system.tag}.get(task.tuned)
-    if recipe is not None:
+    if recipe is not None and entrant.is_tuned:
         rows = (_tuned(setting, entrant, model, task) for model in entrant.models)
         yield Cell(entrant, task, TUNED, tuple(rows))
 

@@ -13,7 +13,8 @@
             {"records": name, "seed": seed, "accuracy": read(outcome.folder(stage))}
             for (name, seed), stage in made.items()]}
 
-    MASKING = Experiment("masking", "Why 80/10/10", _stages, _rows, draw_masking)
+    MASKING = Experiment(
+        "masking", "Why 80/10/10", ("bert",), _stages, _rows, draw_masking)
 
 `run_lineage.py` calls `stages`, runs all of them with those of the main table (a stage
 that two want is run once), calls `rows` where all are done, writes each table as a CSV
@@ -40,6 +41,7 @@ class Experiment:
     Attributes:
       name: for --experiments.
       title: of the report's section.
+      systems: whose pre-trainings it reads.
       stages: from the setting to the stages whose files `rows` reads, by any names.
       rows: from setting, stages and outcome to CSV tables: file name -> rows.
       draw: from the folder of the CSV files to that of the pictures: writes each as
@@ -49,6 +51,7 @@ class Experiment:
 
     name: str
     title: str
+    systems: tuple[str, ...]
     stages: Callable[[Setting], Made]
     rows: Callable[[Setting, Made, Outcome], Mapping[str, Rows]]
     draw: Callable[[pathlib.Path, pathlib.Path], Sequence[pathlib.Path]]

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from errors import UserError
 from lineage import contest, runner
+from lineage.arguments import EXPERIMENTS
 from lineage.contest import Cell, Entrant
+from lineage.experiments import Experiment, Made
 from lineage.setting import Setting, Sources
 from lineage.systems import SYSTEMS
 
@@ -24,6 +26,9 @@ RATES = {
     "bert": 0.25,
     "xlm": 0.4,
 }
+_EVERYTHING = 90  # minutes of a budget from which on all is compared
+_ALL_TASKS = 300  # the same, of all tasks in --data_dir and all fine-tunings
+_COSTLY = ("bbc", "sst2", "sick", "simlex")
 _LEAST = 0.5  # minutes of a pre-training
 _MOST = 600.0
 _MARGIN = 0.92  # of a budget, that is planned with
@@ -41,6 +46,7 @@ class Choice:
       panels: see contest.
       seeds: pre-trainings of each system.
       task_seeds: draws of labels, and fine-tunings.
+      experiments: names.
     """
 
     systems: tuple[str, ...]
@@ -48,10 +54,11 @@ class Choice:
     panels: tuple[str, ...]
     seeds: int
     task_seeds: int
+    experiments: tuple[str, ...] = ()
 
 
 _ALL = tuple(system.name for system in SYSTEMS)
-_DEFAULT_TASKS = ("bbc4", "bbc20", "bbc", "wordsim", "simlex")
+_BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}
 # By the minutes of a budget, from which on it is chosen.
 DEFAULTS = {
     0: Choice(("bow", "skip_gram", "bert"), ("bbc20", "wordsim"), (), 1, 1),
@@ -62,7 +69,7 @@ DEFAULTS = {
         1,
         2,
     ),
-    90: Choice(_ALL, _DEFAULT_TASKS, (contest.LONGER, contest.RELEASED), 1, 3),
+    _EVERYTHING: Choice(_ALL, (), (contest.LONGER, contest.RELEASED), 1, 3),
 }
 
 
@@ -81,10 +88,21 @@ def default(budget: str, data_dir: str | None) -> Choice:
     """What is compared where the user does not say."""
     minutes = seconds_of(budget) / 60
     chosen = DEFAULTS[max(least for least in DEFAULTS if least <= minutes)]
-    if data_dir and minutes >= 90:
-        tasks = tuple(task.name for task in contest.TASKS)
-        return dataclasses.replace(chosen, tasks=tasks)
-    return chosen
+    if minutes < _EVERYTHING:
+        return chosen
+    tasks = [task.name for task in contest.TASKS]
+    if data_dir and minutes < _ALL_TASKS:
+        tasks = [name for name in tasks if name not in _COSTLY]
+    if not data_dir:
+        tasks = [name for name in tasks if name not in contest.NEEDS_DATA_DIR]
+    known = [e.name for e in EXPERIMENTS if data_dir or not e.needs_data_dir]
+    seeds = {"task_seeds": 2} if data_dir and minutes < _ALL_TASKS else {}
+    panels = chosen.panels
+    if minutes >= _ALL_TASKS:
+        panels = (*panels, contest.RELEASED_TUNED)
+    return dataclasses.replace(
+        chosen, tasks=tuple(tasks), panels=panels, experiments=tuple(known), **seeds
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +113,21 @@ class Plan:
       setting: with the minutes of a pre-training.
       entered: who takes part.
       cells: the table's.
+      experiments: with their stages.
     """
 
     setting: Setting
     entered: Sequence[Entrant]
     cells: Sequence[Cell]
+    experiments: Sequence[tuple[Experiment, Made]]
 
     @property
     def stages(self):
-        """Those that the table is read from."""
-        return [stage for cell in self.cells for stage in cell.stages]
+        """Those that table and pictures are read from."""
+        found = [stage for cell in self.cells for stage in cell.stages]
+        for _, made in self.experiments:
+            found += made.values()
+        return found
 
     @property
     def seconds(self) -> float:
@@ -119,7 +142,10 @@ def make(
     seeds, task_seeds = (tuple(range(n)) for n in (choice.seeds, choice.task_seeds))
     setting = Setting(sources, minutes, rates, seeds, task_seeds)
     entered = contest.entrants(setting, choice.systems, choice.panels)
-    return Plan(setting, entered, contest.cells(setting, entered, choice.tasks))
+    cells = contest.cells(setting, entered, choice.tasks)
+    experiments = [_BY_NAME[name] for name in choice.experiments]
+    made = [(experiment, experiment.stages(setting)) for experiment in experiments]
+    return Plan(setting, entered, cells, made)
 
 
 def within(

