@@ -13,6 +13,12 @@ from errors import UserError
 
 Config = TypeVar("Config", bound="TaskConfig")
 _LONGEST = 1_000_000  # pieces
+# Task names that are one script's alone; run_classifier.py's have many.
+_SCRIPTS = {
+    "squad": "run_squad.py",
+    "tagging": "run_tagger.py",
+    "multitask": "run_multitask.py",
+}
 
 # Types of fields -> what of JSON is one, and how it is called.
 _TYPES = {
@@ -103,6 +109,13 @@ class TaskConfig:
         task_name = values.get("task_name")
         # A class of one task has its name as the default.
         if missing or unknown or task_name != getattr(cls, "task_name", task_name):
+            script = _SCRIPTS.get(str(task_name), cls.script)
+            if script != cls.script:
+                raise UserError(
+                    f"{source} is not of a model that {cls.script} trained, but "
+                    f"{script}, which evaluates it and predicts with it; {cls.script} "
+                    "--do_train goes on from there"
+                )
             raise UserError(
                 f"{source} is not of a model that {cls.script} trained: task_name "
                 f"{task_name!r}, missing keys {missing}, unknown keys {unknown}"

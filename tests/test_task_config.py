@@ -6,6 +6,7 @@ import pytest
 
 from errors import UserError
 from systems.classification_config import ClassificationConfig
+from systems.multitask_config import MultitaskConfig, PartConfig
 from tasks.span import SpanConfig
 from tasks.tagging import TaggingConfig
 
@@ -46,6 +47,14 @@ def test_missing_and_unknown_keys_are_named_with_file_and_script(config, path):
     )
     with pytest.raises(ValueError, match=message):
         type(config).from_json_file(str(path))
+
+
+def test_another_scripts_model_is_told_by_the_script(path):
+    part = PartConfig("mine", "regression", (), ("mse",), "mse", 13, True)
+    path.write_text(MultitaskConfig(13, True, (part,)).to_json_string())
+    message = "run_classifier.py trained, but run_multitask.py, which evaluates it"
+    with pytest.raises(UserError, match=f"{path} is not of a model that {message}"):
+        ClassificationConfig.from_json_file(str(path))
 
 
 @pytest.mark.parametrize("config", CONFIGS[1:], ids=lambda c: type(c).__name__)
