@@ -87,7 +87,7 @@ def test_the_same_keys_under_another_tasks_name_are_refused(config, path):
         (0, {"max_seq_length": 3e9}, "max_seq_length is 3000000000.0, wanted a whole"),
         (0, {"max_seq_length": 3 * 10**9}, "max_seq_length is 3000000000, wanted 1 to"),
         (0, {"do_lower_case": "yes"}, "do_lower_case is 'yes', wanted true, false or"),
-        (0, {"text_pair": 1}, "text_pair is 1, wanted true or false"),
+        (0, {"text_pair": 1}, "text_pair is 1, wanted true, false or null"),
         (1, {"doc_stride": "2"}, "doc_stride is '2', wanted a whole number"),
         (1, {"doc_stride": 0}, "doc_stride"),
         (1, {"null_score_diff_threshold": [0]}, r"is \(0,\), wanted a number"),
