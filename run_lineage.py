@@ -107,6 +107,11 @@ def choice() -> plan.Choice:
     )
 
 
+def share_of_core(record: runner.Record) -> float:
+    """How much of a core a stage had: less than 1 where others were at work."""
+    return min(1.0, record.cpu_seconds / record.seconds)
+
+
 def calibrate(
     first: plan.Plan, names: Sequence[str], work: pathlib.Path, given: str | None
 ) -> dict[str, float]:
@@ -124,8 +129,10 @@ def calibrate(
         rates = {name: plan.RATES[name] for name in names}
         if measured:
             stage = first.setting.rates_of(measured)
-            outcome = runner.run([stage], work)
-            rates |= json.loads((outcome.folder(stage) / "rates.json").read_text())
+            told = runner.run([stage], work)
+            walls = json.loads((told.folder(stage) / "rates.json").read_text())
+            for name, seconds in walls.items():
+                rates[name] = seconds * share_of_core(outcome.record(short[name]))
     runner.write(path, json.dumps(rates, indent=2) + "\n")
     return rates
 
