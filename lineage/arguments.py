@@ -25,6 +25,7 @@ _READ = ("skip_gram", "elmo", "gpt", "bert")
 _FORMS = {"written": "as written", "hidden": "telling words hidden"}
 _MEASURES = {"nearest": "1-NN accuracy", "silhouette": "silhouette"}
 _DRAWN = 3  # words, of those that occur most
+_POINTS = ("skip_gram", "elmo", "gpt", "bert", "minilm")  # whose are drawn, if there
 # Which layer: flags besides the system's own.
 _MIXED = {"elmo": {}, "bert": {"layer_mix": True, "learning_rate": 5e-3}}
 _SENTENCES = 2000  # of a tagging
@@ -81,13 +82,19 @@ def _sense_rows(setting: Setting, made: Made, outcome: Outcome) -> Mapping[str, 
         found = [tables.read(folder / "measures.csv") for folder in folders]
         told = _title(setting, name), name in setting.sources.released
         layers = sorted({row["layer"] for row in found[0]})
-        for layer in layers:
+        for layer in _few(layers):
             group = told[0] if len(layers) == 1 else f"{told[0]}, layer {layer}"
             rows += _measured(found, layer, group, told[1])
-            if name == "elmo" or (layer == layers[-1] and name != "bow"):
+            if name in _POINTS and (name == "elmo" or layer == layers[-1]):
                 points += _points(folders[0], layer, group)
     counts = tables.read(folders[0] / "counts.csv")
     return {"polysemy.csv": rows, "senses.csv": points, "counts.csv": counts}
+
+
+def _few(layers: Sequence[int]) -> list[int]:
+    """Of many layers the first, the middle and the last."""
+    places = range(len(layers)) if len(layers) < 4 else (0, len(layers) // 2, -1)
+    return [layers[place] for place in places]
 
 
 def _title(setting: Setting, name: str) -> str:

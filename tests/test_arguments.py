@@ -236,3 +236,9 @@ def test_what_came_out_stands_beside_what_was_expected():
     found = list(expectations.compared(rows))
     assert [row["verdict"] for row in found] == ["below", "as expected"]
     assert [row["score"] for row in found] == [row["score"] for row in rows[:2]]
+
+
+def test_of_many_layers_a_few_are_shown():
+    assert arguments._few([0]) == [0]
+    assert arguments._few([0, 1, 2]) == [0, 1, 2]
+    assert arguments._few([1, 2, 3, 4, 5, 6]) == [1, 4, 6]
