@@ -80,9 +80,18 @@ def svg(made: Any, prefix: str) -> str:
 
     Args:
       made: by `figure`.
-      prefix: begins the names inside the SVG, which a page must not have twice.
+      prefix: see `element`.
     """
-    text = _rendered(made, "svg", prefix).decode()
+    return element(_rendered(made, "svg", prefix).decode(), prefix)
+
+
+def element(text: str, prefix: str) -> str:
+    """Makes an element for a page of the text of an .svg.
+
+    Args:
+      text: of a file by `save`.
+      prefix: begins the names inside the element, which a page must not have twice.
+    """
     return re.sub(r'(\bid="|"#|url\(#)', rf"\1{prefix}-", text[text.index("<svg") :])
 
 

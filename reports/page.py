@@ -7,6 +7,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pictures
+
 Cell = str | int | float
 _WIDTH = 100  # characters of a line of text
 _LONGEST = 300  # characters of a cell
@@ -192,8 +194,8 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
                 drawing.figure(d, f"s{i}d{k}") for k, d in enumerate(section.drawings)
             )
             parts.append(f'<div class="figures">{"".join(figures)}</div>')
-        for svg in section.svgs:  # without what stands before it in a file
-            parts.append(f"<figure>{svg[svg.index('<svg') :]}</figure>")
+        for k, svg in enumerate(section.svgs):
+            parts.append(f"<figure>{pictures.element(svg, f's{i}p{k}')}</figure>")
         parts += (_html_table(table, folded=draws) for table in section.tables)
         parts.append("</section>")
     return "\n".join([*parts, "</body></html>"]) + "\n"

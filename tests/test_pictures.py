@@ -7,6 +7,7 @@ import pytest
 
 import pictures
 from errors import MissingExtra
+from reports import page
 
 pytest.importorskip("matplotlib")
 
@@ -49,6 +50,16 @@ def test_names_inside_two_svgs_of_a_page_differ():
         assert set(re.findall(r'"#([^"]+)"|url\(#([^)]+)\)', text))
         used = re.findall(r'(?:href="|url\()#([^")]+)', text)
         assert set(used) <= names
+
+
+def test_one_file_is_twice_in_a_page_without_a_name_twice(tmp_path):
+    text = draw(tmp_path / "a.svg").decode()
+    made = page.as_html("t", [page.Section("one", svgs=[text, text])] * 2)
+    ids = re.findall(r'\bid="([^"]+)"', made)
+    assert len(ids) > 30
+    assert len(ids) == len(set(ids))
+    assert made.count("<svg ") == 4
+    assert "<?xml" not in made
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
