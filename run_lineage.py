@@ -130,6 +130,10 @@ def calibrate(
         if measured:
             stage = first.setting.rates_of(measured)
             told = runner.run([stage], work)
+            if not told.is_done(stage):
+                raise UserError(
+                    f"the calibration failed, see above and in {work}/stages"
+                )
             walls = json.loads((told.folder(stage) / "rates.json").read_text())
             for name, seconds in walls.items():
                 rates[name] = seconds * share_of_core(outcome.record(short[name]))

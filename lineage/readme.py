@@ -1,9 +1,8 @@
-"""Puts the table of a run into README.md and README.zh.md, between two marks.
+"""Puts the table of a run into README.md, between two marks.
 
 python -m lineage.readme --table=docs/lineage/table.csv
 """
 
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import startup
@@ -16,17 +15,12 @@ from lineage.code import ROOT
 
 FLAGS = flags.FLAGS
 TABLE = "docs/lineage/table.csv"
-PAGES = ("README.md", "README.zh.md")
+PAGE = "README.md"
 _START, _END = "<!-- lineage -->\n", "<!-- /lineage -->\n"
 
 
-def with_table(page: str, rows: Sequence[Mapping], name: str) -> str:
-    """The page with the table of these rows.
-
-    Args:
-      page: its text.
-      rows: of contest.rows.
-      name: the page's, for the message.
+def with_table(page: str, rows: Sequence[Mapping]) -> str:
+    """The page's text with the table of these rows.
 
     Raises:
       UserError: the marks are not there, once each and in order.
@@ -34,9 +28,7 @@ def with_table(page: str, rows: Sequence[Mapping], name: str) -> str:
     before, start, rest = page.partition(_START)
     _, end, after = rest.partition(_END)
     if not start or not end or _START in after or _END in before + after:
-        raise UserError(
-            f"{name}: wanted {_START.strip()} and {_END.strip()}, once each"
-        )
+        raise UserError(f"{PAGE}: wanted {_START.strip()}, then {_END.strip()}, once")
     return f"{before}{start}\n{report.table(rows)}\n{end}{after}"
 
 
@@ -46,12 +38,10 @@ def define_flags() -> None:
 
 
 def main(_) -> None:
-    """Reads the table, writes the pages."""
-    rows = tables.read(FLAGS.table)
-    for name in PAGES:
-        path = ROOT / name
-        page = with_table(path.read_text(encoding="utf-8"), rows, name)
-        runner.write(pathlib.Path(path), page)
+    """Reads the table, writes the page."""
+    path = ROOT / PAGE
+    page = with_table(path.read_text(encoding="utf-8"), tables.read(FLAGS.table))
+    runner.write(path, page)
 
 
 if __name__ == "__main__":

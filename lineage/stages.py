@@ -203,7 +203,11 @@ def _contents(path: str) -> str:
     """The hash of a file, or of a folder's files and their names."""
     found = pathlib.Path(path)
     if found.is_dir():
-        files = sorted(file for file in found.rglob("*") if file.is_file())
+        files = sorted(
+            file
+            for file in found.rglob("*")
+            if file.is_file() and "__pycache__" not in file.parts
+        )
         names = (f"{file.relative_to(found)} {_contents(str(file))}" for file in files)
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
     digest = hashlib.sha256()

@@ -26,12 +26,21 @@ def run_module(name, *arguments):
             delattr(flags.FLAGS, flag)
 
 
+FAILING: set[str] = set()  # names of stages
+
+
 def run(stages, work, jobs=runner.JOBS):
-    """Like runner.run; here, one after the other."""
+    """Like runner.run; here, one after the other, and those of FAILING fail."""
     del jobs
     outcome = runner.Outcome(pathlib.Path(work))
     (pathlib.Path(work) / "stages").mkdir(parents=True, exist_ok=True)
     for stage in runner.with_needs(stages):
+        if stage.name in FAILING:
+            outcome.failed.append(stage)
+            continue
+        if not outcome.is_done(*stage.needs()):
+            outcome.left_out.append(stage)
+            continue
         record = runner.read_record(stage, outcome.work)
         if record is None:
             folder_of(stage, outcome.work).mkdir(exist_ok=True)

@@ -136,6 +136,17 @@ def test_a_second_run_trains_nothing_and_says_the_same(run, monkeypatch):
     assert (run(*few) / "table.csv").read_bytes() == before
 
 
+def test_a_stage_that_fails_leaves_out_its_figures_alone(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(lineage_commands, "FAILING", {"skip_gram vectors"})
+    with pytest.raises(SystemExit, match="1"):
+        run(*FEW, "--panels=none", "--task_seeds=1")
+    rows = tables.read(tmp_path / "work/table.csv")
+    scored = {(r["name"], r["task"], r["column"]): r["score"] for r in rows}
+    assert scored.pop(("skip_gram", "bbc20", "frozen")) is None
+    assert None not in scored.values()
+    assert "failed" in (tmp_path / "work/table.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

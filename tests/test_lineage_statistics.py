@@ -81,3 +81,22 @@ def test_another_number_of_items_is_refused():
 def test_the_same_seed_gives_the_same_digits():
     grid = grid_of(np.random.default_rng(1).normal(size=(2, 3, 31)))
     assert statistics.mean(grid, seed=4) == statistics.mean(grid, seed=4)
+
+
+def test_ranks_of_the_whole_set_give_spearmans_interval():
+    rng = np.random.default_rng(4)
+    gold = rng.normal(size=300)
+    found = gold + rng.normal(size=300)
+    ranks = [stats.rankdata(side) for side in (gold, found)]
+    ours = statistics.mean([[comparison.pearson(*ranks)]])
+    wanted = stats.bootstrap(
+        (gold, found),
+        lambda a, b: stats.spearmanr(a, b).statistic,
+        n_resamples=1500,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        random_state=3,
+    ).confidence_interval
+    assert ours.value == pytest.approx(stats.spearmanr(gold, found).statistic)
+    assert (ours.low, ours.high) == pytest.approx(tuple(wanted), abs=0.02)
