@@ -50,7 +50,7 @@ def find(data_dir: str | None, texts: tuple[str, ...]) -> Sources:
             f"{sys.executable} -m pip install --no-deps {' '.join(missing)}"
         )
     if data_dir:
-        for folder in (*FOLDERS.values(), "cola", "mrpc", "rte"):
+        for folder in (*FOLDERS.values(), "cola", "mrpc", "rte", "xquad"):
             if not pathlib.Path(data_dir, folder).is_dir():
                 raise MissingFile(f"--data_dir={data_dir}: it has no folder {folder}")
     for path in texts:
