@@ -236,10 +236,13 @@ def _check_unchanged(entry, config, source, trains):
 
 
 def _not_given(flag, output_dir):
+    here = f" in --output_dir={output_dir}" if output_dir else ""
+    if FLAGS.init_checkpoint is None:
+        nothing = here and f", and there is no such file{here}"
+        return UserError(f"--{flag} is not given, nor --init_checkpoint{nothing}")
     return UserError(
         f"--{flag} is not given, and there is no such file beside "
-        f"--init_checkpoint={FLAGS.init_checkpoint}"
-        + (f" or in --output_dir={output_dir}" if output_dir else "")
+        f"--init_checkpoint={FLAGS.init_checkpoint}" + (here and f" or{here}")
     )
 
 
