@@ -183,9 +183,27 @@ def test_stages_name_flags_of_their_scripts(toy, monkeypatch):
                 assert set(stage.flags) <= documentation.flags_of(stage.script), stage
 
 
+def shrink(monkeypatch, folder):
+    """Makes configs that need fewer words than a real text has."""
+    changes = {
+        "elmo": ("elmo.json", {"sample_softmax": False}, {}),
+        "gpt": ("gpt.json", {"n_vocab": 90}, {"vocab_size": 90}),
+    }
+    for name, (file, config, vocabulary) in changes.items():
+        content = json.loads((ROOT / "configs/lineage" / file).read_text())
+        (folder / file).write_text(json.dumps(content | config))
+        small = dataclasses.replace(
+            BY_NAME[name],
+            config=str(folder / file),
+            vocabulary=BY_NAME[name].vocabulary | vocabulary,
+        )
+        monkeypatch.setitem(BY_NAME, name, small)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["layers", "masking", "directions"])
 def test_experiments_run_from_text_to_picture(toy, tmp_path, monkeypatch, name):
+    shrink(monkeypatch, tmp_path)
     monkeypatch.setattr(arguments, "_SENTENCES", 40)
     monkeypatch.setattr(lineage.setting, "FOLDERS", {"conll": "conll2003"})
     fewer = (
