@@ -68,6 +68,7 @@ def ours(folder: str, **changes: float):
             optimizer=OptimizerConfig("ulmfit_adam", 1e-3, weight_decay=0.0),
         ),
     )
+    trainer.initialize()
     updates = trainer._make_updates()
     batches = iter(trainer._batches(Records((path,), None), 0))
     run = functools.partial(updates.run, batches, tf.constant(1), tf.constant(0))

@@ -83,6 +83,7 @@ class Updates:
             mixed_precision=FLAGS.mixed_precision,
         )
         trainer = Trainer(task, tf.distribute.get_strategy(), config)
+        trainer.initialize()
         self._updates = trainer._make_updates()
         self._batches = trainer._iterator(records, 0)
 

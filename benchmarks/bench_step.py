@@ -236,6 +236,7 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
         jit_compile=FLAGS.jit_compile,
     )
     trainer = Trainer(task, tf.distribute.get_strategy(), config)
+    trainer.initialize()
     updates = trainer._make_updates() if mode == "train" else None
     stream = batching.train_batches(
         list(records.files),

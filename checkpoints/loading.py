@@ -10,6 +10,7 @@ import tensorflow as tf
 from absl import logging
 
 from checkpoints.mapping import Checkpoint, find_reason, raise_problems
+from modeling.layers import base
 
 _NAMES_SHOWN = 4  # of the tensors that share a reason; an optimizer leaves hundreds
 
@@ -198,6 +199,7 @@ def _hint(
 
 def _assign(variable: Any, value: np.ndarray, rows: Rows | None) -> None:
     if rows is not None:
+        base.draw([variable])
         table = np.array(tf.convert_to_tensor(variable))
         rows.fill(table, value)
         value = table

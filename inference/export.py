@@ -37,6 +37,7 @@ from inference.serving import (
     read_task_name,
     record_spec,
 )
+from modeling.layers import base
 from systems.system import make_system, open_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import EncoderTask
@@ -318,7 +319,8 @@ def trained_model(
     task: EncoderTask, checkpoint: checkpoints.Checkpoint, *, dtype: str, fused: bool
 ) -> keras.layers.Layer:
     """Makes a task's model with the weights of its training; see Task.build_model."""
-    model = task.build_model(dtype=dtype, fused=fused, seed=0)
+    with base.drawn_later():
+        model = task.build_model(dtype=dtype, fused=fused, seed=0)
     variables = modeling.named_variables(model)
     checkpoints.initialize(variables, checkpoint, new={}, unused={})
     return model

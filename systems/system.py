@@ -221,11 +221,12 @@ class System(abc.ABC):
           checkpoints.CheckpointError: see `initialize`.
         """
         shared = shared or {}
-        with base.sharing(shared):
+        with base.sharing(shared), base.drawn_later():
             model = self.build_encoder(**kwargs)
         variables = base.named_variables(model)
         if any(shared.get(name) is not value for name, value in variables.items()):
             self.initialize(variables, None)
+            base.draw(variables.values())
         return model
 
     @abc.abstractmethod

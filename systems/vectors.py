@@ -22,6 +22,7 @@ from data_pipeline.features import elmo as word_features
 from data_pipeline.features import tagging_graph
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
+from modeling.layers import base
 from modeling.vectors import (
     DROPOUT_RATE,
     NUM_MARKS,
@@ -232,6 +233,7 @@ class VectorsSystem(WordSystem):
         task_name: str | None = None,
     ) -> None:
         """A new model takes its word vectors, if any."""
+        base.draw(variables.values())
         if self.word_vectors is None:
             super().initialize(variables, head, outputs, task_name)
             words = variables.get(f"{SCOPE}/words")

@@ -21,6 +21,7 @@ from data_pipeline.features import elmo as elmo_features
 from data_pipeline.features import words_graph
 from data_pipeline.features.tagging import TaggingColumns
 from data_pipeline.readers.conll import TaggedText
+from modeling.layers import base
 from modeling.tagger import Tagger
 from systems.capabilities import Extracts, Tags, TextReader
 from systems.system import System, Tokenizer
@@ -175,6 +176,7 @@ class WordSystem(System):
             "%d of %d words have a pre-trained vector", (rows >= 0).sum(), len(rows)
         )
         found = self.word_vectors.vectors[rows]
+        base.draw([table])
         table.assign(np.where(rows[:, None] >= 0, found, table.numpy()))
 
 

@@ -432,3 +432,22 @@ def test_a_model_that_is_only_asked_keeps_its_matrices(dtype):
     assert np.abs(tf.cast(layer(x, bias), tf.float32) - wanted).max() > 0.1
     inputs = ask.get_concrete_function(x).graph.inputs
     assert sum(read.dtype == tf.resource for read in inputs) == 3  # biases
+
+
+def test_weights_drawn_later_are_those_drawn_at_once_but_for_what_was_set():
+    def layer():
+        made = transformer.Intermediate(F, "relu", name="made", seed=3)
+        made.build([None, H])
+        return base.named_variables(made)
+
+    wanted = layer()
+    with base.drawn_later():
+        put_off, loaded = layer(), layer()
+    kernel = "made/dense/kernel"
+    assert np.isnan(put_off[kernel].numpy()).all()
+    loaded[kernel].assign(np.full([H, F], 0.25))
+    for variables in (put_off, loaded):
+        base.draw(variables.values())
+    for name, variable in wanted.items():
+        np.testing.assert_array_equal(put_off[name].numpy(), variable.numpy())
+    np.testing.assert_array_equal(loaded[kernel].numpy(), 0.25)

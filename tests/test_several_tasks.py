@@ -308,6 +308,7 @@ def test_rows_of_a_sparse_table_train_as_the_dense_one(
 def test_gradients_of_a_sparse_table_are_unique_rows(tmp_path, records):
     task = sparse(Choice)
     made = trainer(tmp_path / "rows", task, num_train_steps=1)
+    made.initialize()
     updates = made._make_updates()
     seen = []
     apply = updates.optimizer.apply

@@ -131,6 +131,7 @@ def test_replicas_draw_different_dropout_masks(run):
     mirrored = make_strategy(DistributionConfig("mirrored"))
     trainer = run.trainer("two", strategy=mirrored)
     with mirrored.scope():
+        trainer.initialize()
         updates = trainer._make_updates()
     batch = next(iter(trainer._batches(run.train, 0)))
     # The same rows on both replicas: only dropout can tell them apart.
@@ -225,6 +226,7 @@ def test_mixed_precision_keeps_float32_variables_and_learns(run):
 
 def test_overflow_under_float16_halves_the_scale_and_skips_the_update(run):
     trainer = run.trainer("half", mixed_precision="float16")
+    trainer.initialize()
     updates = trainer._make_updates()
     updates._loss_scale.assign(2.0**127)
     before = weights_of(trainer)

@@ -15,6 +15,7 @@ import modeling
 from checkpoints.files import write_text
 from data_pipeline import record_faults
 from errors import UserError
+from modeling.layers import base
 from optimization.optimizers import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
@@ -116,7 +117,7 @@ class Trainer:
     def __init__(
         self, task: Task, strategy: tf.distribute.Strategy, config: TrainingConfig
     ):
-        """Builds the model, initialized from the task's checkpoint.
+        """Builds the model; see `initialize` and `restore`.
 
         Args:
           task: what to learn.
@@ -146,7 +147,7 @@ class Trainer:
         self._chief = is_chief(strategy)
         self._moments: Set[str] = frozenset()
         self.evaluated: Mapping[str, Any] | None = None
-        with strategy.scope():
+        with strategy.scope(), base.drawn_later():
             self.model = task.build_model(
                 dtype=_POLICIES[config.mixed_precision],
                 fused=not (
@@ -244,7 +245,9 @@ class Trainer:
 
     def initialize(self) -> None:
         """Sets the model from the task's initial checkpoint."""
-        self._task.initialize(modeling.named_variables(self.model))
+        variables = modeling.named_variables(self.model)
+        self._task.initialize(variables)
+        base.draw(variables.values())
 
     def restore(self, prefix: str) -> None:
         """Sets the model, not the optimizer, from a checkpoint of this run."""
@@ -264,6 +267,7 @@ class Trainer:
 
         Of a task of several, `records` and what is returned are by their names.
         """
+        base.draw(modeling.named_variables(self.model).values())  # if it never was set
         if not self._task.parts:
             return self._evaluators[""].predict(records, batch_size)
         return {
