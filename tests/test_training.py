@@ -481,6 +481,7 @@ def test_frozen_encoder_stays_as_it_was(run):
         task=task,
         optimizer=OptimizerConfig(learning_rate=1e-2, finetune_encoder=False),
     )
+    trainer.initialize()
     before = weights_of(trainer)
     trainer.train(run.train, None, {})
     after = weights_of(trainer)
