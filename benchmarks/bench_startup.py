@@ -10,6 +10,7 @@ of each stage. The second update shows what a step takes once all is compiled:
 import functools
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -111,15 +112,13 @@ def timed() -> None:
     import tensorflow  # noqa: F401
 
     stages.end("TensorFlow imported")
-    import run_classifier
     from training.step import TrainStep
     from training.trainer import Trainer
 
-    stages.end("the rest imported")
     begin = Trainer.__init__
 
     def made(trainer, *args):
-        stages.end("data read, records written")
+        stages.end("the rest imported, data read, records written")
         begin(trainer, *args)
         stages.end("model made")
 
@@ -134,7 +133,7 @@ def timed() -> None:
         step.run = functools.partial(stages.update, step.run)
 
     TrainStep.__init__ = make_step
-    startup.run(run_classifier.main, run_classifier.check_flags)
+    runpy.run_path(str(ROOT / "run_classifier.py"), run_name="__main__")
 
 
 def main(_):

@@ -127,6 +127,17 @@ def test_two_mirrored_devices_score_every_example_once(run):
     np.testing.assert_array_equal(one["label_ids"], two["label_ids"])
 
 
+@pytest.mark.whole_steps
+def test_an_evaluation_makes_one_graph_of_all_lengths(run):
+    trainer, traced = run.trainer("one"), []
+    evaluator = trainer._evaluators[""]
+    predict = evaluator._predict_replica
+    evaluator._predict_replica = lambda batch: traced.append(batch) or predict(batch)
+    trainer.predict(run.dev, 2)
+    trainer.predict(run.dev, 2)
+    assert [batch["input_ids"].shape.as_list() for batch in traced] == [[2, None]]
+
+
 def test_replicas_draw_different_dropout_masks(run):
     mirrored = make_strategy(DistributionConfig("mirrored"))
     trainer = run.trainer("two", strategy=mirrored)

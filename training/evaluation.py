@@ -49,6 +49,7 @@ class Evaluator:
                 records, batch_size=batch_size, **shard
             ),
         )
+        graphs.trace(self._predict_batch, batches.element_spec)
         with record_faults.named([(records.files, self._task.feature_spec)]):
             for batch in batches:
                 found = self._predict_batch(batch)

@@ -35,6 +35,19 @@ def step(function: Callable, **options: object) -> Callable:
     return tf.function(function, autograph=False, **options)
 
 
+def trace(function: Callable, *specs: object) -> None:
+    """Makes what `step` returned a graph now, of all shapes that it will be given.
+
+    Else the first batch makes one for its shape, and the second one for any other.
+
+    Args:
+      function: what `step` returned.
+      *specs: of its arguments, as of a data set's elements.
+    """
+    if WHOLE_STEPS:
+        function.get_concrete_function(*specs)
+
+
 def loop(function: Callable) -> Callable:
     """Makes a graph of a function with a loop, where the step around it is none.
 
