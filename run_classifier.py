@@ -415,6 +415,8 @@ def main(_):
     lm_losses = system.need("classifies").has_lm_losses
     weights = {"lm_coef": FLAGS.lm_coef} if lm_losses else {}
     examples = read()
+    for found in (found for sets in examples.values() for found in sets.values()):
+        system.check_languages(found)
     config = task_config(processor, examples, trained, system.do_lower_case)
     check_baselines(config)
     check_kind(config)

@@ -18,6 +18,7 @@ from data_pipeline import tfrecord
 from data_pipeline.corpora.word_splitter import WordSplitter
 from data_pipeline.feature_spec import Batch
 from data_pipeline.features.tagging_graph import WordReader
+from data_pipeline.readers.examples import InputExample
 from errors import UserError
 from modeling.layers import base
 from optimization.groups import ParameterGroup
@@ -114,6 +115,14 @@ class System(abc.ABC):
         return self
 
     @functools.cached_property
+    def check_languages(self, examples: Sequence[InputExample]) -> None:
+        """Refuses examples in languages that the model does not know.
+
+        Raises:
+          UserError: names the example, and the languages that it knows.
+        """
+        del examples
+
     def splitter(self) -> WordSplitter:
         """Finds a text's words, where the system reads words, by its config's rules."""
         return WordSplitter.of(word_rules.of(self.config))

@@ -38,14 +38,9 @@ class XlmClassification(Classifies):
     def columns(
         self, examples: Sequence[InputExample], config: ClassificationConfig
     ) -> features.XlmColumns:
+        self.system.check_languages(examples)
         languages = [e.language or self.system.told_language() for e in examples]
         known = self.system.config.languages
-        for example, language in zip(examples, languages, strict=True):
-            if language not in known:
-                raise UserError(
-                    f"{example.guid}: language {language!r}; the model knows "
-                    f"{', '.join(known)}"
-                )
         return features.classification_columns(
             examples,
             languages,
@@ -133,6 +128,16 @@ class XlmSystem(System):
     def language_id(self, language: str) -> int:
         """Returns the id of a language that the model knows; see XlmConfig."""
         return self.config.language_id(language)
+
+    def check_languages(self, examples: Sequence[InputExample]) -> None:
+        """See System."""
+        known = self.config.languages
+        for example in examples:
+            if example.language is not None and example.language not in known:
+                raise UserError(
+                    f"{example.guid}: language {example.language!r}; the model knows "
+                    f"{', '.join(known)}"
+                )
 
     def told_language(self) -> str:
         """Returns the language of texts of which none is told.

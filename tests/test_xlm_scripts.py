@@ -65,6 +65,15 @@ def test_a_trained_classifier_is_asked_in_another_language(classified, tmp_path)
     assert results["eval_accuracy"] > 0.9
 
 
+def test_an_unknown_language_is_told_before_anything_is_written(classified, tmp_path):
+    told = tiny_xlm.write_data(tmp_path / "told", ["de", "fr"])
+    flags = [*CUSTOM, f"--data_dir={told}", "--language_column=lang", "--do_train"]
+    flags += [f"--init_checkpoint={classified}/out", f"--output_dir={tmp_path}/new"]
+    with pytest.raises(UserError, match="train.tsv:3: language 'fr'; the model knows"):
+        scripts.run("run_classifier", *flags)
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_export_takes_the_language(classified, tmp_path):
     scripts.run(
         "export_saved_model",
