@@ -22,8 +22,14 @@ from lineage.systems import BY_NAME
 
 # Two senses of a word.
 _READ = ("skip_gram", "elmo", "gpt", "bert")
-_FORMS = {"written": "as written", "hidden": "telling words hidden"}
-_MEASURES = {"nearest": "1-NN accuracy", "silhouette": "silhouette"}
+_NEAREST, _SILHOUETTE = "1-NN accuracy", "silhouette"
+_SHOWN = (  # panel, column of measures.csv, form, name
+    (_NEAREST, "nearest", "written", "as written"),
+    (_NEAREST, "nearest", "hidden", "telling words hidden"),
+    (_NEAREST, "shuffled", "written", "senses shuffled"),
+    (_SILHOUETTE, "silhouette", "written", "as written"),
+    (_SILHOUETTE, "silhouette", "hidden", "telling words hidden"),
+)
 _DRAWN = 3  # words, of those that occur most
 _POINTS = ("skip_gram", "elmo", "gpt", "bert", "minilm")  # whose are drawn, if there
 # Which layer: flags besides the system's own.
@@ -105,34 +111,27 @@ def _title(setting: Setting, name: str) -> str:
 
 
 def _measured(found, layer, group, released) -> Iterator[dict[str, Any]]:
-    """The mean over words, of both measures and both forms."""
+    """The means over words of what is shown."""
     from lineage import statistics
     from metrics import comparison
 
-    for measure, panel in _MEASURES.items():
-        for form, name in _FORMS.items():
-            grid = [
-                [comparison.mean(_values(rows, measure, layer, form))] for rows in found
-            ]
-            estimate = statistics.mean(grid)
-            yield _dot(panel, group, name, estimate, released)
+    for panel, column, form, name in _SHOWN:
+        of_seeds = [_values(rows, column, layer, form) for rows in found]
+        estimate = statistics.mean([[comparison.mean(v)] for v in of_seeds])
+        yield {
+            "panel": panel,
+            "group": group,
+            "name": name,
+            "mean": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "released": released,
+        }
 
 
-def _values(rows, measure, layer, form) -> np.ndarray:
+def _values(rows, column, layer, form) -> np.ndarray:
     kept = [row for row in rows if (row["layer"], row["form"]) == (layer, form)]
-    return np.array([row[measure] for row in kept])
-
-
-def _dot(panel, group, name, estimate, released=False) -> dict[str, Any]:
-    return {
-        "panel": panel,
-        "group": group,
-        "name": name,
-        "mean": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "released": released,
-    }
+    return np.array([row[column] for row in kept])
 
 
 def _points(folder: pathlib.Path, layer: int, group: str) -> Iterator[dict[str, Any]]:
@@ -155,7 +154,7 @@ def _draw_senses(read: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]
     from lineage import pictures
 
     rows = tables.read(read / "polysemy.csv")
-    guess = {_MEASURES["nearest"]: 0.5, _MEASURES["silhouette"]: 0.0}
+    guess = {_NEAREST: 0.5, _SILHOUETTE: 0.0}
     return [
         pictures.dots("polysemy", rows, folder, x="", guess=guess),
         pictures.points("senses", tables.read(read / "senses.csv"), folder),

@@ -96,10 +96,12 @@ def test_two_senses_from_text_to_picture(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(arguments, "_READ", ("skip_gram",))
     found, svgs = run(EXPERIMENTS["polysemy"], toy, tmp_path)
     values = {(r["panel"], r["group"], r["name"]): r for r in found["polysemy.csv"]}
-    assert len(values) == 2 * 2 * 2
+    assert len(values) == 2 * (3 + 2)
     written = values["1-NN accuracy", "words around", "as written"]
     assert written["mean"] > 0.8
     assert values["1-NN accuracy", "words around", "telling words hidden"]["mean"] < 0.7
+    shuffled = values["1-NN accuracy", "words around", "senses shuffled"]
+    assert shuffled["mean"] == pytest.approx(0.5, abs=0.05)
     one_point = values["1-NN accuracy", "skip-gram", "as written"]
     assert one_point["mean"] == pytest.approx(0.49, abs=0.01)
     counts = {(row["word"], row["sense"]): row for row in found["counts.csv"]}
