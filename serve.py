@@ -286,8 +286,9 @@ def find_answers(system: System) -> works.Answers | None:
         return None
     mixed = "float16" if FLAGS.fp16 else FLAGS.mixed_precision
     dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
-    told = {"do_lower_case": system.do_lower_case, "dtype": dtype}
-    return works.Answers(*trained.load_task(checkpoint, folder, **told))
+    told = {"do_lower_case": system.do_lower_case, "language": FLAGS.language}
+    found = trained.load_task(checkpoint, folder, dtype=dtype, **told)
+    return works.Answers(*found, FLAGS.max_batch_tokens)
 
 
 def api_keys() -> list[str]:

@@ -161,9 +161,19 @@ class Answers:
       variables: of its model, by their released names.
     """
 
-    def __init__(self, task: EncoderTask, model: keras.layers.Layer):
-        """Takes a task, and its trained model."""
+    def __init__(
+        self, task: EncoderTask, model: keras.layers.Layer, max_batch_tokens: int
+    ):
+        """Takes a task, its trained model, and how much is computed together.
+
+        A text that is cut to the longest input must have room in a batch; where texts
+        are read whole, as by ULMFiT's classifiers, longer ones than that are refused.
+        """
         self._model = TrainedModel(task, model)
+        self._buckets = buckets = self._model.buckets
+        if task.config.max_seq_length < buckets[-1]:
+            fitting = tuple(size for size in buckets if size <= max_batch_tokens)
+            self._buckets = fitting or buckets[:1]
         self.verb, self.variables = self._model.verb, self._model.variables
 
     def read(self, requests: Sequence[Sequence]) -> list[Asked | UserError]:
@@ -183,6 +193,13 @@ class Answers:
 
     def _asked(self, texts):
         records, sizes, join = self._model.read(texts)
+        longest = self._buckets[-1]
+        for i, size in enumerate(sizes):
+            if size > longest:
+                raise UserError(
+                    f"text {i} has {size} units; --max_batch_tokens has room for "
+                    f"{longest}"
+                )
         lengths = [self._model.padded(size) for size in sizes]
 
         def listed(values):
@@ -205,7 +222,7 @@ class Answers:
         Raises:
           UserError: a batch cannot hold the longest text.
         """
-        buckets = self._model.buckets
+        buckets = self._buckets
         _check_fits(limits, buckets)
         texts = [self._model.asking(text) for text in _texts(buckets)]
         records, sizes, _ = self._model.read(texts)

@@ -14,12 +14,14 @@ import pytest
 import scripts
 import tensorflow as tf
 import tiny
+import tiny_folders
 import tiny_systems
 from bert_serving.client import BertClient
 
 import command_line
 import modeling
 import registry
+import word2bert
 from checkpoints import google_bert
 from convert_checkpoint import convert
 from errors import MissingExtra, UserError
@@ -123,9 +125,9 @@ def trained(tmp_path_factory):
     return make
 
 
-def answered(folder, texts):
+def answered(folder, texts, *flags):
     """What serve.py makes of a folder answers."""
-    serve = read_flags("-model_dir", str(folder))
+    serve = read_flags("-model_dir", str(folder), *flags)
     work = serve.find_answers(serve.find_system())
     (asked,) = work.read([texts])
     if isinstance(asked, UserError):
@@ -164,6 +166,27 @@ def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
     assert len(found["scores"]) == 2
     with pytest.raises(UserError, match="2 texts together"):
         answered(folder, ["alone"])
+
+
+def test_documents_are_read_whole_up_to_what_a_batch_has_room_for(tmp_path):
+    folder = tiny_folders.classifier("ulmfit", tmp_path)
+    words = " ".join(f"word{i % 30} bad" for i in range(20))  # --max_seq_length=24
+    verb, found = answered(folder, ["good", words], "-max_batch_tokens=100")
+    wanted = word2bert.load(folder).classify(["good", words])
+    assert verb == "classify"
+    assert found["labels"] == wanted["labels"].tolist()
+    with pytest.raises(UserError, match="text 1 has [0-9]+ units; --max_batch_tokens"):
+        answered(folder, ["good", 3 * words], "-max_batch_tokens=100")
+    serve = read_flags("-model_dir", str(folder), "-max_batch_tokens=100")
+    work = serve.find_answers(serve.find_system())
+    work.warm_up(Limits(max_batch_size=2, max_batch_tokens=100))
+
+
+def test_a_classifier_of_several_languages_is_told_one(tmp_path):
+    folder = tiny_folders.classifier("xlm", tmp_path, language=None)
+    wanted = word2bert.load(folder, language="de").classify(TEXTS[:2])
+    verb, found = answered(folder, TEXTS[:2], "--language=de")
+    assert (verb, found["labels"]) == ("classify", wanted["labels"].tolist())
 
 
 def test_a_folder_without_a_task_answers_nothing(model):
