@@ -114,7 +114,6 @@ class System(abc.ABC):
         del language  # most read all alike
         return self
 
-    @functools.cached_property
     def check_languages(self, examples: Sequence[InputExample]) -> None:
         """Refuses examples in languages that the model does not know.
 
@@ -123,6 +122,7 @@ class System(abc.ABC):
         """
         del examples
 
+    @functools.cached_property
     def splitter(self) -> WordSplitter:
         """Finds a text's words, where the system reads words, by its config's rules."""
         return WordSplitter.of(word_rules.of(self.config))
