@@ -155,6 +155,7 @@ def main(_) -> None:
 
     first = planned(plan.RATES)
     work.mkdir(parents=True, exist_ok=True)
+    print(f"Each command can be repeated alone, with {runner.BEFORE} before it.")
     read = {name for x in chosen.experiments for name in EXPERIMENTS[x].systems}
     calibrated = [
         name

@@ -20,7 +20,8 @@ EQUAL, LONGER, RELEASED = "equal minutes", "8 times the minutes", "released weig
 RELEASED_TUNED = "released weights fine-tuned, too"
 LONGER_FACTOR = 8
 LONGER_SYSTEMS = ("skip_gram", "elmo", "bert")
-AGAIN, AGAIN_SEED = "bert", 100  # who takes part twice, and where its seeds begin then
+# Who takes part twice, and where its seeds begin then.
+AGAIN, AGAIN_NAME, AGAIN_SEED = "bert", "bert again", 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +125,7 @@ def entrants(setting: Setting, systems: Sequence[str], panels: Sequence[str]):
             found.append(_trained(setting, system, system.name, system.title))
             if system.name == AGAIN:
                 again = f"{system.title}, again"
-                found.append(
-                    _trained(setting, system, f"{AGAIN} again", again, AGAIN_SEED)
-                )
+                found.append(_trained(setting, system, AGAIN_NAME, again, AGAIN_SEED))
     if LONGER in panels:
         for name in LONGER_SYSTEMS:
             if name in systems:
@@ -272,6 +271,7 @@ def differences(found: Sequence[Cell], outcome: Outcome) -> list[dict[str, Any]]
                     "column": after.column,
                     **_percent(estimate, "difference"),
                     "shown": not estimate.holds_zero,
+                    "pretrainings": min(len(before.grid), len(after.grid)),
                 }
             )
     return made
@@ -283,13 +283,12 @@ def _neighbours(found: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     for cell in found:
         if cell.entrant.panel == EQUAL:
             columns.setdefault((cell.task.name, cell.column), []).append(cell)
-    again = f"{AGAIN} again"
     twice = []
     for column in columns.values():
         named: Mapping[str, Cell] = {cell.entrant.name: cell for cell in column}
-        if again in named:
-            twice.append((named[AGAIN], named[again]))
-        once = [cell for cell in column if cell.entrant.name != again]
+        if AGAIN_NAME in named:
+            twice.append((named[AGAIN], named[AGAIN_NAME]))
+        once = [cell for cell in column if cell.entrant.name != AGAIN_NAME]
         yield from zip(once, once[1:], strict=False)
     yield from twice
 

@@ -27,7 +27,7 @@ RATES = {
     "xlm": 0.4,
 }
 _EVERYTHING = 90  # minutes of a budget from which on all is compared
-_ALL_TASKS = 300  # the same, of all tasks in --data_dir and all fine-tunings
+_ALL_TASKS = 300  # the same, of all tasks, panels and fine-tunings
 _COSTLY = ("bbc", "sst2", "sick", "simlex")
 _LEAST = 0.5  # minutes of a pre-training
 _MOST = 600.0
@@ -61,15 +61,15 @@ _ALL = tuple(system.name for system in SYSTEMS)
 _BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}
 # By the minutes of a budget, from which on it is chosen.
 DEFAULTS = {
-    0: Choice(("bow", "skip_gram", "bert"), ("bbc20", "wordsim"), (), 1, 1),
+    0: Choice(("bow", "skip_gram", "bert"), ("bbc20", "wordsim"), (), 1, 3),
     25: Choice(
         ("bow", "svd", "skip_gram", "glove", "elmo", "gpt", "bert"),
         ("bbc20", "wordsim", "simlex"),
         (),
         1,
-        2,
+        3,
     ),
-    _EVERYTHING: Choice(_ALL, (), (contest.LONGER, contest.RELEASED), 1, 3),
+    _EVERYTHING: Choice(_ALL, (), (), 1, 3),
 }
 
 
@@ -91,17 +91,16 @@ def default(budget: str, data_dir: str | None) -> Choice:
     if minutes < _EVERYTHING:
         return chosen
     tasks = [task.name for task in contest.TASKS]
-    if data_dir and minutes < _ALL_TASKS:
-        tasks = [name for name in tasks if name not in _COSTLY]
+    panels = (contest.LONGER, contest.RELEASED, contest.RELEASED_TUNED)
+    if minutes < _ALL_TASKS:
+        left = _COSTLY if data_dir else _COSTLY[:1]
+        tasks = [name for name in tasks if name not in left]
+        panels = (contest.RELEASED,) if data_dir else panels[:2]
     if not data_dir:
         tasks = [name for name in tasks if name not in contest.NEEDS_DATA_DIR]
     known = [e.name for e in EXPERIMENTS if data_dir or not e.needs_data_dir]
-    seeds = {"task_seeds": 2} if data_dir and minutes < _ALL_TASKS else {}
-    panels = chosen.panels
-    if minutes >= _ALL_TASKS:
-        panels = (*panels, contest.RELEASED_TUNED)
     return dataclasses.replace(
-        chosen, tasks=tuple(tasks), panels=panels, experiments=tuple(known), **seeds
+        chosen, tasks=tuple(tasks), panels=panels, experiments=tuple(known)
     )
 
 

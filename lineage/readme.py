@@ -1,4 +1,4 @@
-"""Puts the table of a run into README.md, between two marks.
+"""Puts the table of a run into README.md and README.zh.md, between two marks.
 
 python -m lineage.readme --table=docs/lineage/table.csv
 """
@@ -15,7 +15,7 @@ from lineage.code import ROOT
 
 FLAGS = flags.FLAGS
 TABLE = "docs/lineage/table.csv"
-PAGE = "README.md"
+PAGES = "README.md", "README.zh.md"
 _START, _END = "<!-- lineage -->\n", "<!-- /lineage -->\n"
 
 
@@ -28,7 +28,7 @@ def with_table(page: str, rows: Sequence[Mapping]) -> str:
     before, start, rest = page.partition(_START)
     _, end, after = rest.partition(_END)
     if not start or not end or _START in after or _END in before + after:
-        raise UserError(f"{PAGE}: wanted {_START.strip()}, then {_END.strip()}, once")
+        raise UserError(f"wanted {_START.strip()}, then {_END.strip()}, once each")
     return f"{before}{start}\n{report.table(rows)}\n{end}{after}"
 
 
@@ -38,10 +38,11 @@ def define_flags() -> None:
 
 
 def main(_) -> None:
-    """Reads the table, writes the page."""
-    path = ROOT / PAGE
-    page = with_table(path.read_text(encoding="utf-8"), tables.read(FLAGS.table))
-    runner.write(path, page)
+    """Reads the table, writes the pages."""
+    rows = tables.read(FLAGS.table)
+    for name in PAGES:
+        path = ROOT / name
+        runner.write(path, with_table(path.read_text(encoding="utf-8"), rows))
 
 
 if __name__ == "__main__":

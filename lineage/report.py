@@ -98,7 +98,6 @@ def differences(rows: Sequence[Row]) -> str:
     head = ["", "task", "column", "difference, points", "95 % interval", ""]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows:
-        verdict = "shown" if row["shown"] else "no difference shown"
         lines.append(
             _line(
                 [
@@ -107,11 +106,18 @@ def differences(rows: Sequence[Row]) -> str:
                     row["column"],
                     f"{row['difference']:+.1f}",
                     f"[{row['low']:+.1f}, {row['high']:+.1f}]",
-                    verdict,
+                    _verdict(row),
                 ]
             )
         )
     return "\n".join(lines) + "\n"
+
+
+def _verdict(row: Row) -> str:
+    """Of one pre-training each, a difference is not yet one of the systems."""
+    if not row["shown"]:
+        return "no difference shown"
+    return "shown" if row["pretrainings"] > 1 else "shown, of these models"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -146,7 +152,7 @@ def _table_sections(rows, found) -> list[Section]:
                 row["difference"],
                 row["low"],
                 row["high"],
-                "shown" if row["shown"] else "no difference shown",
+                _verdict(row),
             )
             for row in found
         ]
@@ -219,7 +225,8 @@ def by_minutes(rows: Sequence[Row], plan: Plan, outcome: Outcome):
                 if row["name"] == entrant.name and row["score"] is not None
             ]
             minutes = _minutes(entrant, outcome)
-            if minutes and 0 < len(scores) == len(tasks):
+            is_again = entrant.name == contest.AGAIN_NAME
+            if minutes and not is_again and 0 < len(scores) == len(tasks):
                 made.append(
                     {
                         "panel": column,
@@ -311,6 +318,5 @@ def _cost_section(records: Sequence[Record]) -> Section:
         )
         for record in records
     ]
-    environment = " ".join(f"{k}={v}" for k, v in runner.THREADS.items())
-    note = f"Each command can be repeated alone, with {environment} before it."
+    note = f"Each command can be repeated alone, with {runner.BEFORE} before it."
     return Section("Stages", [_costs(records), note], [Table(head, lines, digits=1)])

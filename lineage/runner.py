@@ -24,6 +24,7 @@ from typing import Any
 import json_files
 from errors import UserError
 from lineage import code
+from lineage.progress import Progress
 from lineage.stages import Stage, folder_of, near
 
 # One thread makes sums of the same order, so the same bytes; and no system gets more of
@@ -33,6 +34,7 @@ THREADS = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
+BEFORE = " ".join(f"{name}={value}" for name, value in THREADS.items())
 JOBS = 2
 _LAST_LINES = 12  # of the log of a stage that failed
 _SECONDS_BETWEEN_LOOKS = 0.05
@@ -192,7 +194,7 @@ class _Run:
         self.left, self.outcome, self.work = left, outcome, work
         self.running: dict[int, _Running] = {}
         self._after = _seconds_to_the_end(left)
-        self._progress = _Progress(left)
+        self._progress = Progress(left)
 
     def __enter__(self):
         self._progress.__enter__()
@@ -227,7 +229,9 @@ class _Run:
                     running.process.returncode = os.waitstatus_to_exitcode(status)
                     self._ended(running, usage)
                     return
-            self._progress.look(self.running.values())
+            self._progress.look(
+                [(running.stage, running.started) for running in self.running.values()]
+            )
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _ended(self, running, usage):
@@ -299,61 +303,6 @@ class _Running:
             return
         if found := re.search(r"^VmHWM:\s*(\d+) kB", text, re.MULTILINE):
             self._peak = int(found[1]) * 1024
-
-
-class _Progress:
-    """What is told while stages run: lines, and a bar on a terminal."""
-
-    def __init__(self, stages: Sequence[Stage]):
-        from rich import console, progress
-
-        self._expected = sum(stage.seconds for stage in stages)
-        self._console = console.Console(highlight=False, soft_wrap=True)
-        self._bar = progress.Progress(
-            progress.MofNCompleteColumn(),
-            progress.BarColumn(),
-            progress.TimeElapsedColumn(),
-            progress.TextColumn("{task.fields[left]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=len(stages), left="")
-        self._started, self._finished = time.monotonic(), 0.0
-
-    def __enter__(self):
-        self._bar.start()
-
-    def __exit__(self, *_):
-        self._bar.stop()
-
-    def says(self, text: str) -> None:
-        """Prints lines, above the bar."""
-        self._console.print(text, markup=False, emoji=False)
-
-    def done(self, stage: Stage) -> None:
-        """Counts a stage, which need not have ended well."""
-        self._finished += stage.seconds
-        self._bar.advance(self._task)
-        if not self._console.is_terminal:
-            self.says(
-                f"# {self._bar.tasks[0].completed:.0f} of "
-                f"{self._bar.tasks[0].total:.0f} stages{self._left(())}"
-            )
-
-    def look(self, running) -> None:
-        """Tells what runs, and how long the rest may take."""
-        names = ", ".join(r.stage.name for r in running)
-        self._bar.update(self._task, left=names + self._left(running))
-
-    def _left(self, running) -> str:
-        """The time left: by the estimates, corrected by what they were wrong so far."""
-        now = time.monotonic()
-        begun = sum(min(now - r.started, r.stage.seconds) for r in running)
-        made = self._finished + begun
-        if not self._finished or made >= self._expected:
-            return ""
-        seconds = (now - self._started) / made * (self._expected - made)
-        return f"; about {seconds / 60:.0f} min left"
 
 
 def _seconds_to_the_end(stages: Sequence[Stage]) -> dict[str, float]:

@@ -17,6 +17,7 @@ is a file for the flags of another stage, `stage.folder` an --init_checkpoint.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from lineage import costs
 from lineage.code import ROOT
 from lineage.stages import HERE, Input, Output, Stage, Value, join
 from lineage.systems import BY_NAME, Flags, System
@@ -27,21 +28,6 @@ Model = Stage | Input  # what was pre-trained here, or elsewhere
 CALIBRATION = {"num_train_steps": 60, "iter": 3}
 FOLDERS = {"sst2": "sst2", "conll": "conll2003", "sts": "sts", "sick": "sick"}
 _WARMUP = 0.1  # share of a pre-training's updates
-
-
-# Of each task: how many texts it scores, how many have vectors, and how long they are,
-# an article of BBC News being 1. They say about how long stages take.
-_SIZES = {
-    "bbc": (426, 1913, 1.0),
-    "sst2": (872, 5872, 0.1),
-    "conll": (3250, 7250, 0.15),
-    "sts": (0, 4000, 0.1),
-    "sick": (0, 4000, 0.1),
-    "wordsim": (0, 4000, 0.15),
-    "simlex": (0, 9000, 0.15),
-}
-_START = 10.0  # seconds in which a script begins and ends
-_READING = 0.3  # the share of an update that reading alone takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +135,7 @@ class Setting:
 
         Args:
           name: of the system.
-          seed: of initial weights, masks and the order of the data.
+          seed: of initial weights and the order of the data; records have one.
           records: flags of create_pretraining_data.py, beside or instead of its own.
           pretraining: flags of the training, as well.
           config: a file of sizes, instead of its own.
@@ -319,7 +305,7 @@ class Setting:
         }
         recipe = {**fixed, **BY_NAME[name].classify, **flags}
         title = f"{name} fine-tuned {data.name} {seed}"
-        seconds = _tuning_seconds(name, data, recipe)
+        seconds = costs.tuning(name, data, recipe)
         return Stage(title, "run_classifier.py", recipe, seconds)
 
     def tagged(
@@ -340,7 +326,7 @@ class Setting:
             fixed["lm_checkpoint"] = fixed.pop("init_checkpoint")
         recipe = {**fixed, **BY_NAME[name].tag, **flags}
         title = f"{name} fine-tuned {data.name} {seed}"
-        seconds = _tuning_seconds(name, data, recipe)
+        seconds = costs.tuning(name, data, recipe)
         return Stage(title, "run_tagger.py", recipe, seconds)
 
     def line_vectors(
@@ -353,7 +339,7 @@ class Setting:
             "output_file": HERE / "vectors.npy",
         }
         recipe = {**fixed, **BY_NAME[name].frozen, **flags}
-        seconds = _reading_seconds(self._pace(name, pretrained), lines)
+        seconds = costs.reading(self._pace(name, pretrained), lines)
         return Stage(f"{name} vectors", "extract_features.py", recipe, seconds)
 
     def word_vectors(
@@ -379,24 +365,8 @@ class Setting:
         }
         if layers:
             flags["layers"] = layers
-        seconds = _reading_seconds(self._pace(name, pretrained), sentences)
+        seconds = costs.reading(self._pace(name, pretrained), sentences)
         return Stage(f"{name} word vectors", "lineage.words", flags, seconds)
-
-
-def _tuning_seconds(name: str, data: Stage, recipe: Flags) -> float:
-    """About how long a fine-tuning takes."""
-    scored, there, length = _SIZES[data.flags["task"]]
-    labels = data.flags.get("labels", there - scored)
-    if data.flags["task"] == "bbc" and "labels" in data.flags:
-        labels *= 5  # classes
-    learnt = labels * recipe.get("num_train_epochs", 3)
-    return _START + BY_NAME[name].pace * length * (learnt + _READING * scored)
-
-
-def _reading_seconds(pace: float, lines: Output) -> float:
-    """About how long the vectors of a task's texts take."""
-    _, there, length = _SIZES[lines.stage.flags["task"]]
-    return _START + pace * length * _READING * there
 
 
 def _checkpoint(pretrained: Model) -> Value:

@@ -13,7 +13,7 @@ from lineage.stages import Value
 
 Flags = Mapping[str, Value]
 # By the number of labels, a class or in all; None: all that there are.
-EPOCHS = {4: 30, 20: 15, 1000: 5, None: 4}
+EPOCHS = {4: 30, 20: 15, 1000: 5, None: 3}
 _MEAN_EPOCHS = {4: 100, 20: 30, 1000: 10, None: 10}
 
 
@@ -67,7 +67,7 @@ class System:
     classify: Flags | None = None
     tag: Flags | None = None
     epochs: Mapping[int | None, int] = dataclasses.field(default_factory=lambda: EPOCHS)
-    pace: float = 0.012
+    pace: float = 0.018
 
 
 _WORDS = {"vector_size": 128, "min_count": 5, "window": 5, "threads": 1}

@@ -18,6 +18,7 @@ from lineage import (
     contest,
     plan,
     probe,
+    readme,
     runner,
     sources,
     systems,
@@ -286,7 +287,8 @@ def test_every_recipe_runs(name, tmp_path, monkeypatch):
     monkeypatch.setitem(systems.BY_NAME["gpt"].vocabulary, "vocab_size", 400)
     config = (scripts.ROOT / "configs/lineage/gpt.json").read_text()
     (tmp_path / "gpt.json").write_text(config.replace("8000", "400"))
-    monkeypatch.setattr(systems.BY_NAME["gpt"], "config", f"{tmp_path}/gpt.json")
+    gpt = dataclasses.replace(systems.BY_NAME["gpt"], config=f"{tmp_path}/gpt.json")
+    monkeypatch.setitem(systems.BY_NAME, "gpt", gpt)
     write_data_dir(tmp_path / "data")
     (tmp_path / "many.txt").write_text(many_words())
     everything = dataclasses.replace(
@@ -368,3 +370,15 @@ def write_data_dir(folder):
     rows = [(i % 2, i, i, line(), line()) for i in range(20)]
     for name in ("train", "test"):
         table(f"mrpc/msr_paraphrase_{name}.txt", [quality], rows)
+
+
+@pytest.mark.parametrize("name", readme.PAGES)
+def test_readmes_table_is_that_of_the_run_that_is_kept(name):
+    page = (scripts.ROOT / name).read_text(encoding="utf-8")
+    rows = tables.read(scripts.ROOT / readme.TABLE)
+    assert readme.with_table(page, rows) == page
+    assert f"| {rows[0]['title']} |" in page
+    other = [{**row, "score": row["score"] + 1} for row in rows]
+    assert readme.with_table(page, other) != page
+    with pytest.raises(UserError, match="wanted <!-- lineage -->"):
+        readme.with_table("No marks.", rows)

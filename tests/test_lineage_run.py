@@ -58,7 +58,7 @@ def test_ten_minutes_hold_a_table_with_its_a_a_row(tmp_path):
     done.communicate()
     assert done.returncode == 0
     rows = tables.read(work / "table.csv")
-    names = {"bow", "skip_gram", "bert", f"{contest.AGAIN} again"}
+    names = {"bow", "skip_gram", "bert", contest.AGAIN_NAME}
     assert {row["name"] for row in rows} == names
     bag = next(row for row in rows if row["name"] == "bow")
     assert 80 < bag["score"] < 100
