@@ -154,6 +154,8 @@ def define_flags() -> None:
 
 def main(_) -> None:
     """Finds, draws, measures, writes."""
+    folder = pathlib.Path(FLAGS.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     rules = senses.read_rules(FLAGS.senses_file)
     occurrences = senses.find(senses.read_documents(FLAGS.input_file), rules)
     drawn = senses.balanced(occurrences, FLAGS.fewest, FLAGS.most, FLAGS.seed)
@@ -164,7 +166,6 @@ def main(_) -> None:
             f"{FLAGS.senses_file} has --fewest={FLAGS.fewest} of both senses"
         )
     measures, points = measure(drawn, model, FLAGS.seed)
-    folder = pathlib.Path(FLAGS.output_dir)
     tables.write(folder / "counts.csv", counts(occurrences, rules, drawn))
     if points:
         tables.write(folder / "points.csv", points)

@@ -46,7 +46,8 @@ def run(stages, work, jobs=runner.JOBS):
             folder_of(stage, outcome.work).mkdir(exist_ok=True)
             arguments = stage.arguments(outcome.work)
             if stage.script.endswith(".py"):
-                scripts.run(stage.script.removesuffix(".py"), *arguments)
+                module = stage.script.removesuffix(".py").replace("/", ".")
+                scripts.run(module, *arguments)
             else:
                 run_module(stage.script, *arguments)
             record = runner.new_record(stage, outcome.work, 1.5, 1.25, 100.0, False)
