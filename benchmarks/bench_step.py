@@ -89,6 +89,7 @@ SIZES = {
 VOCAB_SIZE = 30522
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TURNS = 5
+PADDINGS = ("sorted", "longest", "max")  # of the peer, see hf_step.py
 PEER = pathlib.Path(__file__).resolve().parent / "peers" / "hf_step.py"
 
 
@@ -389,7 +390,7 @@ def main(_):
         with tempfile.TemporaryDirectory() as folder:
             ours = measure(folder, mode, lengths)
         print(json.dumps(ours), flush=True)
-        for padding in ["max"] if FLAGS.lengths == "full" else ["longest", "max"]:
+        for padding in PADDINGS if FLAGS.lengths != "full" else ["max"]:
             peer = run_peer(mode, padding)
             if peer is None:
                 print("no peer: torch and transformers are not here, or have no such")

@@ -44,8 +44,9 @@ flags.DEFINE_string("vocab_file", None, "Tokenizes the file given as --lengths."
 flags.DEFINE_enum(
     "padding",
     "longest",
-    ["longest", "max"],
-    "Pad real lengths to the batch's longest, or to max_seq_length.",
+    ["sorted", "longest", "max"],
+    "Pad real lengths to the batch's longest, of batches of about one length or as "
+    "they come; or to max_seq_length.",
 )
 flags.DEFINE_integer("warmup_steps", 3, "Steps run before the clock starts.", 0)
 flags.DEFINE_integer("steps", 10, "Steps timed.", lower_bound=1)
@@ -85,9 +86,13 @@ def batches(steps: int) -> Iterator[dict[str, torch.Tensor]]:
     if FLAGS.lengths != "full":
         lengths = file_lengths(FLAGS.lengths, FLAGS.vocab_file, longest, steps * size)
     generator = torch.Generator().manual_seed(SEED)
-    for first in range(0, steps * size, size):
+    firsts = torch.arange(0, steps * size, size)
+    if FLAGS.padding == "sorted":  # as the Trainer does, told to group by length
+        lengths = sorted(lengths)
+        firsts = firsts[torch.randperm(steps, generator=generator)]
+    for first in firsts.tolist():
         counts = torch.tensor(lengths[first : first + size])
-        width = int(counts.max()) if FLAGS.padding == "longest" else longest
+        width = longest if FLAGS.padding == "max" else int(counts.max())
         mask = (torch.arange(width) < counts[:, None]).long()
         ids = torch.randint(1000, 30522, (size, width), generator=generator)
         labels = torch.randint(2, (size,), generator=generator)
