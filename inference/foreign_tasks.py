@@ -77,13 +77,9 @@ def _labels(checkpoint, head):
     """Returns the labels in order; where none is named, as Hugging Face names them."""
     if checkpoint.outputs.kind == "regression":
         return ()
-    pattern = _system(checkpoint).heads[head]
-    biases = {
-        name: shape
-        for name, shape in checkpoint.shapes.items()
-        if re.fullmatch(pattern, name) and name.endswith("output_bias")
-    }
-    (number,) = next(iter(biases.values()))
+    pattern, shapes = _system(checkpoint).heads[head], checkpoint.shapes
+    # Weights [labels, width], offsets [labels].
+    number = next(shapes[name][0] for name in shapes if re.fullmatch(pattern, name))
     return checkpoint.outputs.labels or tuple(f"LABEL_{i}" for i in range(number))
 
 
