@@ -19,6 +19,7 @@ pytestmark = [
     ),
 ]
 SHORT = ["--minutes=0.05", "--systems=bow,skip_gram", "--tasks=bbc20,wordsim"]
+SHORT += ["--panels=none", "--task_seeds=1"]
 
 
 def start(work, *flags):
