@@ -271,7 +271,11 @@ def differences(found: Sequence[Cell], outcome: Outcome) -> list[dict[str, Any]]
                     "column": after.column,
                     **_percent(estimate, "difference"),
                     "shown": not estimate.holds_zero,
-                    "pretrainings": min(len(before.grid), len(after.grid)),
+                    "pretrainings": min(
+                        len(cell.grid)
+                        for cell in (before, after)
+                        if cell.entrant.models
+                    ),
                 }
             )
     return made
