@@ -333,9 +333,7 @@ def write_data_dir(folder):
 
     def table(name, header, rows):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        lines = [
-            "\t".join(map(str, row)) for row in ([header] if header else []) + rows
-        ]
+        lines = ["\t".join(map(str, row)) for row in [*header, *rows]]
         (folder / name).write_text("\n".join(lines) + "\n")
 
     tags = dict.fromkeys(CLASSES["sport"], "I-ORG")
@@ -348,13 +346,7 @@ def write_data_dir(folder):
         (folder / "conll2003" / name).write_text("\n\n".join(blocks) + "\n")
     scored = [(rng.random() * 5, line(), line()) for _ in range(60)]
     table("sts/2015.train.tsv", [], scored)
-    sick = [
-        "pair_ID",
-        "sentence_A",
-        "sentence_B",
-        "relatedness_score",
-        "entailment_judgment",
-    ]
+    sick = ["pair_ID", "sentence_A", "sentence_B", "relatedness_score", "judgment"]
     rows = [(i, a, b, score, "NEUTRAL") for i, (score, a, b) in enumerate(scored)]
     table("sick/SICK_train.txt", [sick], rows)
     for name in ("train", "dev"):
@@ -362,10 +354,9 @@ def write_data_dir(folder):
         table(f"sst2/{name}.tsv", [["sentence", "label"]], pairs)
         table(f"cola/{name}.tsv", [], [("x", i % 2, "", line()) for i in range(20)])
         header = ["index", "sentence1", "sentence2", "label"]
-        entails = [(i, line(), line(), "entailment") for i in range(9)]
-        table(
-            f"rte/{name}.tsv", header, [*entails, (9, line(), line(), "not_entailment")]
-        )
+        labels = ["entailment", "not_entailment"]
+        entails = [(i, line(), line(), labels[i % 2]) for i in range(20)]
+        table(f"rte/{name}.tsv", [header], entails)
     quality = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
     rows = [(i % 2, i, i, line(), line()) for i in range(20)]
     for name in ("train", "test"):
