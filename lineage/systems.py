@@ -14,7 +14,6 @@ from lineage.stages import Value
 Flags = Mapping[str, Value]
 # By the number of labels, a class or in all; None: all that there are.
 EPOCHS = {4: 30, 20: 15, 1000: 5, None: 3}
-_MEAN_EPOCHS = {4: 100, 20: 30, 1000: 10, None: 10}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +71,6 @@ class System:
 
 _WORDS = {"vector_size": 128, "min_count": 5, "window": 5, "threads": 1}
 _STEPS = "num_train_steps"
-_READ_WORDS = {"pooling": "mean", "tokenizer": "english", "batch_size": 64}
-_READ_PIECES = {"pooling": "mean", "max_seq_length": 256, "batch_size": 32}
 # docs/word_vectors.md: a mean and a linear layer; vectors learn at a tenth of its rate.
 _MEAN = {
     "tokenizer": "english",
@@ -91,17 +88,29 @@ _LSTM_CRF = {
     "train_batch_size": 32,
     "num_train_epochs": 8,
 }
-_TRANSFORMER = {
-    "max_seq_length": 256,
-    "optimizer": "adamw",
-    "learning_rate": 5e-4,
-    "train_batch_size": 16,
-}
 _TRANSFORMER_TAGS = {
     "optimizer": "adamw",
     "learning_rate": 1e-3,
     "train_batch_size": 16,
     "num_train_epochs": 8,
+}
+# How tables of vectors are used, and how Transformers are.
+_OVER_WORDS = {
+    "frozen": {"pooling": "mean", "tokenizer": "english", "batch_size": 64},
+    "classify": _MEAN,
+    "epochs": {4: 100, 20: 30, 1000: 10, None: 10},
+    "pace": 0.0015,
+    "tag": _LSTM_CRF,
+}
+_OVER_PIECES = {
+    "frozen": {"pooling": "mean", "max_seq_length": 256, "batch_size": 32},
+    "classify": {
+        "max_seq_length": 256,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "train_batch_size": 16,
+    },
+    "tag": _TRANSFORMER_TAGS,
 }
 _STEADY = {"optimizer": "adamw", "learning_rate": 2e-3, "train_batch_size": 32}
 
@@ -118,11 +127,7 @@ def _vectors(name, title, year, added, **pretraining):
         pretraining={**_WORDS, **pretraining},
         counted=counted,
         most=100,
-        frozen=_READ_WORDS,
-        classify=_MEAN,
-        epochs=_MEAN_EPOCHS,
-        pace=0.0015,
-        tag=_LSTM_CRF,
+        **_OVER_WORDS,
     )
 
 
@@ -149,11 +154,7 @@ SYSTEMS = (
         config="nnlm.json",
         counted=_STEPS,
         table="nnlm/C",
-        frozen=_READ_WORDS,
-        classify=_MEAN,
-        epochs=_MEAN_EPOCHS,
-        pace=0.0015,
-        tag=_LSTM_CRF,
+        **_OVER_WORDS,
     ),
     _vectors(
         "skip_gram",
@@ -283,9 +284,7 @@ SYSTEMS = (
         },
         config="gpt.json",
         counted=_STEPS,
-        frozen=_READ_PIECES,
-        classify=_TRANSFORMER,
-        tag=_TRANSFORMER_TAGS,
+        **_OVER_PIECES,
     ),
     System(
         "bert",
@@ -298,9 +297,7 @@ SYSTEMS = (
         pretraining={**_STEADY, "max_seq_length": 128},
         config="bert.json",
         counted=_STEPS,
-        frozen=_READ_PIECES,
-        classify=_TRANSFORMER,
-        tag=_TRANSFORMER_TAGS,
+        **_OVER_PIECES,
     ),
     System(
         "mt_dnn",
@@ -314,9 +311,7 @@ SYSTEMS = (
             "learning_rate": 1e-3,
             "num_train_epochs": 2,
         },
-        frozen=_READ_PIECES,
-        classify=_TRANSFORMER,
-        tag=_TRANSFORMER_TAGS,
+        **_OVER_PIECES,
     ),
     System(
         "xlm",
@@ -336,9 +331,7 @@ SYSTEMS = (
         },
         config="xlm.json",
         counted=_STEPS,
-        frozen=_READ_PIECES,
-        classify=_TRANSFORMER,
-        tag=_TRANSFORMER_TAGS,
+        **_OVER_PIECES,
     ),
 )
 BY_NAME = {system.name: system for system in SYSTEMS}
