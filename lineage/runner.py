@@ -181,7 +181,10 @@ def command(stage: Stage, work: pathlib.Path) -> list[str]:
 
 
 def write(path: pathlib.Path, text: str) -> None:
-    """Writes aside, then renames: the file is whole or not there."""
+    """Writes aside, then renames: the file is whole or not there.
+
+    As atomic_files does, which loads TensorFlow; this process has no use for it.
+    """
     aside = path.with_name(path.name + ".writing")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)

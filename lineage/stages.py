@@ -210,8 +210,5 @@ def _contents(path: str) -> str:
         )
         names = (f"{file.relative_to(found)} {_contents(str(file))}" for file in files)
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
-    digest = hashlib.sha256()
     with found.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
