@@ -107,11 +107,6 @@ def choice() -> plan.Choice:
     )
 
 
-def share_of_core(record: runner.Record) -> float:
-    """How much of a core a stage had: less than 1 where others were at work."""
-    return min(1.0, record.cpu_seconds / record.seconds)
-
-
 def calibrate(
     first: plan.Plan, names: Sequence[str], work: pathlib.Path, given: str | None
 ) -> dict[str, float]:
@@ -134,9 +129,7 @@ def calibrate(
                 raise UserError(
                     f"the calibration failed, see above and in {work}/stages"
                 )
-            walls = json.loads((told.folder(stage) / "rates.json").read_text())
-            for name, seconds in walls.items():
-                rates[name] = seconds * share_of_core(outcome.record(short[name]))
+            rates |= json.loads((told.folder(stage) / "rates.json").read_text())
     runner.write(path, json.dumps(rates, indent=2) + "\n")
     return rates
 

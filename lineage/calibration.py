@@ -1,10 +1,11 @@
 """Measures what an update, or an epoch, of short pre-trainings took, of one core.
 
-    python -m lineage.calibration --names=bert,glove --trained=DIR,DIR \
-        --batch_sizes=32,0 --epochs=3 --output_file=rates.json
+    python -m lineage.calibration --names=bert,glove --trained=DIR,DIR --units=60,3 \
+        --output_file=rates.json
 
-The TensorBoard events of a training tell how many examples, words or pairs were read in
-a second. The median of the second half counts: compilers are at work in the first.
+The TensorBoard events of a training tell how many updates, words or pairs it made in a
+second of CPU time. The median of the second half counts: compilers are at work in the
+first, and again where a training that was killed goes on.
 """
 
 import json
@@ -18,42 +19,38 @@ from absl import flags
 from training import curves
 
 FLAGS = flags.FLAGS
-_SPEED = "_per_second"
+_PACE = "_per_cpu_second"
 
 
-def seconds_each(folder: str, batch_size: int | None, epochs: int | None) -> float:
-    """The seconds of an update, or of an epoch.
+def seconds_each(folder: str, units: int) -> float:
+    """The CPU seconds of an update, or of an epoch.
 
     Args:
       folder: the output folder of a training.
-      batch_size: examples of an update; None: epochs are what is counted.
-      epochs: how many the training had.
+      units: how many updates, or epochs, it had.
 
     Raises:
       UserError: there are no events.
     """
     found = curves.read(folder)
-    (tag,) = (tag for tag in found if tag.endswith(_SPEED))
-    speeds = found[tag].values[0]
-    amount = batch_size or found[tag].steps[-1] / epochs
-    return float(amount / np.median(speeds[len(speeds) // 2 :]))
+    (pace,) = (found[tag] for tag in found if tag.endswith(_PACE))
+    later = pace.values[0][len(pace.steps) // 2 :]
+    return float(pace.steps[-1] / units / np.median(later))
 
 
 def define_flags() -> None:
     """What the command line says."""
     flags.DEFINE_list("names", [], "What the trainings are called.")
     flags.DEFINE_list("trained", [], "Their output folders.")
-    flags.DEFINE_list("batch_sizes", [], "Examples of their updates; 0: see --epochs.")
-    flags.DEFINE_integer("epochs", None, "How many those without updates had.", 1)
+    flags.DEFINE_list("units", [], "Their numbers of updates, or epochs.")
     flags.DEFINE_string("output_file", None, "A file of JSON.")
 
 
 def main(_) -> None:
     """Reads, and writes."""
-    trainings = zip(FLAGS.names, FLAGS.trained, FLAGS.batch_sizes, strict=True)
+    trainings = zip(FLAGS.names, FLAGS.trained, FLAGS.units, strict=True)
     rates = {
-        name: seconds_each(folder, int(batch_size) or None, FLAGS.epochs)
-        for name, folder, batch_size in trainings
+        name: seconds_each(folder, int(units)) for name, folder, units in trainings
     }
     text = json.dumps(rates, indent=2) + "\n"
     pathlib.Path(FLAGS.output_file).write_text(text, encoding="utf-8")
@@ -61,4 +58,4 @@ def main(_) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    startup.run(main, required=["names", "trained", "batch_sizes", "output_file"])
+    startup.run(main, required=["names", "trained", "units", "output_file"])

@@ -198,15 +198,10 @@ class Setting:
 
     def rates_of(self, names: Sequence[str]) -> Stage:
         """Measures how long updates take in short pre-trainings: / "rates.json"."""
-        systems = [BY_NAME[name] for name in names]
-        sizes = [
-            s.pretraining["train_batch_size"] if s.vocabulary else 0 for s in systems
-        ]
         flags = {
             "names": tuple(names),
             "trained": tuple(self.short(name).folder for name in names),
-            "batch_sizes": tuple(sizes),
-            "epochs": CALIBRATION["iter"],
+            "units": tuple(CALIBRATION[BY_NAME[name].counted] for name in names),
             "output_file": HERE / "rates.json",
         }
         return Stage("calibration", "lineage.calibration", flags, seconds=8)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import re
+import time
 
 import documentation
 import lineage_commands
@@ -15,6 +16,7 @@ from lineage_commands import run_module
 import lineage.stages
 from errors import UserError
 from lineage import (
+    calibration,
     contest,
     plan,
     probe,
@@ -27,6 +29,7 @@ from lineage import (
     wikipedia,
 )
 from lineage.setting import Setting, Sources
+from training import progress
 
 CLASSES = {
     "business": ["shares", "profit", "bank", "market", "price", "trade", "fund"],
@@ -123,6 +126,24 @@ def test_two_systems_from_text_to_report(run, capsys):
     markdown = (work / "table.md").read_text()
     assert markdown in capsys.readouterr().out
     assert f"{rows[0]['score']:.1f}" in markdown
+
+
+def test_speed_is_of_the_cpu_and_not_of_what_is_compiled(tmp_path, monkeypatch):
+    cpu = 100.0
+    monkeypatch.setattr(time, "process_time", lambda: cpu)
+
+    def train(first, *reports):
+        nonlocal cpu
+        with progress.Progress(first, 12, f"{tmp_path}/events") as told:
+            for seconds, step in reports:
+                cpu += seconds
+                told.steps(step, {"loss": 1.0, "examples_per_second": 1e9})
+
+    train(0, (30, 1), (9, 2), (1, 4), (9, 5))  # until it was killed, saved at 4
+    cpu = 5.0
+    train(4, (40, 6), (4, 8), (4, 10), (4, 12))
+    assert calibration.seconds_each(str(tmp_path), units=12) == pytest.approx(2)
+    assert calibration.seconds_each(str(tmp_path), units=3) == pytest.approx(8)
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(run, monkeypatch):

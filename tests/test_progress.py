@@ -15,6 +15,8 @@ class Clock:
     def monotonic(self):
         return self.now
 
+    process_time = monotonic
+
 
 @pytest.fixture
 def clock(monkeypatch):

@@ -479,6 +479,7 @@ def test_events_hold_loss_rate_norm_speed_and_scores(run):
         "train/gradient_norm",
         "train/learning_rate",
         "train/examples_per_second",
+        "train/steps_per_cpu_second",
         "eval/eval_accuracy",
     }
     assert sorted(found["eval/eval_accuracy"]) == [3, 6]
