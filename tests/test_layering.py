@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = (
     {"errors", "quiet_tensorflow"},
-    {"json_files", "processes", "registry"},
+    {"json_files", "packages", "processes", "registry"},
     {"folder_lock"},
     {
         "tokenization",

