@@ -237,15 +237,15 @@ class Optimizer(abc.ABC):
         return found
 
     def _update(self, w, gradient, *slots, factor, scalars):
-        if isinstance(gradient, tf.IndexedSlices):
-            self._update_rows(w, gradient, *slots, factor=factor, scalars=scalars)
-            return
-        gradient = tf.ensure_shape(gradient, w.shape)
-        factor = tf.convert_to_tensor(factor, tf.float32)
         # By their handles: in a graph that is given variables of replicas themselves,
         # TensorFlow 2.21 takes the first ones of a shape for all.
         handles = [variable.handle for variable in (w, *slots)]
-        self._compiled_pass(handles, gradient, factor, scalars)
+        factor = tf.convert_to_tensor(factor, tf.float32)
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(handles, gradient, factor, scalars)
+        else:
+            gradient = tf.ensure_shape(gradient, w.shape)
+            self._compiled_pass(handles, gradient, factor, scalars)
 
     def _pass(self, handles, gradient, factor, scalars):
         """Clips, decays, updates: each element is read and written once."""
@@ -257,9 +257,18 @@ class Optimizer(abc.ABC):
         for handle, value in zip(handles, values, strict=True):
             tf.raw_ops.AssignVariableOp(resource=handle, value=value)
 
-    def _update_rows(self, w, gradient, *slots, factor, scalars):
-        """As `_pass`, of the rows that have a gradient; where the others stay."""
-        raise NotImplementedError
+    def _update_rows(self, handles, gradient, factor, scalars):
+        """As `_pass`, of the rows that have a gradient, whose number changes."""
+        rows = gradient.indices
+        w, *slots = (
+            tf.raw_ops.ResourceGather(resource=handle, indices=rows, dtype=tf.float32)
+            for handle in handles
+        )
+        values = self._rule(w, gradient.values * factor, *slots, *scalars)
+        for handle, value in zip(handles, values, strict=True):
+            tf.raw_ops.ResourceScatterUpdate(
+                resource=handle, indices=rows, updates=value
+            )
 
 
 def _where(enabled: tf.Tensor | None, update: Callable[..., None]) -> Callable:
@@ -411,16 +420,6 @@ class AdagradOptimizer(Optimizer):
     def _rule(self, w, g, v, lr):
         v += g * g
         return w - lr * g / tf.sqrt(v), v
-
-    def _update_rows(self, w, gradient, v, *, factor, scalars):
-        tf.raw_ops.ResourceSparseApplyAdagradV2(
-            var=w.handle,
-            accum=v.handle,
-            lr=scalars[0],
-            epsilon=0.0,
-            grad=gradient.values * factor,
-            indices=gradient.indices,
-        )
 
 
 def _rest(beta: float) -> np.float32:

@@ -175,6 +175,24 @@ def test_a_config_builds_the_optimizer_that_it_names(kind):
     np.testing.assert_allclose(variable.numpy(), [[expected[kind]]], rtol=1e-4)
 
 
+def test_an_update_of_rows_is_that_of_the_whole_table():
+    start = np.arange(12, dtype=np.float32).reshape(4, 3)
+    rows = tf.IndexedSlices([[1.0, -2.0, 0.5], [3.0, 0.25, -1.0]], [2, 0])
+    whole = tf.scatter_nd([[2], [0]], rows.values, start.shape)
+    found = []
+    for gradient in (rows, whole):
+        variable = tf.Variable(start)
+        optimizer = optimization.AdagradOptimizer(
+            {"w": variable}, schedules.Schedule(0.1, 10, decay="constant"), one_group()
+        )
+        for step in range(2):
+            optimizer.apply([gradient], tf.constant(step), factor=0.5)
+        found.append((variable.numpy(), optimizer.slots["w/Adagrad"].numpy()))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+    np.testing.assert_array_equal(found[0][0][[1, 3]], start[[1, 3]])
+    assert (found[0][0][[0, 2]] != start[[0, 2]]).all()
+
+
 def test_ulmfits_adam_remembers_as_its_paper_says():
     config = optimization.OptimizerConfig("ulmfit_adam", 0.1, decay="constant")
     variable = tf.Variable([[1.0]])
