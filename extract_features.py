@@ -21,7 +21,13 @@ import common_flags
 import model_flags
 import pictures
 from inference import attentions, extraction, vector_files
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import (
+    COMBINATIONS,
+    LONG,
+    WEIGHTINGS,
+    ExtractionConfig,
+)
 from modeling.layers import pooling
 from training.strategy import make_strategy
 
@@ -45,7 +51,7 @@ flags.DEFINE_integer("max_seq_length", 128, "Pieces of the longest input.", 1)
 flags.DEFINE_enum(
     "long",
     "truncate",
-    extraction.LONG,
+    LONG,
     "A longer line is cut, or read in windows whose vectors are averaged.",
 )
 flags.DEFINE_integer("batch_size", 32, "Inputs in a batch, over all devices.", 1)
@@ -61,14 +67,14 @@ flags.DEFINE_string(
 flags.DEFINE_enum(
     "word_weighting",
     None,
-    extraction.WEIGHTINGS,
+    WEIGHTINGS,
     "Word vectors with --pooling=mean, of a whole file: weights by inverse document "
     "frequency; or by SIF, which also takes the first principal component away.",
 )
 flags.DEFINE_enum(
     "layer_combination",
     None,
-    extraction.COMBINATIONS,
+    COMBINATIONS,
     "Vectors of several layers: each for itself, averaged, or one after the other. "
     "Default: separate; with --pooling, concat.",
 )

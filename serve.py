@@ -23,7 +23,8 @@ import model_flags
 from data_pipeline.features import lines
 from errors import MissingExtra, UserError
 from inference import trained
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from modeling.layers import pooling
 from serving import server, works
 from serving.engine import Limits

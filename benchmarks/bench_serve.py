@@ -31,7 +31,8 @@ import checkpoints
 from benchmarks import light_clients
 from data_pipeline.features import lines
 from errors import UserError
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from systems.system import make_system
 
 FLAGS = flags.FLAGS

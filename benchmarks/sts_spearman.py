@@ -18,7 +18,8 @@ from absl import flags
 import common_flags
 import model_flags
 from data_pipeline.readers import text_files
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from metrics import similarity
 
 FLAGS = flags.FLAGS

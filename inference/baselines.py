@@ -12,7 +12,8 @@ from absl import logging
 import metrics
 from data_pipeline.readers.examples import InputExample
 from errors import UserError
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from metrics import bag_of_words
 from systems.classification_config import ClassificationConfig
 from systems.system import System

@@ -12,8 +12,8 @@ import tensorflow as tf
 import checkpoints
 import modeling
 from errors import UserError
-from inference import extraction
-from inference.extraction import ExtractionConfig
+from inference import extraction_config
+from inference.extraction_config import ExtractionConfig
 from inference.pretrained import Pretrained
 from systems.system import System, make_system
 
@@ -54,7 +54,7 @@ class TextFeatures(keras.layers.Layer):
 
         Raises:
           UserError: the system's texts are not read in a graph; or see
-            extraction.choose_layers.
+            extraction_config.choose_layers.
         """
         super().__init__(autocast=False, **kwargs)
         # As keras.layers.TextVectorization: texts are no tensors of Keras's.
@@ -73,10 +73,10 @@ class TextFeatures(keras.layers.Layer):
                 with open(os.path.join(folder, name), "wb") as file:
                     file.write(base64.b64decode(content))
             system = self._system(folder)
-            self._layers_read = extraction.choose_layers(self._wanted, system)
+            self._layers_read = extraction_config.choose_layers(self._wanted, system)
             self._source = system.need("extracts")
             self._read = self._reader()
-        shape = extraction.row_shape(
+        shape = extraction_config.row_shape(
             self._wanted, self._layers_read, system.hidden_size
         )
         self.width = shape[-1]
@@ -148,7 +148,7 @@ class TextFeatures(keras.layers.Layer):
         batch, counts = self._read(inputs)
         outputs, _ = self._source.layer_outputs(self.encoder, batch, dropout_seed=seed)
         chosen = [outputs[i] for i in self._layers_read]
-        return extraction.pooled(chosen, counts, self._wanted)
+        return extraction_config.pooled(chosen, counts, self._wanted)
 
     def _shape(self, batch):
         units = [None] if self._wanted.pooling == "none" else []

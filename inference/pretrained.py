@@ -20,7 +20,8 @@ from checkpoints.word_vectors import WordVectors
 from data_pipeline.features import lines
 from errors import UserError
 from inference import trained
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from inference.generation import GenerationConfig, Generator
 from inference.named_vectors import NamedVectors
 from metrics.word_vectors import unit_vectors

@@ -20,7 +20,8 @@ from checkpoints import google_bert
 from data_pipeline.features import lines as sentences
 from errors import UserError
 from inference import extraction
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from systems.bert import BertSystem
 from training import progress
 

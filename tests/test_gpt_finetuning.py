@@ -17,7 +17,8 @@ import modeling
 from checkpoints import gpt, tensorflow_files
 from data_pipeline.readers.examples import InputExample, MultipleChoiceExample
 from inference import export
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from modeling import GptLanguageModel
 from systems.classification_config import ClassificationConfig
 from tasks.classification import ClassificationTask

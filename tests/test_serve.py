@@ -25,7 +25,8 @@ import word2bert
 from checkpoints import google_bert
 from convert_checkpoint import convert
 from errors import MissingExtra, UserError
-from inference.extraction import ExtractionConfig, FeatureExtractor
+from inference.extraction import FeatureExtractor
+from inference.extraction_config import ExtractionConfig
 from serving import server, works
 from serving.engine import Engine, Limits
 from systems.bert import BertSystem
