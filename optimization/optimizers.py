@@ -25,8 +25,9 @@ from errors import UserError
 from optimization.groups import ParameterGroup, assign_groups
 from optimization.schedules import Schedule
 
-# Whether an update is compiled. A test that is not about that may do without: the
-# compiler takes a moment for each new shape, and what is computed stays what it is.
+# Whether an update is compiled. A test that is not about that may do without: each new
+# shape takes a moment to make a graph of and to compile. What is computed stays what it
+# is.
 COMPILED = True
 OPTIMIZERS = (
     *("adam_weight_decay", "adamw", "openai_adam", "adagrad", "ulmfit_adam"),
@@ -140,8 +141,10 @@ class Optimizer(abc.ABC):
         self.trainable = {
             name: backing_variable(variables[name]) for name in self.groups
         }
-        self._compiled_pass = tf.function(
-            self._pass, jit_compile=COMPILED, autograph=False
+        self._run_pass = (
+            tf.function(self._pass, jit_compile=True, autograph=False)
+            if COMPILED
+            else self._pass
         )
         self.slots = {}
         for name, variable in self.trainable.items():
@@ -245,7 +248,7 @@ class Optimizer(abc.ABC):
             self._update_rows(handles, gradient, factor, scalars)
         else:
             gradient = tf.ensure_shape(gradient, w.shape)
-            self._compiled_pass(handles, gradient, factor, scalars)
+            self._run_pass(handles, gradient, factor, scalars)
 
     def _pass(self, handles, gradient, factor, scalars):
         """Clips, decays, updates: each element is read and written once."""

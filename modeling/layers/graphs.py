@@ -2,7 +2,7 @@
 
 To make the graph of a whole step takes seconds, which a run of thousands of steps never
 notices, and a test of six waits for. So tests may run a step operation by operation;
-loops, and the clusters of `fused`, then are graphs of their own, made once a process.
+loops then are graphs of their own, made once a process.
 """
 
 import contextvars
