@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_pipeline.features.tagging import SpecialIds
+from data_pipeline.features.tokens_graph import head
 from data_pipeline.readers import tag_schemes
 from metrics.tagging import AS_IOBES
 
@@ -140,9 +141,8 @@ def rows_of(
       the words of all rows, one after the other, are those of the sentences.
     """
     room = max_seq_length - 2
-    position = tf.ragged.range(pieces.row_lengths())
-    pieces = tf.ragged.boolean_mask(pieces, position < room)
-    sizes = pieces.row_lengths()
+    sizes = tf.minimum(pieces.row_lengths(), room)
+    pieces = head(pieces, sizes)
     before = tf.cumsum(sizes, exclusive=True)
     begins = _row_starts(sizes, sentences, room)  # [N], 1 = the first word of a row
     row = tf.cumsum(begins) - 1  # [N]

@@ -105,6 +105,12 @@ def kept_lengths(
 
 
 def head(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Returns the first `lengths` [B] items of each row."""
-    position = tf.ragged.range(rows.row_lengths())
-    return tf.ragged.boolean_mask(rows, position < lengths[:, None])
+    """Returns the first items of each row.
+
+    Args:
+      rows: [B, (T)].
+      lengths: int64 [B], how many; no more than there are.
+    """
+    # A comparison of ragged tensors is ten times as many operations.
+    places = tf.ragged.range(rows.row_starts(), rows.row_starts() + lengths)
+    return places.with_values(tf.gather(rows.values, places.values))

@@ -82,9 +82,8 @@ class SquadGraph(tf.Module):
         word = tf.cast(tokens.value_rowids() - first_word, tf.int32)  # [P]
         query = self._tokenizer(question)[:, : self._windows.max_query_length]
         owner, begin, length = self._layout(splits[1:] - splits[:-1], query)
-        place = (
-            tf.ragged.range(begin, begin + length) + tf.gather(splits, owner)[:, None]
-        )
+        begin += tf.gather(splits, owner)
+        place = tf.ragged.range(begin, begin + length)
         query = tf.gather(query, owner)
         one = tf.ones_like(owner, tf.int32)[:, None]
         head = tf.concat([self._cls * one, query, self._sep * one], axis=1)
