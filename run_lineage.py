@@ -11,15 +11,14 @@ differences.csv and runs.jsonl.
 import json
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import startup
 
 from absl import flags
 
-import json_files
 from errors import UserError
-from lineage import arguments, contest, plan, runner, sources
+from lineage import arguments, contest, plan, rates, runner, sources
 from lineage.systems import BY_NAME
 
 FLAGS = flags.FLAGS
@@ -77,20 +76,23 @@ def check_flags() -> Iterator[str]:
         yield str(error)
     if not FLAGS.data_dir:
         needy = {"tasks": contest.NEEDS_DATA_DIR}
+        needy["systems"] = [n for n, s in BY_NAME.items() if contest.needs_data_dir(s)]
         needy["experiments"] = [n for n, e in EXPERIMENTS.items() if e.needs_data_dir]
         for name, those in needy.items():
             if found := [value for value in FLAGS[name].value or () if value in those]:
                 yield f"--{name}={','.join(found)}: needs --data_dir"
+    if pathlib.Path(FLAGS.output_dir).is_file():
+        yield f"--output_dir={FLAGS.output_dir} is a file; wanted a folder"
 
 
 def choice() -> plan.Choice:
     """Reads what is compared."""
     default = plan.default(FLAGS.budget, FLAGS.data_dir)
-    systems = tuple(FLAGS.systems or default.systems)
-    if not FLAGS.data_dir:
-        systems = tuple(
-            name for name in systems if not contest.needs_data_dir(BY_NAME[name])
-        )
+    systems = FLAGS.systems or [
+        name
+        for name in default.systems
+        if FLAGS.data_dir or not contest.needs_data_dir(BY_NAME[name])
+    ]
     panels = default.panels
     experiments = () if FLAGS.systems else default.experiments
     if FLAGS.panels is not None:
@@ -107,31 +109,30 @@ def choice() -> plan.Choice:
     )
 
 
-def calibrate(
-    first: plan.Plan, names: Sequence[str], work: pathlib.Path, given: str | None
-) -> dict[str, float]:
-    """Measures how long updates take, once, or reads it; seconds by system."""
-    path = work / "calibration.json"
-    if given:
-        rates = json_files.parse(pathlib.Path(given).read_bytes(), given)
-        if missing := set(names) - set(rates):
-            raise UserError(f"--calibration={given}: nothing on {', '.join(missing)}")
-    else:
-        short = {name: first.setting.short(name) for name in names}
-        outcome = runner.run(list(short.values()), work)
-        # A system that cannot even be measured fails again where it is needed.
-        measured = [name for name in names if outcome.is_done(short[name])]
-        rates = {name: plan.RATES[name] for name in names}
-        if measured:
-            stage = first.setting.rates_of(measured)
-            told = runner.run([stage], work)
-            if not told.is_done(stage):
-                raise UserError(
-                    f"the calibration failed, see above and in {work}/stages"
-                )
-            rates |= json.loads((told.folder(stage) / "rates.json").read_text())
-    runner.write(path, json.dumps(rates, indent=2) + "\n")
-    return rates
+def counted(chosen: plan.Choice) -> list[str]:
+    """Lists the systems whose pre-trainings are given so many updates, or epochs."""
+    read = {name for x in chosen.experiments for name in EXPERIMENTS[x].systems}
+    return [
+        name
+        for name, system in BY_NAME.items()
+        if system.counted and name in read.union(chosen.systems)
+    ]
+
+
+def summary(made: plan.Plan) -> str:
+    """Says what will be done."""
+    scored = {cell.entrant.name for cell in made.cells}
+    minutes = made.seconds / runner.JOBS / 60
+    told = (
+        f"entrants: {len(scored)}, figures: {len(made.cells)}, stages: "
+        f"{len(runner.with_needs(made.stages))}; about {minutes:.0f} min."
+    )
+    if made.setting.rates:
+        minutes = made.setting.minutes
+        told += f" A pre-training takes up to {minutes:g} minutes of one core."
+    if idle := [e.title for e in made.entered if e.name not in scored]:
+        told += f" Without a task: {', '.join(idle)}."
+    return told
 
 
 def main(_) -> None:
@@ -139,30 +140,27 @@ def main(_) -> None:
     work = pathlib.Path(FLAGS.output_dir)
     found = sources.find(FLAGS.data_dir, tuple(FLAGS.text))
     chosen, budget, minutes = choice(), FLAGS.budget, FLAGS.minutes
-    given = FLAGS.calibration
+    names = counted(chosen)
 
-    def planned(rates):
-        if minutes:
-            return plan.make(found, chosen, rates, minutes)
-        return plan.within(budget, found, chosen, rates)
+    def planned(seconds):
+        if minutes is not None:
+            return plan.make(found, chosen, seconds, minutes)
+        return plan.within(budget, found, chosen, seconds)
 
-    first = planned(plan.RATES)
+    seconds = rates.read(FLAGS.calibration, names) if FLAGS.calibration else None
+    first = planned(seconds or plan.RATES)
+    if not first.stages:
+        raise UserError(
+            f"--systems={','.join(chosen.systems)} with --tasks="
+            f"{','.join(chosen.tasks)}: there is nothing to score"
+        )
     work.mkdir(parents=True, exist_ok=True)
     print(f"Each command can be repeated alone, with {runner.BEFORE} before it.")
-    read = {name for x in chosen.experiments for name in EXPERIMENTS[x].systems}
-    calibrated = [
-        name
-        for name, system in BY_NAME.items()
-        if system.counted and name in read.union(chosen.systems)
-    ]
-    made = planned(calibrate(first, calibrated, work, given))
-    expected = made.seconds / runner.JOBS / 60
-    print(
-        f"\n{len(made.entered)} entrants, {len(made.cells)} figures, "
-        f"{len(runner.with_needs(made.stages))} stages: about {expected:.0f} minutes. "
-        f"Each system is pre-trained for {made.setting.minutes:g} minutes of one core.",
-        flush=True,
-    )
+    if seconds is None:
+        seconds = rates.measure(first.setting, names, work)
+    runner.write(work / "calibration.json", json.dumps(seconds, indent=2) + "\n")
+    made = planned(seconds)
+    print(f"\n{summary(made)}", flush=True)
     outcome = runner.run(made.stages, work)
     from lineage import report  # loads TensorFlow, which stages must not inherit
 

@@ -175,6 +175,9 @@ def test_a_stage_that_fails_leaves_out_its_figures_alone(run, monkeypatch, tmp_p
     [
         (["--systems=bert,brt"], "--systems=brt: wanted some of bow, svd"),
         (["--tasks=conll,bbc"], "--tasks=conll: needs --data_dir"),
+        (["--systems=bow,mt_dnn"], "--systems=mt_dnn: needs --data_dir"),
+        (["--systems=bow", "--tasks=wordsim"], "there is nothing to score"),
+        (["--calibration=gone.json"], "--calibration=gone.json: no such file"),
         (["--budget=soon"], "--budget=soon: wanted minutes or hours"),
         (["--panels=longest"], "--panels=longest: wanted some of longer, released"),
         (["--budget=3m"], "--budget=3m does not hold 3 systems"),
@@ -184,6 +187,28 @@ def test_what_cannot_be_is_said_before_any_work(run, tmp_path, flags, message):
     with pytest.raises(UserError, match=message):
         run(*flags)
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "got a JSON list"),
+        ('{"bert": 1}', "nothing on skip_gram"),
+        ('{"skip_gram": 0}', "skip_gram is 0; wanted seconds"),
+        ('{"skip_gram": "1"}', "skip_gram is '1'; wanted seconds"),
+    ],
+)
+def test_a_broken_calibration_is_named_before_any_work(run, tmp_path, text, message):
+    (tmp_path / "rates.json").write_text(text)
+    with pytest.raises(UserError, match=rf"rates.json: {message}"):
+        run(*FEW, f"--calibration={tmp_path}/rates.json")
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_refused(run, tmp_path):
+    (tmp_path / "work").write_text("mine")
+    with pytest.raises(UserError, match="work is a file; wanted a folder"):
+        run(*FEW)
 
 
 def test_missing_packages_and_folders_are_named(monkeypatch, tmp_path):
