@@ -16,7 +16,7 @@ _TASKS = {task.name: task for task in contest.TASKS}
 
 
 def write(plan: Plan, outcome: Outcome, work: pathlib.Path) -> None:
-    """Writes report.html, table.md, table.csv, differences.csv and runs.jsonl.
+    """Writes report.html, table.md, runs.jsonl; of any rows table.csv, differences.csv.
 
     Args:
       plan: what was to be done.
@@ -30,13 +30,15 @@ def write(plan: Plan, outcome: Outcome, work: pathlib.Path) -> None:
         for stage in runner.with_needs(plan.stages)
         if outcome.is_done(stage)
     ]
-    if rows:
-        tables.write(work / "table.csv", rows)
-    if found:
-        tables.write(work / "differences.csv", found)
+    for name, lines in (("table.csv", rows), ("differences.csv", found)):
+        if lines:
+            tables.write(work / name, lines)
+        else:
+            (work / name).unlink(missing_ok=True)  # an earlier run's
     runs = "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in records)
     runner.write(work / "runs.jsonl", runs)
-    markdown = f"{table(rows)}\n{differences(found)}\n{_costs(records)}\n"
+    compared = f"{differences(found)}\n" if found else ""
+    markdown = f"{table(rows)}\n{compared}{_costs(records)}\n"
     runner.write(work / "table.md", markdown)
     sections = [
         *_table_sections(rows, found),

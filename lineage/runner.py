@@ -1,8 +1,8 @@
 """Runs stages: two at a time, each on one core, none twice.
 
-A stage is done when its record is there, which is written last: what a killed run left
-half done is done again, or gone on with where its script can. A stage that fails takes
-along only those that need its files.
+A stage is done when its record is there, which is written last, and its folder: what a
+killed run left half done is done again, or gone on with where its script can. A stage
+that fails takes along only those that need its files.
 """
 
 import contextlib
@@ -164,11 +164,21 @@ def new_record(
 
 
 def read_record(stage: Stage, work: pathlib.Path) -> Record | None:
-    """The record of a stage; None where it is not done."""
+    """The record of a stage; None where it is not done.
+
+    Raises:
+      UserError: it is no record.
+    """
     path = _beside(stage, work, "json")
-    if not path.exists():
+    if not (path.exists() and folder_of(stage, work).exists()):
         return None
-    return Record(**json_files.parse(path.read_bytes(), str(path)))
+    try:
+        return Record(**json_files.parse(path.read_bytes(), str(path)))
+    except (TypeError, UserError) as error:
+        raise UserError(
+            f"{path}: no record of a stage ({error}): remove it, and the stage is done "
+            "again"
+        ) from None
 
 
 def command(stage: Stage, work: pathlib.Path) -> list[str]:

@@ -151,12 +151,15 @@ def test_a_second_run_trains_nothing_and_says_the_same(run, monkeypatch):
     few = (*FEW, "--panels=none", "--tasks=wordsim")
     work = run(*few)
     before = (work / "table.csv").read_bytes()
+    (work / "differences.csv").write_text("of another run")
 
     def refuse(stage, *_):
         raise AssertionError(f"{stage} is run again")
 
     monkeypatch.setattr(runner, "new_record", refuse)
     assert (run(*few) / "table.csv").read_bytes() == before
+    assert not (work / "differences.csv").exists()
+    assert "difference" not in (work / "table.md").read_text()
 
 
 def test_a_stage_that_fails_leaves_out_its_figures_alone(run, monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,25 @@ def test_stages_run_after_what_they_need_and_never_twice(toy, tmp_path, capsys):
     assert calls(again, first) == calls(again, both) == 1
     assert again.records == outcome.records
     assert capsys.readouterr().out == ""
+
+
+def test_a_stage_whose_folder_was_removed_is_done_again(toy, tmp_path):
+    stage = toy("first", WRITE, {"value": "1"})
+    folder = runner.run([stage], tmp_path).folder(stage)
+    shutil.rmtree(folder)
+    runner.run([stage], tmp_path)
+    assert (folder / "out").read_text() == "1"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "first"}'])
+def test_a_damaged_record_is_named(toy, tmp_path, text):
+    stage = toy("first", WRITE)
+    folder = folder_of(stage, tmp_path)
+    folder.mkdir(parents=True)
+    record = folder.with_name(f"{folder.name}.json")
+    record.write_text(text)
+    with pytest.raises(UserError, match=rf"{record.name}: .* remove it"):
+        runner.run([stage], tmp_path)
 
 
 def test_a_record_tells_command_and_time(toy, tmp_path):
