@@ -201,7 +201,7 @@ def _vectors(source: str, *more: str) -> Callable[[Folder], list[str]]:
 
 
 _CLASSIFIER = (
-    *("--task_name=custom", "--text_a_column=text", "--label_column=label"),
+    *tiny.COLUMNS,
     *("--max_seq_length=24", "--train_batch_size=8", "--learning_rate=1e-3"),
     "--num_train_epochs=1",
 )

@@ -94,10 +94,8 @@ def classify(folder, init, output, *more):
     data = tiny.write_data(folder / "data", train=60, dev=23)
     scripts.run(
         "run_classifier",
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={data}",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--init_checkpoint={init}",
         f"--output_dir={output}",
         "--max_seq_length=24",

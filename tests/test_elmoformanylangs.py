@@ -340,8 +340,8 @@ def test_a_classifier_fine_tunes_it(tmp_path):
     data = tiny.write_data(tmp_path / "data", 24, 8)
     scripts.run(
         "run_classifier",
-        *("--task_name=custom", f"--data_dir={data}", "--text_a_column=text"),
-        *("--label_column=label", f"--init_checkpoint={GOLDEN / 'elmo_words'}"),
+        *(*tiny.COLUMNS, f"--data_dir={data}"),
+        f"--init_checkpoint={GOLDEN / 'elmo_words'}",
         *(f"--output_dir={tmp_path / 'out'}", "--max_seq_length=24"),
         *("--do_train", "--num_train_epochs=1", "--learning_rate=1e-2"),
         *("--train_batch_size=8", "--finetune_encoder"),

@@ -168,10 +168,8 @@ def check_weights(folder, layers):
 def classify(folder, *more):
     scripts.run(
         "run_classifier",
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={folder}/data",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--output_dir={folder}/out",
         *more,
     )

@@ -100,7 +100,7 @@ def test_scripts_of_a_wheel_train_and_write_vectors(installed):
     data = tiny.write_data(installed / "data", train=16, dev=5, test=3)
     shared = [f"--vocab_file={vocab}", f"--bert_config_file={config}"]
     flags = [
-        *("--task_name=custom", "--text_a_column=text", "--label_column=label"),
+        *tiny.COLUMNS,
         *("--do_train", "--do_eval", f"--data_dir={data}", "--num_train_epochs=1"),
         *("--max_seq_length=24", "--train_batch_size=8", "--output_dir=trained"),
     ]

@@ -156,7 +156,7 @@ def test_a_trained_classifier_says_what_the_script_writes(model_type, tmp_path):
     data = tiny.write_data(tmp_path / "data", test=9)
     scripts.run(
         "run_classifier",
-        *("--task_name=custom", "--text_a_column=text", "--label_column=label"),
+        *tiny.COLUMNS,
         *(f"--data_dir={data}", f"--init_checkpoint={folder}", "--do_predict"),
         f"--output_dir={tmp_path / 'out'}",
     )

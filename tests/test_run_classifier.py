@@ -170,8 +170,8 @@ def trained(tmp_path_factory):
 
 def test_a_fine_tuned_checkpoint_predicts_into_an_empty_folder(tmp_path, trained):
     used = tmp_path / "used"
-    flags = ["--task_name=custom", f"--data_dir={trained.parent / 'data'}"]
-    flags += ["--text_a_column=text", "--label_column=label", f"--output_dir={used}"]
+    flags = [*tiny.COLUMNS, f"--data_dir={trained.parent / 'data'}"]
+    flags += [f"--output_dir={used}"]
     flags += ["--do_predict", "--do_eval"]
     scripts.run("run_classifier", *flags, f"--init_checkpoint={trained}/model.ckpt-12")
     results = (folder / "test_results.tsv" for folder in (trained, used))

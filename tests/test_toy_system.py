@@ -103,10 +103,8 @@ def test_it_classifies_here_and_from_its_export(pretrained, tmp_path):
     data = tiny.write_data(tmp_path / "data")
     scripts.run(
         "run_classifier",
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={data}",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--init_checkpoint={pretrained}/model",
         f"--output_dir={tmp_path}/out",
         "--max_seq_length=24",

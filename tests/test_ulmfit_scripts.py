@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scripts
 import tensorflow as tf
+import tiny
 import tiny_gpt
 import tiny_ulmfit
 
@@ -405,10 +406,8 @@ def classify(folder, output, *words):
     scripts.run(
         "run_classifier",
         "--model_type=ulmfit",
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={folder}/data",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--output_dir={folder}/{output}",
         *words,
     )
@@ -632,10 +631,8 @@ def test_an_ensemble_is_the_mean_of_what_its_members_say(pretrained, classifier)
         "run_classifier",
         f"--config_file={pretrained}/gpt_config.json",
         f"--vocab_file={pretrained}/vocab.json",
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={pretrained}/data",
-        "--text_a_column=text",
-        "--label_column=label",
         "--labels=good,bad",
         "--max_seq_length=32",
         f"--output_dir={other}",

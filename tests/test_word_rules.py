@@ -194,7 +194,7 @@ def test_a_vocabulary_of_clauses_is_warned_of(warned, tmp_path):
 
 GOOD, BAD = "我们喜欢自然语言", "今天的天气非常好"
 CLASSES = (
-    *("--task_name=custom", "--text_a_column=text", "--label_column=label"),
+    *tiny.COLUMNS,
     *("--do_train", "--do_eval", "--num_train_epochs=6", "--train_batch_size=8"),
     *("--learning_rate=5e-2", "--max_seq_length=12", "--eval_steps=0"),
 )

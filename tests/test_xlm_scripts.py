@@ -17,8 +17,6 @@ from inference import serving
 
 pytestmark = pytest.mark.long
 
-CUSTOM = ("--task_name=custom", "--text_a_column=text", "--label_column=label")
-
 
 @pytest.fixture(scope="module")
 def classified(tmp_path_factory):
@@ -27,7 +25,7 @@ def classified(tmp_path_factory):
     data = tiny_xlm.write_data(folder / "data")
     scripts.run(
         "run_classifier",
-        *CUSTOM,
+        *tiny.COLUMNS,
         f"--data_dir={data}",
         "--language_column=lang",
         f"--output_dir={folder}/out",
@@ -51,7 +49,7 @@ def test_a_classifier_has_an_accuracy_for_each_language(classified):
 
 def test_a_trained_classifier_is_asked_in_another_language(classified, tmp_path):
     data = tiny.write_data(tmp_path / "data")
-    common = [*CUSTOM, f"--data_dir={data}", f"--output_dir={classified}/out"]
+    common = [*tiny.COLUMNS, f"--data_dir={data}", f"--output_dir={classified}/out"]
     with pytest.raises(UserError, match="dev.tsv: no column 'lang'; found"):
         scripts.run("run_classifier", *common, "--do_eval")
     with pytest.raises(UserError, match="language 'fr': the model knows de, en, zh"):
@@ -59,7 +57,7 @@ def test_a_trained_classifier_is_asked_in_another_language(classified, tmp_path)
     told = tiny_xlm.write_data(tmp_path / "told", ["de", "fr"])
     column = ["--language_column=lang", f"--data_dir={told}", *common[4:]]
     with pytest.raises(UserError, match="dev.tsv:3: language 'fr'; the model knows de"):
-        scripts.run("run_classifier", *CUSTOM, *column, "--do_eval")
+        scripts.run("run_classifier", *tiny.COLUMNS, *column, "--do_eval")
     scripts.run("run_classifier", *common, "--do_eval", "--language=de")
     results = tiny.read_results(classified / "out/eval_results.txt")
     assert results["eval_accuracy"] > 0.9
@@ -67,7 +65,12 @@ def test_a_trained_classifier_is_asked_in_another_language(classified, tmp_path)
 
 def test_an_unknown_language_is_told_before_anything_is_written(classified, tmp_path):
     told = tiny_xlm.write_data(tmp_path / "told", ["de", "fr"])
-    flags = [*CUSTOM, f"--data_dir={told}", "--language_column=lang", "--do_train"]
+    flags = [
+        *tiny.COLUMNS,
+        f"--data_dir={told}",
+        "--language_column=lang",
+        "--do_train",
+    ]
     flags += [f"--init_checkpoint={classified}/out", f"--output_dir={tmp_path}/new"]
     with pytest.raises(UserError, match="train.tsv:3: language 'fr'; the model knows"):
         scripts.run("run_classifier", *flags)

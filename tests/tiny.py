@@ -12,6 +12,8 @@ from systems.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# What the scripts are told of the tables that `write_data` writes.
+COLUMNS = ("--task_name=custom", "--text_a_column=text", "--label_column=label")
 WORDS = ["good", "bad", *(f"word{i}" for i in range(30))]
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 CONFIG = BertConfig(
@@ -88,10 +90,8 @@ def classifier_command(folder, output, *more):
     return [
         sys.executable,
         str(ROOT / "run_classifier.py"),
-        "--task_name=custom",
+        *COLUMNS,
         f"--data_dir={data}",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--vocab_file={vocab}",
         f"--bert_config_file={config}",
         f"--output_dir={output}",

@@ -63,10 +63,8 @@ def classifier_flags(folder, output, *more):
     """Returns run_classifier.py's flags for the tiny model on the tiny data."""
     data = tiny.write_data(folder / "data")
     return [
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={data}",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--output_dir={output}",
         *model_flags(folder),
         *more,

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from modeling.layers import activations, base, dropout
 
-# Whether clusters are compiled. A test that is not about that may do without: each new
-# shape takes the compiler seconds, and a tenth of one to make a graph of, which stays in
-# memory. What is computed stays what it is.
+# Whether clusters are compiled. A test that is not about that may do without: a shape
+# takes the compiler seconds, and a tenth of one to make a graph of, which is kept. What
+# is computed stays what it is.
 COMPILED = True
 
 
