@@ -7,11 +7,13 @@ also what notices that a text was read by none; what finds words is in
 data_pipeline.corpora.word_splitter.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
@@ -109,6 +111,19 @@ def with_rules(config: Any, rules: WordRules) -> Any:
     return dataclasses.replace(config, **told)
 
 
+_unnoticed = contextvars.ContextVar("unnoticed", default=False)
+
+
+@contextlib.contextmanager
+def unnoticed() -> Iterator[None]:
+    """Lets words be read of which nothing is noticed: they only try a model."""
+    token = _unnoticed.set(True)
+    try:
+        yield
+    finally:
+        _unnoticed.reset(token)
+
+
 @dataclasses.dataclass
 class WordsSeen:
     """Notices words that are none: whole clauses of Chinese, or of no vocabulary.
@@ -140,6 +155,8 @@ class WordsSeen:
 
         Every word is looked at; see `add`.
         """
+        if _unnoticed.get():
+            return
         self.words += words
         self.unknown += unknown
         if not text.isascii():

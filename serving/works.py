@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import word_rules
 from errors import UserError
 from inference.extraction import FeatureExtractor
 from inference.trained import TrainedModel
@@ -135,6 +136,7 @@ class Vectors:
             vectors = np.stack(values)
         return self.extractor.scaled(vectors).astype(self._dtype, copy=False)
 
+    @word_rules.unnoticed()
     def warm_up(self, limits: Limits) -> None:
         """Computes batches of every length, size and filling, so that all is compiled.
 
@@ -216,6 +218,7 @@ class Answers:
         length = max(length for _, length in rows)
         return self._model.run(records, length)
 
+    @word_rules.unnoticed()
     def warm_up(self, limits: Limits) -> None:
         """Computes batches of every length, size and filling, so that all is compiled.
 

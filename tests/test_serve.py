@@ -22,6 +22,7 @@ import command_line
 import modeling
 import registry
 import word2bert
+import word_rules
 from checkpoints import google_bert
 from convert_checkpoint import convert
 from errors import MissingExtra, UserError
@@ -169,7 +170,9 @@ def test_a_trained_tagger_tags_and_a_reader_answers(trained, tmp_path):
         answered(folder, ["alone"])
 
 
-def test_documents_are_read_whole_up_to_what_a_batch_has_room_for(tmp_path):
+def test_documents_are_read_whole_up_to_what_a_batch_has_room_for(
+    tmp_path, monkeypatch
+):
     folder = tiny_folders.classifier("ulmfit", tmp_path)
     words = " ".join(f"word{i % 30} bad" for i in range(20))  # --max_seq_length=24
     verb, found = answered(folder, ["good", words], "-max_batch_tokens=100")
@@ -180,7 +183,13 @@ def test_documents_are_read_whole_up_to_what_a_batch_has_room_for(tmp_path):
         answered(folder, ["good", 3 * words], "-max_batch_tokens=100")
     serve = read_flags("-model_dir", str(folder), "-max_batch_tokens=100")
     work = serve.find_answers(serve.find_system())
-    work.warm_up(Limits(max_batch_size=2, max_batch_tokens=100))
+    with monkeypatch.context() as patch:
+        said = set()
+        patch.setattr(word_rules, "_said", said)
+        work.warm_up(Limits(max_batch_size=2, max_batch_tokens=100))
+        assert not said  # its own words, which the vocabulary has not, do not count
+        work.read([["never seen " * 20]] * 3)
+        assert said == {"tokenizer"}
 
 
 def test_a_classifier_of_several_languages_is_told_one(tmp_path):

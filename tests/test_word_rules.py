@@ -169,6 +169,18 @@ def test_chinese_in_words_is_not_warned_of(warned, segmenter):
     assert not warned()
 
 
+def test_words_that_only_try_a_model_are_not_noticed(warned):
+    seen = WordsSeen()
+    with word_rules.unnoticed():
+        seen.add(["strange"] * 200, unknown=200)
+        seen.warn()
+    assert not warned()
+    seen.add(["strange"] * 200, unknown=200)
+    seen.warn()
+    [message] = warned()
+    assert "of 200 words are not in the vocabulary" in message
+
+
 def test_a_text_of_unknown_words_is_told(warned):
     speller = TableEncoder(Vocabulary(["<S>", "</S>", "<UNK>", "a", "dog"]))
     speller.batch([["a", "dog", "a", "dog", "a."]] * 50)
