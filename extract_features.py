@@ -157,9 +157,7 @@ def extraction_config() -> ExtractionConfig:
 def main(_) -> None:
     """Reads the flags, loads the model and writes the vectors."""
     common_flags.check_output("output_file", "input_file")
-    system = model_flags.system("extracts")
-    model_flags.check_language(system)
-    system = system.in_language(FLAGS.language)
+    system = model_flags.in_language(model_flags.system("extracts"))
     if FLAGS.attentions:
         if FLAGS.plot_file:
             common_flags.check_output("plot_file", "input_file")

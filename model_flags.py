@@ -13,6 +13,7 @@ import command_line
 import registry
 import tokenization
 import word_rules
+from checkpoints import files
 from errors import UserError
 from systems.system import System, make_system
 from training import state
@@ -209,6 +210,17 @@ def check_language(found: System) -> None:
         f"--language={FLAGS.language} is not for {found.model_type}, only for "
         + ", ".join(sorted(able))
     )
+
+
+def in_language(found: System) -> System:
+    """Returns a system as it reads texts of --language; of its training's, without.
+
+    Raises:
+      UserError: see `check_language`, or the system does not know the language.
+    """
+    check_language(found)
+    trained = files.trained_language(found.init_checkpoint)
+    return found.in_language(FLAGS.language or trained)
 
 
 def _with_word_rules(entry, config, vocab_file):

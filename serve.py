@@ -214,9 +214,7 @@ def find_system() -> System:
     if FLAGS.ckpt_name:
         path = os.path.join(FLAGS.init_checkpoint, FLAGS.ckpt_name)
         FLAGS.init_checkpoint = path
-    system = model_flags.system("extracts")
-    model_flags.check_language(system)
-    return system.in_language(FLAGS.language)
+    return model_flags.in_language(model_flags.system("extracts"))
 
 
 def longest_text(system: System) -> int:

@@ -124,6 +124,19 @@ def read_parts(folder: str) -> dict[str, Outputs]:
     return {str(part.get("task_name")): _outputs(part, path) for part in parts}
 
 
+def trained_language(path: str | None) -> str | None:
+    """Returns what a training's task.json says that its texts were in; None of others.
+
+    Args:
+      path: the training's folder, or weights in it; None: there is none.
+    """
+    if path is None:
+        return None
+    folder = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
+    task = find(best_seed(folder) or folder, TASK)
+    return task and json_files.read_object(task).get("language")
+
+
 def best_seed(folder: str) -> str | None:
     """Returns the folder of the best of several seeds' trainings; None of others.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import checkpoints
 import registry
-from checkpoints import word_vectors
+from checkpoints import files, word_vectors
 from checkpoints.word_vectors import WordVectors
 from data_pipeline.features import lines
 from errors import UserError
@@ -375,7 +375,8 @@ class Pretrained:
             found = begin(
                 self._source.config, (), word_vectors=self.path, **self._words
             )
-        return found.in_language(self._language).loaded_once()
+        language = self._language or files.trained_language(self.path)
+        return found.in_language(language).loaded_once()
 
     @property
     def longest(self) -> int:

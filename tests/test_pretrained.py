@@ -342,8 +342,7 @@ def test_options_are_refused_where_nothing_reads_them(folders, tmp_path):
 @pytest.mark.parametrize("first", ["encode", "classify"])
 def test_one_encoder_is_in_memory_for_all_methods(model_type, first, tmp_path):
     folder = tiny_folders.classifier(model_type, tmp_path)
-    told = {"language": "en"} if model_type == "xlm" else {}
-    alone, other, model = (word2bert.load(folder, **told) for _ in range(3))
+    alone, other, model = (word2bert.load(folder) for _ in range(3))
     wanted = alone.encode(TEXTS)
     labels = other.classify(TEXTS)["probabilities"]
     getattr(model, first)(TEXTS)

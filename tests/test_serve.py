@@ -199,6 +199,13 @@ def test_a_classifier_of_several_languages_is_told_one(tmp_path):
     assert (verb, found["labels"]) == ("classify", wanted["labels"].tolist())
 
 
+@pytest.mark.parametrize(("told", "read"), [((), "en"), (("--language=de",), "de")])
+def test_texts_are_in_the_trainings_language_if_no_other_is_told(told, read, tmp_path):
+    folder = tiny_folders.classifier("xlm", tmp_path, language="en")
+    serve = read_flags("-model_dir", str(folder), *told)
+    assert serve.find_system().told_language() == read
+
+
 def test_a_folder_without_a_task_answers_nothing(model):
     serve = read_flags("-model_dir", str(model))
     assert serve.find_answers(serve.find_system()) is None
