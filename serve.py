@@ -326,6 +326,10 @@ def spread(words: Sequence[str]) -> list[str]:
 def main(_) -> None:
     """Reads the flags, loads the model and serves."""
     try:
+        from uvloop import run as run_loop  # 32 clients over HTTP: 1.4 x the texts/s
+    except ModuleNotFoundError:  # it is not for Windows
+        from asyncio import run as run_loop
+    try:
         from serving import http, zmq_wire
     except ModuleNotFoundError as error:
         raise MissingExtra(
@@ -395,7 +399,7 @@ def main(_) -> None:
 
     # Threads of the event loop and of computing take turns at 5 ms else.
     sys.setswitchinterval(0.0005)
-    asyncio.run(run())
+    run_loop(run())
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ setuptools.setup(
             "starlette>=0.37",
             "uvicorn>=0.29",
             "httptools>=0.6",  # uvicorn's faster parser
+            "uvloop>=0.18; sys_platform != 'win32'",  # and a faster event loop
             "prometheus_client>=0.20",
         ],
         # All answers of serve.py against its schema, a slow test.
