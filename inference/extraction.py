@@ -49,6 +49,7 @@ class FeatureExtractor:
       layers: of the encoder.
       buckets: lengths, ascending, to which windows are padded.
       compiles: whether something is compiled for each length and number of windows.
+      packs: whether padding costs little, see System.
       layer_axis: the layers, where they stay an axis of the values; else None.
       row_shape: of a line's values, see `row_shape`.
       variables: the encoder's, by their released names.
@@ -88,6 +89,7 @@ class FeatureExtractor:
         if config.static_shapes:
             self.buckets = self.buckets[-1:]
         self.compiles = source.compiles
+        self.packs = system.packs and not config.static_shapes
         mixed = config.mixed_precision
         dtype = "float32" if mixed == "off" else f"mixed_{mixed}"
         with self._strategy.scope():

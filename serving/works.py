@@ -17,7 +17,7 @@ from errors import UserError
 from inference.extraction import FeatureExtractor
 from inference.trained import TrainedModel
 from modeling.layers import packing
-from serving.engine import Limits
+from serving.engine import PADDING, Limits
 from tasks.encoder import EncoderTask
 
 
@@ -58,6 +58,7 @@ class Vectors:
 
     Attributes:
       extractor: what computes them.
+      padding_cost: see engine.Work.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Vectors:
           dtype: of the answers.
         """
         self.extractor = extractor
+        self.padding_cost = PADDING if extractor.packs else 1.0
         self._fixed, self._dtype = fixed_length, np.dtype(dtype)
 
     def read(self, requests: Sequence[Sequence]) -> list[Asked]:
@@ -119,7 +121,9 @@ class Vectors:
 
     def run(self, rows: Sequence[Any], size: int) -> Sequence[np.ndarray]:
         """See engine.Work."""
-        found = self.extractor.run_batch(rows, size)
+        line, window = rows[-1]
+        fill = [(line, window[:1])] * (size - len(rows))  # of one unit: next to nothing
+        found = self.extractor.run_batch([*rows, *fill])
         if self.extractor.config.pooling != "none":
             return found
         # Not views that keep the whole batch.
@@ -161,6 +165,7 @@ class Answers:
     Attributes:
       verb: what it does with them: classify, tag or answer.
       variables: of its model, by their released names.
+      padding_cost: see engine.Work.
     """
 
     def __init__(
@@ -177,6 +182,7 @@ class Answers:
             fitting = tuple(size for size in buckets if size <= max_batch_tokens)
             self._buckets = fitting or buckets[:1]
         self.verb, self.variables = self._model.verb, self._model.variables
+        self.padding_cost = PADDING if task.system.packs else 1.0
 
     def read(self, requests: Sequence[Sequence]) -> list[Asked | UserError]:
         """Turns the texts of several requests into records.
@@ -214,7 +220,7 @@ class Answers:
     def run(self, rows: Sequence[tuple[bytes, int]], size: int) -> Sequence[dict]:
         """See engine.Work."""
         records = [record for record, _ in rows]
-        records += records[:1] * (size - len(rows))
+        records += records[-1:] * (size - len(rows))  # the last one is short
         length = max(length for _, length in rows)
         return self._model.run(records, length)
 

@@ -128,6 +128,7 @@ class BertSystem(System):
     """Devlin et al. 2018; its `config` is a BertConfig."""
 
     model_type = "bert"
+    packs = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"output_(weights|bias)|classifier/.*",
         SPAN: r"cls/squad/.*",

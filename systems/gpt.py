@@ -140,6 +140,7 @@ class GptSystem(System):
     """Radford et al. 2018; its `config` is a GptConfig."""
 
     model_type = "gpt"
+    packs = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"clf/.*|classifier/.*",
         SPAN: r"squad/.*",

@@ -66,6 +66,7 @@ class System(abc.ABC):
       finetunes_by_default: whether a classifier's or a tagger's training changes the
         encoder unless it is told not to.
       tells_languages: whether it reads texts as `in_language` says.
+      packs: whether its models leave padding out; see modeling.layers.packing.
     """
 
     config: Any
@@ -80,6 +81,7 @@ class System(abc.ABC):
     label_axes: ClassVar[Mapping[str, Sequence[int]]] = {}
     finetunes_by_default: ClassVar[bool] = True
     tells_languages: ClassVar[bool] = False
+    packs: ClassVar[bool] = False
 
     def need(self, ability: str) -> Any:
         """Returns the system's capability of a kind; see `capabilities`.

@@ -96,6 +96,7 @@ class XlmSystem(System):
     language: str | None = None
 
     model_type = "xlm"
+    packs = True
     tells_languages = True
     heads: ClassVar[Mapping[str, str]] = {
         CLASSIFIER: r"classifier/.*",

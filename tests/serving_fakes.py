@@ -34,6 +34,8 @@ class Vectors:
       computed: the texts of every batch.
     """
 
+    padding_cost = 1.0
+
     def __init__(self):
         self.go, self.computed = threading.Event(), []
         self.go.set()

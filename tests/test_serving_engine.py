@@ -16,6 +16,8 @@ class Recorded:
       batches: rows and size of each.
     """
 
+    padding_cost = 1.0
+
     def __init__(self):
         self.batches, self.go = [], threading.Event()
 
@@ -82,6 +84,18 @@ def test_padding_is_cheaper_than_calls_that_cost_much(busy, monkeypatch):
     made.stop()
     # Of 64, a batch has room for one, which would not be the first in line.
     assert work.batches[1] == (["short", "long", "short2"], 4)
+
+
+def test_what_is_left_out_of_a_batch_costs_little(busy, monkeypatch):
+    work, made, _ = busy
+    monkeypatch.setattr(engine, "_A_CALL", 8)
+    work.padding_cost = 0.1
+    made.submit(work, ["long"], [16])
+    made.submit(work, ["short", "short2"], [12, 12])
+    work.go.set()
+    made.stop()
+    # Shares: 40 of 8 + 40 + .1 x 24; were padding paid for, rather 28 of 8 + 2 x 16.
+    assert work.batches[1:] == [(["long", "short", "short2"], 4)]
 
 
 def test_a_small_request_overtakes_a_large_one_that_is_not_starved(busy, monkeypatch):
