@@ -46,6 +46,7 @@ STRATEGIES = {
     "CLS_POOLED": 6,
 }
 PORTS = ("port", "port_out", "http_port")
+_WORKERS = 4  # by default at most: one text has an n-th of the cores
 _LONGEST = 512  # units, of -max_seq_len NONE where the model has no limit
 
 model_flags.define_model_flags()
@@ -110,7 +111,13 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "host", "127.0.0.1", "The address to be reached at; 0.0.0.0: from other machines."
 )
-flags.DEFINE_integer("num_worker", 1, "Threads that tokenize; one computes.", 1)
+flags.DEFINE_integer(
+    "num_worker",
+    None,
+    "Threads that compute, which share the cores. Default: one a core, 4 at most; one "
+    "with GPUs.",
+    1,
+)
 flags.DEFINE_integer("max_batch_size", 256, "Texts computed together.", 1)
 flags.DEFINE_integer(
     "max_batch_tokens", 2048, "Texts times their padded length, computed together.", 1
@@ -193,6 +200,12 @@ def check_flags() -> Iterator[str]:
         yield f"-fp16 and --mixed_precision={FLAGS.mixed_precision} exclude each other"
     if FLAGS.fixed_embed_length and length != "NONE":
         yield "-fixed_embed_length is for -max_seq_len NONE: else all are that long"
+    if (FLAGS.num_worker or 1) > 1 and FLAGS.distribution_strategy != "off":
+        yield (
+            f"-num_worker={FLAGS.num_worker}, but "
+            f"--distribution_strategy={FLAGS.distribution_strategy} computes one batch "
+            "after the other on all devices; wanted 1"
+        )
     if FLAGS.max_waiting_texts < FLAGS.max_request_texts:
         yield (
             f"--max_waiting_texts={FLAGS.max_waiting_texts} is less than "
@@ -275,6 +288,22 @@ def settings() -> dict[str, object]:
     return {**{name: FLAGS[name].value for name in as_they_are.split()}, **told}
 
 
+def num_workers() -> int:
+    """Returns how many threads compute; before TensorFlow computes anything.
+
+    Operations are spread over each one's share of the cores, unless the environment
+    says otherwise.
+    """
+    cores = len(os.sched_getaffinity(0))
+    on_cores = FLAGS.distribution_strategy == "off" and not FLAGS.use_tpu
+    if tf.config.get_visible_devices("GPU"):
+        on_cores = False
+    number = FLAGS.num_worker or (min(cores, _WORKERS) if on_cores else 1)
+    if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // number))
+    return number
+
+
 def find_answers(system: System) -> works.Answers | None:
     """Makes what the folder's task does; None where it has none."""
     folder = FLAGS.init_checkpoint
@@ -343,7 +372,9 @@ def main(_) -> None:
             logging.warning("-%s has no effect here: %s", flag, reason)
     if FLAGS.cpu:
         tf.config.set_visible_devices([], "GPU")
-    told, keys, name = settings(), api_keys(), model_name()
+    workers = num_workers()
+    told = settings() | {"num_worker": workers}
+    keys, name = api_keys(), model_name()
     system = find_system()
     config = extraction_config(system)
     answers = find_answers(system)
@@ -371,7 +402,7 @@ def main(_) -> None:
             admission,
             settings=told,
             answers=answers,
-            num_readers=FLAGS.num_worker,
+            num_workers=workers,
         )
         fronts = [
             zmq_wire.Wire(

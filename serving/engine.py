@@ -1,4 +1,4 @@
-"""One thread that computes for all who ask: rows of requests, batched by length.
+"""Threads that compute for all who ask: rows of requests, batched by length.
 
     requests -> rows, each of a length -> batches, padded to a length -> values
 
@@ -27,7 +27,7 @@ PADDING = 0.15  # what padding costs where it is left out, of a token
 
 
 class Work(Protocol):
-    """What is computed of rows; it is only called by the compute thread.
+    """What is computed of rows; compute threads call it, several at a time.
 
     Attributes:
       padding_cost: what padding costs, where a real token costs 1.
@@ -86,14 +86,14 @@ class Stopped(Exception):
 
 @dataclasses.dataclass
 class Counters:
-    """What the thread has done since it began.
+    """What the threads have done since they began.
 
     Attributes:
       batches: computed.
       rows: computed, of requests.
       failed_batches: whose computation raised an exception.
       tokens: of all rows of batches, padding included.
-      seconds: spent computing.
+      seconds: spent computing, of all threads together.
     """
 
     batches: int = 0
@@ -109,7 +109,7 @@ class _Job:
     def __init__(self, work, rows, lengths, turn, future):
         self.work, self.rows, self.turn, self.future = work, rows, turn, future
         self.values = [None] * len(rows)
-        self.missing = len(rows)
+        self.missing = self.num_waiting = len(rows)
         self.waiting: dict[int, collections.deque[int]] = {}
         for place, length in enumerate(lengths):
             self.waiting.setdefault(length, collections.deque()).append(place)
@@ -117,13 +117,16 @@ class _Job:
     def take(self, length):
         places = self.waiting[length]
         places.popleft()
+        self.num_waiting -= 1
         if not places:
             del self.waiting[length]
 
     def put(self, place, value):
         self.values[place] = value
         self.missing -= 1
-        if not self.missing and self.future.set_running_or_notify_cancel():
+
+    def finish(self):
+        if self.future.set_running_or_notify_cancel():
             self.future.set_result(self.values)
 
     def fail(self, error):
@@ -132,21 +135,32 @@ class _Job:
 
 
 class Engine:
-    """Computes rows of many requests in one thread.
+    """Computes rows of many requests in a few threads.
 
     Attributes:
-      counters: what it has done.
+      counters: what they have done.
+      num_threads: how many there are.
     """
 
-    def __init__(self, limits: Limits):
-        """Starts the thread."""
-        self.counters = Counters()
+    def __init__(self, limits: Limits, num_threads: int = 1):
+        """Starts the threads.
+
+        Args:
+          limits: how much is computed together.
+          num_threads: how many batches are computed at a time.
+        """
+        self.counters, self.num_threads = Counters(), num_threads
         self._limits = limits
         self._jobs: list[_Job] = []  # in the order of their turns
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # guards all that is not a work's
+        self._free = 0  # threads that compute nothing
         self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"compute_{i}", daemon=True)
+            for i in range(num_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(
         self,
@@ -182,21 +196,22 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether all threads run."""
+        return all(thread.is_alive() for thread in self._threads)
 
     def waiting(self) -> int:
         """Returns the number of rows that are not yet being computed."""
         with self._changed:
             jobs = [job for job in self._jobs if not job.future.done()]
-            return sum(len(x) for job in jobs for x in list(job.waiting.values()))
+            return sum(job.num_waiting for job in jobs)
 
     def stop(self) -> None:
-        """Computes what is queued, and ends the thread; takes nothing more."""
+        """Computes what is queued, and ends the threads; takes nothing more."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _loop(self):
         while (batch := self._next()) is not None:
@@ -205,30 +220,39 @@ class Engine:
     def _next(self):
         """Waits for a batch; None when all is done."""
         with self._changed:
-            while True:
-                self._jobs = [
-                    job for job in self._jobs if job.waiting and not job.future.done()
-                ]
-                if self._jobs:
-                    return self._choose()
-                if self._stopping:
-                    return None
-                self._changed.wait()
+            self._free += 1
+            while (seconds := self._seconds_to_wait()) != 0:
+                self._changed.wait(seconds)
+            batch = self._choose() if self._jobs else None
+            self._free -= 1
+            if any(job.waiting for job in self._jobs):
+                self._changed.notify()  # what is left is for another thread
+        return batch
+
+    def _seconds_to_wait(self):
+        """How long a batch is to be waited for; None: until something changes."""
+        self._jobs = [
+            job for job in self._jobs if job.waiting and not job.future.done()
+        ]
+        return 0 if self._jobs or self._stopping else None
 
     def _choose(self):
         """Takes a batch out of the queue: of all, that with most tokens for its cost.
 
         Its length is that of a request whose turn has come, no shorter than the first
         one's; shorter rows are padded to it, and so are too few of them to a size.
+        Threads that are free share what is waiting.
         """
         head, now = self._jobs[0], time.monotonic()
         jobs = [job for job in self._jobs if job.work is head.work]
         jobs = [job for job in jobs if job.turn <= now] or jobs
+        share = -(-sum(job.num_waiting for job in jobs) // self._free)
         lengths = {x for job in jobs for x in job.waiting if x >= max(head.waiting)}
         best = -1.0
         for length in sorted(lengths):
             rows = _rows_up_to(length, head, jobs)
-            rows = list(itertools.islice(rows, self._limits.most(length)))
+            most = min(share, self._limits.most(length))
+            rows = list(itertools.islice(rows, most))
             tokens = [0, *itertools.accumulate(own for _, own, _ in rows)]
             for size in self._limits.sizes(length):
                 number = min(size, len(rows))
@@ -246,25 +270,30 @@ class Engine:
     def _run(self, rows, length, size):
         """Computes a batch; where that fails, each of its requests for itself."""
         started = time.monotonic()
+        jobs = list(dict.fromkeys(job for job, _ in rows))
         try:
-            values = rows[0][0].work.run([job.rows[i] for job, i in rows], size)
+            values = jobs[0].work.run([job.rows[i] for job, i in rows], size)
         except Exception as error:
-            self.counters.failed_batches += 1
-            jobs = list(dict.fromkeys(job for job, _ in rows))
-            if len(jobs) == 1:
-                logging.exception("a computation failed; its request is told")
-                jobs[0].fail(error)
-                return
+            with self._changed:
+                self.counters.failed_batches += 1
+                if len(jobs) == 1:
+                    logging.exception("a computation failed; its request is told")
+                    jobs[0].fail(error)
+                    return
             for job in jobs:
                 own = [(j, i) for j, i in rows if j is job]
                 self._run(own, length, len(own))
             return
-        for (job, place), value in zip(rows, values, strict=False):
-            job.put(place, value)
-        self.counters.batches += 1
-        self.counters.rows += len(rows)
-        self.counters.tokens += size * length
-        self.counters.seconds += time.monotonic() - started
+        with self._changed:
+            for (job, place), value in zip(rows, values, strict=False):
+                job.put(place, value)
+            done = [job for job in jobs if not job.missing]
+            self.counters.batches += 1
+            self.counters.rows += len(rows)
+            self.counters.tokens += size * length
+            self.counters.seconds += time.monotonic() - started
+        for job in done:
+            job.finish()
 
 
 def _rows_up_to(longest, head, jobs):

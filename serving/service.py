@@ -22,6 +22,7 @@ from serving.engine import Engine, Limits, Stopped
 from serving.statistics import Statistics
 from serving.works import Answers, Asked, Encoded, Vectors
 
+_READERS = 1  # threads that cut texts: a second one would take turns with it
 _FEW = 16  # rows whose values are put together sooner than a thread begins
 
 
@@ -88,9 +89,9 @@ class Service:
         *,
         settings: Mapping[str, Any],
         answers: Answers | None = None,
-        num_readers: int = 1,
+        num_workers: int = 1,
     ):
-        """Compiles what will be computed, and starts the compute thread.
+        """Compiles what will be computed, and starts the threads.
 
         Args:
           vectors: what is computed for `encode`.
@@ -98,7 +99,7 @@ class Service:
           admission: what is let in.
           settings: the flags, as they are told to clients.
           answers: what is computed for `answer`, where a trained model is served.
-          num_readers: threads that tokenize.
+          num_workers: threads that compute.
 
         Raises:
           UserError: a batch cannot hold the longest text.
@@ -108,13 +109,13 @@ class Service:
             answers.warm_up(limits)
         self._vectors, self._answers = vectors, answers
         self.admission, self.statistics = admission, Statistics()
-        self.engine = Engine(limits)
+        self.engine = Engine(limits, num_workers)
         self.stopping = asyncio.Event()
-        self._threads = ThreadPoolExecutor(num_readers)
+        self._threads = ThreadPoolExecutor(_READERS)
         self._unread: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._readers = [
             threading.Thread(target=self._read_all, name=f"read_{i}", daemon=True)
-            for i in range(num_readers)
+            for i in range(_READERS)
         ]
         for reader in self._readers:
             reader.start()
@@ -249,7 +250,8 @@ class Service:
     def _seconds_to_wait(self):
         """What is waiting, at the speed of all that has been computed, in seconds."""
         done = self.engine.counters
-        return 1 + round(self._waiting * done.seconds / max(done.rows, 1))
+        seconds = done.seconds / self.engine.num_threads
+        return 1 + round(self._waiting * seconds / max(done.rows, 1))
 
     def config(self) -> dict[str, Any]:
         """Returns what SHOW_CONFIG tells."""

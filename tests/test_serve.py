@@ -277,7 +277,6 @@ def test_defaults_are_the_originals(model):
         "pooling_strategy": 2,
         "max_batch_size": 256,
         "priority_batch_size": 16,
-        "num_worker": 1,
         "show_tokens_to_client": False,
         "server_version": "1.10.0",
     }.items():
@@ -331,6 +330,22 @@ def test_texts_of_many_requests_are_computed_together(model_type, strategy, tmp_
     engine.stop()
 
 
+def test_a_few_cores_compute_a_batch_each(monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    spread = []
+    for name, found in (
+        ("get_visible_devices", lambda kind: []),
+        ("threading.set_intra_op_parallelism_threads", spread.append),
+    ):
+        monkeypatch.setattr(f"tensorflow.config.{name}", found)
+    for cores, words in ((2, []), (16, []), (8, ["-num_worker=2"])):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, n=cores: set(range(n)))
+        spread.append(read_flags("-model_dir=x", *words).num_workers())
+        scripts.forget_flags()
+    # Operations are spread over 1, 4 and 4 cores, in 2, 4 and 2 threads.
+    assert spread == [1, 2, 4, 4, 4, 2]
+
+
 def test_lengths_are_what_the_model_can_read(model):
     serve = read_flags("-model_dir", str(model), "-max_seq_len", "NONE")
     assert serve.settings()["max_seq_len"] is None
@@ -351,6 +366,10 @@ def test_lengths_are_what_the_model_can_read(model):
         (["--api_key_file=k"], "--api_key_file is of HTTP, which only -http_port"),
         (["-fp16", "--mixed_precision=bfloat16"], "-fp16 and .* exclude"),
         (["-fixed_embed_length"], "-fixed_embed_length is for -max_seq_len NONE"),
+        (
+            ["-num_worker=2", "--distribution_strategy=mirrored"],
+            "-num_worker=2, but --distribution_strategy=mirrored computes one batch",
+        ),
         (["--max_waiting_texts=9"], "=9 is less than --max_request_texts=8192"),
         (["-pooling_strategy=MEDIAN"], "pooling_strategy=MEDIAN"),
         (["-no_special_token"], "-no_special_token: encoders are trained with"),

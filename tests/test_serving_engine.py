@@ -1,4 +1,4 @@
-"""The compute thread: whose turn it is, what is batched, what fails, what is left."""
+"""The compute threads: whose turn it is, what is batched, what fails, what is left."""
 
 import threading
 import time
@@ -96,6 +96,39 @@ def test_what_is_left_out_of_a_batch_costs_little(busy, monkeypatch):
     made.stop()
     # Shares: 40 of 8 + 40 + .1 x 24; were padding paid for, rather 28 of 8 + 2 x 16.
     assert work.batches[1:] == [(["long", "short", "short2"], 4)]
+
+
+class Together:
+    """Answers when as many batches are computed at a time as there should be."""
+
+    padding_cost = 1.0
+
+    def __init__(self, number):
+        self.batches, self._all = [], threading.Barrier(number)
+
+    def run(self, rows, size):
+        del size
+        self._all.wait(10)
+        self.batches.append(list(rows))
+        if "bad" in rows:
+            raise ArithmeticError("bad numbers")
+        return [2 * row for row in rows]
+
+
+def test_free_threads_share_a_request_and_its_values_keep_their_order():
+    work = Together(2)
+    made = Engine(Limits(max_batch_size=8), num_threads=2)
+    while made._free < 2:
+        time.sleep(0.001)
+    assert made.submit(work, range(6), [8] * 6).result(20) == [0, 2, 4, 6, 8, 10]
+    assert sorted(map(len, work.batches)) == [3, 3]
+    assert (made.counters.batches, made.counters.rows) == (2, 6)
+    with pytest.raises(ArithmeticError, match="bad numbers"):
+        made.submit(work, ["bad"] * 6, [8] * 6).result(20)
+    assert made.alive
+    made.stop()
+    assert made.counters.failed_batches == 2
+    assert not made.alive
 
 
 def test_a_small_request_overtakes_a_large_one_that_is_not_starved(busy, monkeypatch):
