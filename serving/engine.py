@@ -24,6 +24,9 @@ _PATIENCE = 1.0  # seconds that a large request lets small ones go first
 # 6.1 ms a call, .028 a token, and .0041 for padding, which it leaves out (`packing`).
 _A_CALL = 200
 PADDING = 0.15  # what padding costs where it is left out, of a token
+# Seconds that a thread gives who has just been answered to ask again: of 32 clients
+# that do, batches are of 10 rows, not 7.
+_AGAIN = 0.003
 
 
 class Work(Protocol):
@@ -154,6 +157,7 @@ class Engine:
         self._jobs: list[_Job] = []  # in the order of their turns
         self._changed = threading.Condition()  # guards all that is not a work's
         self._free = 0  # threads that compute nothing
+        self._answered, self._answered_at = 0, 0.0  # requests, at once, and when
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._loop, name=f"compute_{i}", daemon=True)
@@ -230,11 +234,21 @@ class Engine:
         return batch
 
     def _seconds_to_wait(self):
-        """How long a batch is to be waited for; None: until something changes."""
+        """How long a batch is to be waited for; None: until something changes.
+
+        Those whose requests were answered together are likely to ask again together:
+        as many requests are waited for, so that they are computed together again.
+        """
         self._jobs = [
             job for job in self._jobs if job.waiting and not job.future.done()
         ]
-        return 0 if self._jobs or self._stopping else None
+        if self._stopping:
+            return 0
+        if not self._jobs:
+            return None
+        if len(self._jobs) >= self._answered:
+            return 0
+        return max(0, self._answered_at + _AGAIN - time.monotonic())
 
     def _choose(self):
         """Takes a batch out of the queue: of all, that with most tokens for its cost.
@@ -288,10 +302,11 @@ class Engine:
             for (job, place), value in zip(rows, values, strict=False):
                 job.put(place, value)
             done = [job for job in jobs if not job.missing]
+            self._answered, self._answered_at = len(done), time.monotonic()
             self.counters.batches += 1
             self.counters.rows += len(rows)
             self.counters.tokens += size * length
-            self.counters.seconds += time.monotonic() - started
+            self.counters.seconds += self._answered_at - started
         for job in done:
             job.finish()
 

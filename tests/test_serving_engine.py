@@ -131,6 +131,23 @@ def test_free_threads_share_a_request_and_its_values_keep_their_order():
     assert not made.alive
 
 
+def test_those_who_are_answered_together_are_computed_together_again(busy, monkeypatch):
+    work, made, _ = busy
+    monkeypatch.setattr(engine, "_AGAIN", 60.0)
+    answered = [made.submit(work, [i], [8]) for i in (1, 2, 3)]
+    work.go.set()
+    assert [future.result(10) for future in answered] == [[2], [4], [6]]
+    again = [made.submit(work, [i], [8]) for i in (4, 5)]
+    time.sleep(0.02)
+    assert made.waiting() == 2
+    again.append(made.submit(work, [6], [8]))
+    assert [future.result(10) for future in again] == [[8], [10], [12]]
+    assert [len(rows) for rows, _ in work.batches[1:]] == [3, 3]
+    last = made.submit(work, [7], [8])
+    made.stop()  # waits for nobody
+    assert last.result(0) == [14]
+
+
 def test_a_small_request_overtakes_a_large_one_that_is_not_starved(busy, monkeypatch):
     work, made, _ = busy
     large = made.submit(work, ["l"] * 16, [8] * 16)
