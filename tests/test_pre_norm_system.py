@@ -152,6 +152,7 @@ def pretrained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.whole_steps
 def test_it_learns_masked_words_and_its_folder_stands_alone(pretrained):
     results = tiny.read_results(pretrained / "model/eval_results.txt")
     assert results["masked_lm_accuracy"] > 0.5  # of six words; guessed: about 0.17
@@ -160,14 +161,13 @@ def test_it_learns_masked_words_and_its_folder_stands_alone(pretrained):
     assert loaded.system.do_lower_case is False
 
 
+@pytest.mark.whole_steps
 def test_it_classifies_here_and_from_its_export(pretrained, tmp_path):
     data = tiny.write_data(tmp_path / "data")
     scripts.run(
         "run_classifier",
-        "--task_name=custom",
+        *tiny.COLUMNS,
         f"--data_dir={data}",
-        "--text_a_column=text",
-        "--label_column=label",
         f"--init_checkpoint={pretrained}/model",
         f"--output_dir={tmp_path}/out",
         "--max_seq_length=24",
