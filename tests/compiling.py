@@ -6,6 +6,7 @@ from modeling.layers import fused, graphs, packing
 from optimization import optimizers
 
 COMPILED = WHOLE_STEPS = True  # in this process, now
+LEAST = packing.LEAST
 
 
 def use(compiled, whole_steps):
@@ -17,7 +18,9 @@ def use(compiled, whole_steps):
       whole_steps: whether a step is one graph. It takes as long as hundreds of steps.
     """
     global COMPILED, WHOLE_STEPS
-    packing.LEAST = 1  # or a test's batch would never be packed
+    # Or a test's batch would never be packed; to compile for each number of rows would
+    # take seconds a step.
+    packing.LEAST = LEAST if compiled else 1
     COMPILED = fused.COMPILED = optimizers.COMPILED = compiled
     WHOLE_STEPS = graphs.WHOLE_STEPS = whole_steps
     options = {"disable_meta_optimizer": not compiled}

@@ -110,6 +110,16 @@ def _computed(name, seed):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_and_gradients_are_those_of_the_padded_batch(monkeypatch, name):
+    compare_with_padded(monkeypatch, name)
+
+
+@pytest.mark.compiled
+def test_they_are_when_compiled(monkeypatch):
+    monkeypatch.setattr(packing, "LEAST", 1)
+    compare_with_padded(monkeypatch, "bert classifies")
+
+
+def compare_with_padded(monkeypatch, name):
     seed = tf.constant([3, 4])
     packed, packed_gradients = _computed(name, seed)
     monkeypatch.setattr(packing, "rows_of", lambda mask, packed: packing.PADDED)

@@ -47,9 +47,9 @@ class WithoutDropout:
 class Tiny:
     """A tiny task with its data, and trainers of it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **kwargs):
         self.folder = folder
-        self.task = tiny.task(folder)
+        self.task = tiny.task(folder, **kwargs)
         self.train = self.task.records("train", tiny.examples(50), str(folder))
         self.dev = self.task.records("eval", tiny.examples(37, 1), str(folder))
 
@@ -109,13 +109,19 @@ def run(tmp_path):
     return Tiny(tmp_path)
 
 
+@pytest.fixture
+def static(tmp_path):
+    """All batches have one shape, which is compiled once."""
+    return Tiny(tmp_path, static_shapes=True)
+
+
 @pytest.mark.compiled
-def test_two_mirrored_devices_equal_one(run):
-    task = WithoutDropout(run.task)
+def test_two_mirrored_devices_equal_one(static):
+    task = WithoutDropout(static.task)
     mirrored = make_strategy(DistributionConfig("mirrored"))
     assert mirrored.num_replicas_in_sync == 2
-    one = run.weights("one", task=task)
-    assert_close(run.weights("two", strategy=mirrored, task=task), one, atol=2e-5)
+    one = static.weights("one", task=task)
+    assert_close(static.weights("two", strategy=mirrored, task=task), one, atol=2e-5)
 
 
 def test_two_mirrored_devices_score_every_example_once(run):
@@ -186,21 +192,21 @@ def test_accumulated_pieces_draw_different_masks(run):
 
 
 @pytest.mark.compiled
-def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(run):
-    whole = run.trainer("whole", save_checkpoints_steps=1000)
-    whole.train(run.train, None, {})
+def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(static):
+    whole = static.trainer("whole", save_checkpoints_steps=1000)
+    whole.train(static.train, None, {})
     options = {"keep_checkpoint_max": 0, "keep_optimizer": "all"}
-    part = run.trainer("parts", save_checkpoints_steps=2, **options)
-    part.train(run.train, None, {})
-    folder = run.folder / "parts"
+    part = static.trainer("parts", save_checkpoints_steps=2, **options)
+    part.train(static.train, None, {})
+    folder = static.folder / "parts"
     for file in folder.glob(f"model.ckpt-{STEPS}.*"):  # as if killed after step 4
         file.unlink()
     (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-4"\n')
-    resumed = run.trainer("parts", save_checkpoints_steps=1000)
-    resumed.train(run.train, None, {})
+    resumed = static.trainer("parts", save_checkpoints_steps=1000)
+    resumed.train(static.train, None, {})
     assert_equal(weights_of(resumed), weights_of(whole))
     last = f"model.ckpt-{STEPS}"
-    assert_equal(tensors(folder / last), tensors(run.folder / "whole" / last))
+    assert_equal(tensors(folder / last), tensors(static.folder / "whole" / last))
 
 
 def test_same_seed_same_bytes_other_seed_other_weights(run):
@@ -211,15 +217,10 @@ def test_same_seed_same_bytes_other_seed_other_weights(run):
 
 
 @pytest.mark.compiled
-def test_step_compiles_under_xla_with_static_shapes(run):
-    static = tiny.task(run.folder, static_shapes=True)
-    train = static.records("train", tiny.examples(50), str(run.folder))
-    xla = run.trainer("xla", task=static, jit_compile=True)
-    xla.train(train, None, {})
-    plain = run.trainer("plain", task=static)
-    plain.train(train, None, {})
+def test_step_compiles_under_xla_with_static_shapes(static):
+    xla = static.weights("xla", jit_compile=True)
     # Dropout draws integers, so its masks are the same in both.
-    assert_close(weights_of(xla), weights_of(plain), atol=2e-4)
+    assert_close(xla, static.weights("plain"), atol=2e-4)
 
 
 @pytest.mark.slow
