@@ -113,7 +113,7 @@ def main(_) -> None:
     encoded = generates.encode(prompts)
     model = system.build_encoder()
     stop = generates.stop_id if FLAGS.stop_at_newline else None
-    generator = Generator(model, generation_config(), stop)
+    generator = Generator(model, generation_config(), stop, generates.never)
     system.initialize(modeling.named_variables(model), None)
 
     if FLAGS.stream or (FLAGS.stream is None and one and sys.stdout.isatty()):

@@ -98,7 +98,11 @@ class Generator:
     """Continues sequences of tokens."""
 
     def __init__(
-        self, model: LanguageModel, config: GenerationConfig, stop_id: int | None = None
+        self,
+        model: LanguageModel,
+        config: GenerationConfig,
+        stop_id: int | None = None,
+        never: Sequence[int] = (),
     ):
         """Traces nothing yet.
 
@@ -106,6 +110,7 @@ class Generator:
           model: the language model.
           config: see GenerationConfig.
           stop_id: the token that ends a text and is no part of it; None = nothing does.
+          never: tokens that are never chosen.
 
         Raises:
           UserError: `max_new_tokens` leaves no room for a prompt.
@@ -119,6 +124,8 @@ class Generator:
         self.config = config
         self._model = model
         self._stop_id = _ENDED if stop_id is None else stop_id
+        self._allowed = np.zeros([model.num_tokens], np.float32)
+        self._allowed[list(never)] = -np.inf
         ids, count = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)
         row = tf.TensorSpec([None], tf.int32)
         cache = model.cache_spec()
@@ -231,6 +238,7 @@ class Generator:
     def _choose(self, hidden, position, rows):
         """Draws the tokens [B] at `position` [B] from hidden [B, E]."""
         logits = self._model.lm_logits(hidden)[:, : self._model.num_tokens]
+        logits += self._allowed
         config = self.config
         # Of its own for every text and position, whatever the batch.
         numbers = tf.cast(rows, tf.int64) * self._max_length[1]

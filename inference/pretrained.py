@@ -335,7 +335,9 @@ class Pretrained:
         key = config, stop_at_newline
         if key not in self._generators:
             stop = generates.stop_id if stop_at_newline else None
-            self._generators[key] = Generator(self._language_model, config, stop)
+            self._generators[key] = Generator(
+                self._language_model, config, stop, generates.never
+            )
         found = self._generators[key].generate(generates.encode(list(prompts)))
         return list(map(generates.decode, found))
 

@@ -457,9 +457,11 @@ class Generates(Capability, abc.ABC):
 
     Attributes:
       stop_id: the token that ends a text, and is no part of it; None: none does.
+      never: tokens that are never written.
     """
 
     stop_id: int | None
+    never: Sequence[int] = ()
 
     @abc.abstractmethod
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:

@@ -119,6 +119,11 @@ class UlmfitGeneration(Generates):
     def stop_id(self) -> int:
         return self._tokenizer.bos
 
+    @property
+    def never(self) -> Sequence[int]:
+        """The unknown word, as fastai's `predict` leaves it out."""
+        return (self._tokenizer.unk,)
+
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         flat, offsets = self._tokenizer.ids(prompts)
         texts = np.split(flat, offsets[1:-1])

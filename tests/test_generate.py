@@ -128,6 +128,21 @@ def test_a_text_ends_before_the_stop_token():
     assert list(generator.stream(PROMPTS[0])) == ended[0]
 
 
+def test_tokens_that_are_not_allowed_leave_their_place_to_the_next_best():
+    model = LstmModel()
+    config = GenerationConfig(max_new_tokens=1, temperature=0)
+    hidden, _ = model.step(
+        tf.constant([[3, 1]]),
+        model.initial_cache(1, 0),
+        tf.constant([0]),
+        tf.constant([2]),
+    )
+    best = tf.argsort(model.lm_logits(hidden[0, -1:])[0], direction="DESCENDING")
+    never = best[:2].numpy().tolist()
+    (text,) = Generator(model, config, None, never).generate([[3, 1]])
+    assert text == [best[2]]
+
+
 def test_special_tokens_and_positions_are_never_written():
     model = _model()
     model.we.assign(tf.concat([model.we[:29], 9 * model.we[29:]], axis=0))
