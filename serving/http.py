@@ -339,7 +339,7 @@ class Http:
 
     async def _live(self, _):
         if not self._service.engine.alive:
-            raise _Error(503, "the compute thread has ended")
+            raise _Error(503, "a compute thread has ended")
         return JSONResponse({"status": "live"})
 
     async def _ready(self, _):
