@@ -86,6 +86,7 @@ def pretrained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.whole_steps
 def test_what_it_learns_is_in_a_folder_that_it_generates_from(pretrained, monkeypatch):
     assert tiny.read_results(pretrained / "model/eval_results.txt")["perplexity"] < 4
     output = pretrained / "texts.jsonl"
@@ -99,6 +100,7 @@ def test_what_it_learns_is_in_a_folder_that_it_generates_from(pretrained, monkey
     assert json.loads(output.read_text())["text"] == "word5 word6"
 
 
+@pytest.mark.whole_steps
 def test_it_classifies_here_and_from_its_export(pretrained, tmp_path):
     data = tiny.write_data(tmp_path / "data")
     scripts.run(

@@ -38,6 +38,7 @@ def classified(tmp_path_factory):
     return folder
 
 
+@pytest.mark.whole_steps
 def test_a_classifier_has_an_accuracy_for_each_language(classified):
     results = tiny.read_results(classified / "out/eval_results.txt")
     assert results["eval_accuracy"] > 0.9
@@ -100,6 +101,7 @@ def test_an_export_takes_the_language(classified, tmp_path):
         np.testing.assert_allclose(got[0], found[i], atol=1e-5)
 
 
+@pytest.mark.whole_steps
 def test_it_answers_in_a_language_that_it_was_not_trained_in(tmp_path):
     flags = [
         *tiny_squad.write(tmp_path),
@@ -117,6 +119,7 @@ def test_it_answers_in_a_language_that_it_was_not_trained_in(tmp_path):
     assert tiny.read_results(tmp_path / "out/eval_results.txt")["f1"] > 80
 
 
+@pytest.mark.whole_steps
 def test_it_tags_here_and_from_its_export(tmp_path):
     kept = ("--train_f", "--dev", "--test", "--output", "--tag")
     flags = tiny_tagging.flags(tmp_path, tmp_path / "out")
