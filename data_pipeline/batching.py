@@ -14,10 +14,9 @@ Everything runs in tf.data; no Python touches a record.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from data_pipeline import feature_spec, tfrecord
+from data_pipeline import cuts, draws, feature_spec, tfrecord
 from errors import UserError
 
 _BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
@@ -25,14 +24,6 @@ _BUCKETS = (16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
 # Autograph has nothing to convert in these functions, and takes seconds to find out.
 as_it_is = tf.autograph.experimental.do_not_convert
 
-# What a random draw is for; folded into the seed so that no two draws are related.
-_FILE_ORDER, _RECORD_ORDER, _BATCH_ORDER, _TURNS, _TURNS_DRAWN = range(5)
-_ROUNDS = 256  # drawn at once, see `drawn_turns`
-
-# Batches by pieces: so many positions, but no more rows than that, and in an incomplete
-# batch one of these numbers of rows: XLA compiles for each number anew.
-_PIECES, _MOST_ROWS = 8192, 256
-_ROWS = (1, 2, 3, *(rows << k for k in range(7) for rows in (4, 5, 6, 7)))
 _POOL_BY_PIECES = 16_384  # records
 
 
@@ -136,8 +127,8 @@ def train_batches(
         batches = tf.range(pool_batches)
         if shuffle:
             order = _by_bucket(lengths, buckets)
-            draw = _fold(seed, _BATCH_ORDER, pool_index)
-            batches = _shuffled(batches, draw)
+            draw = draws.fold(seed, draws.BATCH_ORDER, pool_index)
+            batches = draws.shuffled(batches, draw)
         skipped = tf.where(pool_index == first_pool, first_batch, 0)
         starts = batches[skipped:] * batch_size
         return _replica_batches(
@@ -189,7 +180,7 @@ def eval_batches(
     """
     buckets = _checked_buckets(buckets)
     if not batch_size and len(buckets) == 1:
-        (batch_size,) = _rows_by_pieces(buckets, num_replicas)
+        (batch_size,) = cuts.rows_by_positions(buckets, num_replicas)
     by_pieces = not batch_size
     slices = _Slices(batch_size or None, num_replicas, replica_offset, local_replicas)
     _count_up_to(files, 1)
@@ -204,7 +195,9 @@ def eval_batches(
         order = _by_bucket(lengths, buckets)
         if by_pieces:
             order = order[::-1]  # the longest one says how many rows there are
-            starts, ends = _cut(tf.gather(lengths, order), buckets, num_replicas)
+            most = tf.constant(cuts.rows_by_positions(buckets, num_replicas))
+            most = tf.gather(most, _bucket_index(tf.gather(lengths, order), buckets))
+            starts, ends = cuts.by_positions(most, num_replicas)
         else:
             starts = tf.range(0, tf.size(order), batch_size)
             ends = starts + batch_size
@@ -215,86 +208,6 @@ def eval_batches(
         )
 
     return finish(pools.flat_map(to_batches))
-
-
-def turns(
-    batches: Sequence[int], seed: int, start_step: int, extra: int | None = None
-) -> tuple[tf.data.Dataset, list[int]]:
-    """Says which of several data sets each batch is of, in an order drawn each epoch.
-
-    Args:
-      batches: how many batches of each data set an epoch has.
-      seed: of the order.
-      start_step: batches to leave out.
-      extra: so many of an epoch's batches are not of the first data set, drawn anew
-        each epoch from those that `batches` says, without replacement; None: all.
-
-    Returns:
-      Infinite dataset of int32 [], places in `batches`; and how many batches of each
-      data set were left out.
-    """
-    epoch_turns = np.repeat(np.arange(len(batches), dtype=np.int32), batches)
-    first, others = epoch_turns[: batches[0]], epoch_turns[batches[0] :]
-    kept = len(others) if extra is None else min(extra, len(others))
-    first_epoch, skipped = divmod(start_step, len(first) + kept)
-
-    @as_it_is
-    def of_epoch(epoch: tf.Tensor) -> tf.Tensor:
-        found = tf.constant(epoch_turns)
-        if kept < len(others):
-            drawn = _shuffled(tf.constant(others), _fold(seed, _TURNS_DRAWN, epoch))
-            found = tf.concat([first, drawn[:kept]], axis=0)
-        return _shuffled(found, _fold(seed, _TURNS, epoch))
-
-    def counted(found: np.ndarray) -> np.ndarray:
-        return np.bincount(found, minlength=len(batches))
-
-    past = counted(of_epoch(first_epoch)[:skipped])
-    if kept == len(others):
-        past += first_epoch * np.array(batches)
-    else:
-        past += sum(counted(of_epoch(epoch)) for epoch in range(first_epoch))
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return finish(epochs.map(of_epoch).unbatch().skip(skipped)), past.tolist()
-
-
-def drawn_turns(
-    shares: np.ndarray, seed: int, start_step: int
-) -> tuple[tf.data.Dataset, list[int]]:
-    """Says which of several data sets each batch is of, drawing with replacement.
-
-    Args:
-      shares: float [R, N], how likely each of N data sets is at each of the R steps of
-        a round; rounds repeat.
-      seed: of what is drawn.
-      start_step: batches to leave out.
-
-    Returns:
-      Infinite dataset of int32 [], places in 0 to N - 1; and how many batches of each
-      data set were left out.
-    """
-    length, number = shares.shape
-    bounds = np.cumsum(shares, axis=1) / np.sum(shares, axis=1, keepdims=True)
-    # The last that may be drawn is drawn beyond all bounds but its own.
-    bounds = tf.constant(np.where(bounds > 1 - 1e-9, 1.0, bounds), tf.float32)
-    first_block, skipped = divmod(start_step, _ROUNDS * length)
-
-    @as_it_is
-    def of_block(block: tf.Tensor | int) -> tf.Tensor:
-        drawn = tf.random.stateless_uniform(
-            [_ROUNDS, length, 1], _fold(seed, _TURNS, block)
-        )
-        return tf.reshape(
-            tf.math.count_nonzero(drawn >= bounds, axis=2, dtype=tf.int32), [-1]
-        )
-
-    past = np.zeros(number, np.int64)
-    for block in range(first_block + 1):
-        found = of_block(block).numpy()
-        found = found[:skipped] if block == first_block else found
-        past += np.bincount(found, minlength=number)
-    blocks = tf.data.Dataset.range(first_block, tf.int64.max)
-    return finish(blocks.map(of_block).unbatch().skip(skipped)), past.tolist()
 
 
 def to_replicas(
@@ -354,15 +267,17 @@ def record_stream(
         skipped = tf.where(epoch == first_epoch, tf.constant(skip_records, tf.int64), 0)
         if not shuffle:
             return _read(list(files)).skip(skipped)
-        names = _shuffled(tf.constant(list(files)), _fold(seed, _FILE_ORDER, epoch))
+        names = draws.shuffled(
+            tf.constant(list(files)), draws.fold(seed, draws.FILE_ORDER, epoch)
+        )
         first_block = skipped // block_records
         blocks = _read(names).skip(first_block * block_records).batch(block_records)
 
         @as_it_is
         def shuffle_block(index: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
             order = tf.range(tf.size(block))
-            draw = _fold(_fold(seed, _RECORD_ORDER, epoch), index)
-            order = _shuffled(order, draw)
+            draw = draws.fold(draws.fold(seed, draws.RECORD_ORDER, epoch), index)
+            order = draws.shuffled(order, draw)
             start = tf.where(index == first_block, skipped % block_records, 0)
             return tf.gather(block, order[start:])
 
@@ -419,42 +334,6 @@ def _replica_batches(
         return spec.to_batch(chosen, tf.gather(lengths, rows), number, length)
 
     return tf.data.Dataset.from_tensor_slices((*bounds, replicas)).map(to_batch)
-
-
-def _rows_by_pieces(buckets: tuple[int, ...], replicas: int) -> list[int]:
-    """Rows of global batches padded to each bucket, a multiple of the replicas."""
-    rows = (min(_MOST_ROWS, max(1, _PIECES // bucket)) for bucket in buckets)
-    return [number + -number % replicas for number in rows]
-
-
-def _cut(
-    lengths: tf.Tensor, buckets: tuple[int, ...], replicas: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts rows into batches by pieces.
-
-    Args:
-      lengths: int32 [n] of the rows, no bucket larger than the one before.
-      buckets: ascending lengths.
-      replicas: that share a batch.
-
-    Returns:
-      Where batches begin and end, both int32; the last may end behind the last row.
-    """
-    number = tf.size(lengths)
-    most = tf.gather(
-        tf.constant(_rows_by_pieces(buckets, replicas)), _bucket_index(lengths, buckets)
-    )
-    starts = tf.TensorArray(tf.int32, 0, dynamic_size=True)
-    _, starts = tf.while_loop(
-        lambda start, _: start < number,
-        lambda start, found: (start + most[start], found.write(found.size(), start)),
-        (0, starts),
-    )
-    starts = starts.stack()
-    left = number - starts[-1]
-    left = tf.gather(tf.constant(_ROWS), tf.searchsorted(_ROWS, left[None]))[0]
-    left = tf.minimum(left + -left % replicas, most[starts[-1]])
-    return starts, tf.concat([starts[1:], [starts[-1] + left]], axis=0)
 
 
 def _by_bucket(lengths: tf.Tensor, buckets: tuple[int, ...]) -> tf.Tensor:
@@ -522,33 +401,3 @@ def finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     )
     options.autotune.enabled = False
     return dataset.prefetch(4).with_options(options)
-
-
-def _fold(seed: int | tf.Tensor, *numbers: int | tf.Tensor) -> tf.Tensor:
-    """A stateless seed, int64 [2], of its own for every (seed, *numbers).
-
-    The bits are tf.random.fold_in's, which makes forty operations of what is five.
-    """
-    if isinstance(seed, int):
-        seed = tf.constant([seed, 0], tf.int64)
-    for number in numbers:
-        drawn = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=[1], **_generator(seed), dtype=tf.int64
-        )
-        seed = tf.concat([drawn, tf.reshape(tf.cast(number, tf.int64), [1])], axis=0)
-    return seed
-
-
-def _shuffled(values: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
-    """`values` in the order that the stateless seed `draw` gives.
-
-    The order is tf.random.experimental.stateless_shuffle's.
-    """
-    return tf.raw_ops.StatelessShuffle(value=values, **_generator(draw))
-
-
-def _generator(seed: tf.Tensor) -> dict[str, tf.Tensor | int]:
-    """What a stateless operation draws from: Philox (1), whatever the device."""
-    with tf.device("CPU"):
-        drawn = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-    return {"key": drawn.key, "counter": drawn.counter, "alg": 1}

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_pipeline import batching
+from data_pipeline import turns
 from tasks.task import Batch, Records, Task
 
 
@@ -63,7 +63,7 @@ class SeveralTasks(Task):
           many batches each task has had before `step`.
         """
         batches = self.batches(records, batch_size)
-        order, past = batching.turns(batches, seed, step, self.extra_batches(batches))
+        order, past = turns.by_epoch(batches, seed, step, self.extra_batches(batches))
         return order, dict(zip(self.parts, past, strict=True))
 
     def scores(self, scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 import tokenization_xlm
-from data_pipeline import batching, tfrecord
+from data_pipeline import batching, tfrecord, turns
 from data_pipeline.corpora.language_streams import LANGUAGE
 from errors import UserError
 from optimization.groups import ParameterGroup
@@ -175,8 +175,8 @@ class XlmPretrainingTask(SeveralTasks):
         for first, end, active in self._stages:
             shares = round_shares(names, sizes, self._lg_sampling_factor, active)
             begin = max(first, step) if end is None else min(max(first, step), end)
-            drawn, had = batching.drawn_turns(shares, seed, begin)
-            past += np.subtract(had, batching.drawn_turns(shares, seed, first)[1])
+            drawn, had = turns.with_replacement(shares, seed, begin)
+            past += np.subtract(had, turns.with_replacement(shares, seed, first)[1])
             if end is not None:
                 drawn = drawn.take(end - begin)
             order = drawn if order is None else order.concatenate(drawn)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_pipeline import batching, tfrecord
+from data_pipeline import batching, cuts, draws, tfrecord
 from data_pipeline.feature_spec import Feature, FeatureSpec
 
 pytestmark = pytest.mark.long
@@ -285,8 +285,8 @@ def test_workers_evaluate_the_same_number_of_batches_and_all_rows(files):
 @pytest.fixture
 def few_pieces(monkeypatch):
     """Batches by pieces of at most 40 positions, or 7 rows."""
-    monkeypatch.setattr(batching, "_PIECES", 40)
-    monkeypatch.setattr(batching, "_MOST_ROWS", 7)
+    monkeypatch.setattr(cuts, "_POSITIONS", 40)
+    monkeypatch.setattr(cuts, "_MOST_ROWS", 7)
     monkeypatch.setattr(batching, "_POOL_BY_PIECES", 50)
 
 
@@ -372,10 +372,10 @@ def test_draws_are_those_of_tensorflows_own_functions(seed):
     for number in (3, 77):
         number = tf.constant(number, tf.int64)
         expected = tf.random.fold_in(expected, number, alg="philox")
-    draw = batching._fold(seed, 3, 77)
+    draw = draws.fold(seed, 3, 77)
     np.testing.assert_array_equal(draw, expected)
     shuffled = tf.random.experimental.stateless_shuffle
     np.testing.assert_array_equal(
-        batching._shuffled(tf.range(99), draw),
+        draws.shuffled(tf.range(99), draw),
         shuffled(tf.range(99), draw, alg="philox"),
     )

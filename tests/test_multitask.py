@@ -14,7 +14,7 @@ from test_training import WithoutDropout, assert_close, assert_equal, tensors
 import modeling
 import word2bert
 from checkpoints import CheckpointError
-from data_pipeline import batching
+from data_pipeline import turns
 from data_pipeline.features import ranking
 from data_pipeline.readers import mt_dnn, task_file
 from data_pipeline.readers.examples import InputExample
@@ -223,12 +223,12 @@ def test_the_paper_s_alpha_counts_what_is_not_of_the_first_task(folder, trained)
 
 @pytest.mark.parametrize("step", [1, 5, 6, 13])
 def test_turns_that_are_drawn_go_on_from_any_step(step):
-    def turns(start, number):
-        order, past = batching.turns([2, 3, 5], 7, start, extra=4)
+    def drawn(start, number):
+        order, past = turns.by_epoch([2, 3, 5], 7, start, extra=4)
         return np.fromiter(order.take(number).as_numpy_iterator(), int), past
 
-    whole, _ = turns(0, 30)
-    rest, past = turns(step, 30 - step)
+    whole, _ = drawn(0, 30)
+    rest, past = drawn(step, 30 - step)
     np.testing.assert_array_equal(rest, whole[step:])
     assert past == np.bincount(whole[:step], minlength=3).tolist()
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import modeling
-from data_pipeline import batching, tfrecord
+from data_pipeline import tfrecord, turns
 from data_pipeline.feature_spec import Feature, FeatureSpec
 from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
@@ -200,22 +200,22 @@ def train(folder, task, records, strategy=None, **changes):
 
 
 def test_an_epoch_has_every_batch_of_every_task_once():
-    order, past = batching.turns([3, 5], seed=7, start_step=0)
+    order, past = turns.by_epoch([3, 5], seed=7, start_step=0)
     assert past == [0, 0]
     epochs = np.fromiter(order.take(24).as_numpy_iterator(), int).reshape(3, 8)
     assert [np.bincount(epoch).tolist() for epoch in epochs] == [[3, 5]] * 3
     assert len({tuple(epoch) for epoch in epochs}) == 3
-    other = batching.turns([3, 5], seed=8, start_step=0)[0].take(24)
+    other = turns.by_epoch([3, 5], seed=8, start_step=0)[0].take(24)
     assert list(other.as_numpy_iterator()) != epochs.ravel().tolist()
 
 
 @pytest.mark.parametrize("step", [1, 7, 8, 19])
 def test_turns_go_on_from_any_step(step):
     whole = np.fromiter(
-        batching.turns([3, 5], seed=7, start_step=0)[0].take(30).as_numpy_iterator(),
+        turns.by_epoch([3, 5], seed=7, start_step=0)[0].take(30).as_numpy_iterator(),
         int,
     )
-    order, past = batching.turns([3, 5], seed=7, start_step=step)
+    order, past = turns.by_epoch([3, 5], seed=7, start_step=step)
     assert past == np.bincount(whole[:step], minlength=2).tolist()
     rest = order.take(30 - step).as_numpy_iterator()
     assert list(rest) == whole[step:].tolist()

@@ -13,7 +13,7 @@ from test_training import assert_equal, tensors
 
 import modeling
 import tokenization_xlm
-from data_pipeline import batching
+from data_pipeline import turns
 from errors import UserError
 from optimization.optimizers import OptimizerConfig
 from optimization.schedules import Coefficient
@@ -112,19 +112,19 @@ def test_a_round_draws_as_the_originals_loop():
 
 def test_turns_are_drawn_by_their_shares_and_go_on_from_any_step():
     shares = np.array([[0.75, 0.25, 0], [0, 0, 1.0]])
-    order, past = batching.drawn_turns(shares, seed=7, start_step=0)
+    order, past = turns.with_replacement(shares, seed=7, start_step=0)
     whole = np.fromiter(order.take(3000).as_numpy_iterator(), int)
     assert past == [0, 0, 0]
     assert (whole[1::2] == 2).all()
     assert (whole[::2] == 0).mean() == pytest.approx(0.75, abs=0.04)
     assert set(whole[::2]) == {0, 1}
     for step in (1, 512, 1301):
-        order, past = batching.drawn_turns(shares, seed=7, start_step=step)
+        order, past = turns.with_replacement(shares, seed=7, start_step=step)
         assert past == np.bincount(whole[:step], minlength=3).tolist()
         np.testing.assert_array_equal(
             list(order.take(9).as_numpy_iterator()), whole[step : step + 9]
         )
-    other = batching.drawn_turns(shares, seed=8, start_step=0)[0].take(99)
+    other = turns.with_replacement(shares, seed=8, start_step=0)[0].take(99)
     assert list(other.as_numpy_iterator()) != whole[:99].tolist()
 
 
