@@ -131,9 +131,9 @@ def train_batches(
             batches = draws.shuffled(batches, draw)
         skipped = tf.where(pool_index == first_pool, first_batch, 0)
         starts = batches[skipped:] * batch_size
-        return _replica_batches(
-            spec, columns, lengths, order, starts, starts, buckets, slices
-        )
+        ends = starts + batch_size
+        places = starts, ends, ends
+        return _replica_batches(spec, columns, lengths, order, places, buckets, slices)
 
     # Of a stream that might end, tf.distribute forgets the number of rows.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -197,15 +197,12 @@ def eval_batches(
             order = order[::-1]  # the longest one says how many rows there are
             most = tf.constant(cuts.rows_by_positions(buckets, num_replicas))
             most = tf.gather(most, _bucket_index(tf.gather(lengths, order), buckets))
-            starts, ends = cuts.by_positions(most, num_replicas)
+            starts, filled = cuts.by_positions(most, num_replicas)
         else:
             starts = tf.range(0, tf.size(order), batch_size)
-            ends = starts + batch_size
-        missing = ends[-1] - tf.size(order)
-        order = tf.concat([order, tf.repeat(order[-1:], missing)], axis=0)
-        return _replica_batches(
-            spec, columns, lengths, order, starts, ends, buckets, slices, missing
-        )
+            filled = starts + batch_size
+        places = starts, tf.minimum(filled, tf.size(order)), filled
+        return _replica_batches(spec, columns, lengths, order, places, buckets, slices)
 
     return finish(pools.flat_map(to_batches))
 
@@ -292,11 +289,9 @@ def _replica_batches(
     columns: dict[str, tf.Tensor | tf.RaggedTensor],
     lengths: tf.Tensor,
     order: tf.Tensor,
-    starts: tf.Tensor,
-    ends: tf.Tensor,
+    places: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
     buckets: tuple[int, ...],
     slices: _Slices,
-    num_fillers: tf.Tensor | int = 0,
 ) -> tf.data.Dataset:
     """Cuts a parsed pool into padded batches for the local replicas.
 
@@ -305,32 +300,32 @@ def _replica_batches(
       columns: the parsed pool.
       lengths: int32 [pool].
       order: int32: which row of the pool comes where.
-      starts: int32 [n]: where in `order` the batches to give begin, in this order.
-      ends: int32 [n]: where they end, if their number of rows is not fixed.
+      places: all int32 [n]: where in `order` the batches to give begin, in this order;
+        where their rows end; and where those end that fill them up, which repeat the
+        last one and are not real examples.
       buckets: ascending lengths.
       slices: which rows of a batch are whose.
-      num_fillers: so many rows at the end of `order` are not real examples.
     """
     with tf.control_dependencies([_check_lengths(lengths, buckets)]):
         order = tf.identity(order)
-    last_real = tf.size(order) - num_fillers
     # Batch after batch, within it replica after replica.
     replicas = tf.tile(
-        tf.range(slices.offset, slices.offset + slices.local), [tf.size(starts)]
+        tf.range(slices.offset, slices.offset + slices.local), [tf.size(places[0])]
     )
-    bounds = [tf.repeat(places, slices.local) for places in (starts, ends)]
+    bounds = [tf.repeat(bound, slices.local) for bound in places]
 
     @as_it_is
-    def to_batch(start: tf.Tensor, end: tf.Tensor, replica: tf.Tensor):
-        size = slices.batch_size or end - start
-        of_batch = order[start : start + size]
-        length = _bucket_of(tf.reduce_max(tf.gather(lengths, of_batch)), buckets)
+    def to_batch(
+        start: tf.Tensor, end: tf.Tensor, filled: tf.Tensor, replica: tf.Tensor
+    ):
+        size = slices.batch_size or filled - start
+        longest = tf.reduce_max(tf.gather(lengths, order[start:end]))
+        length = _bucket_of(longest, buckets)
         number = size // slices.replicas
         positions = start + replica * number + tf.range(number)
-        rows = tf.gather(order, positions)
+        rows = tf.gather(order, tf.minimum(positions, end - 1))
         chosen = {name: tf.gather(column, rows) for name, column in columns.items()}
-        real = tf.cast(positions < last_real, tf.int32)
-        chosen[feature_spec.REAL] *= real
+        chosen[feature_spec.REAL] *= tf.cast(positions < end, tf.int32)
         return spec.to_batch(chosen, tf.gather(lengths, rows), number, length)
 
     return tf.data.Dataset.from_tensor_slices((*bounds, replicas)).map(to_batch)

@@ -23,7 +23,8 @@ def by_positions(most: tf.Tensor, replicas: int) -> tuple[tf.Tensor, tf.Tensor]:
       replicas: that share a batch.
 
     Returns:
-      Where batches begin and end, both int32; the last may end behind the last row.
+      Where batches begin, and where they end once they are filled up: the last may do
+      so behind the last row. Both are int32.
     """
     number = tf.size(most)
     starts = tf.TensorArray(tf.int32, 0, dynamic_size=True)
