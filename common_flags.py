@@ -21,8 +21,8 @@ from errors import UserError
 from optimization.optimizers import OPTIMIZERS, OptimizerConfig
 from optimization.schedules import DECAYS, warmup_steps
 from training import state
+from training.config import KEEP_OPTIMIZER, TrainingConfig
 from training.strategy import STRATEGIES, DistributionConfig, is_chief
-from training.trainer import KEEP_OPTIMIZER, TrainingConfig
 
 FLAGS = flags.FLAGS
 _FEW_UPDATES, _ENOUGH_UPDATES = 100, 150  # of MiniLM's fine-tuning, docs/your_data.md

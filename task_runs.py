@@ -22,9 +22,9 @@ from systems.system import System
 from systems.task_config import Config
 from tasks.encoder import EncoderTask, find_task_file
 from training import state
+from training.config import TrainingConfig
 from training.progress import write_results
 from training.run import Data, Predicted, Run, WritePredictions
-from training.trainer import TrainingConfig
 
 FLAGS = flags.FLAGS
 

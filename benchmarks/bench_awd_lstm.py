@@ -30,7 +30,8 @@ from optimization.optimizers import OptimizerConfig
 from systems.ulmfit import UlmfitSystem
 from tasks.task import Records
 from tasks.ulmfit import UlmfitTask
-from training.trainer import Trainer, TrainingConfig
+from training.config import TrainingConfig
+from training.trainer import Trainer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("vocab_size", 30000, "Words.", 10)

@@ -23,7 +23,8 @@ from optimization.optimizers import OptimizerConfig
 from systems.bert import BertSystem
 from systems.multitask_config import MultitaskConfig, PartConfig
 from tasks.multitask import MultitaskTask
-from training.trainer import Trainer, TrainingConfig
+from training.config import TrainingConfig
+from training.trainer import Trainer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("tasks", 4, "Tasks that take turns.", 2)

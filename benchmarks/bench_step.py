@@ -45,7 +45,8 @@ from systems.system import System
 from systems.xlm import XlmSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tasks.task import Records
-from training.trainer import Trainer, TrainingConfig
+from training.config import TrainingConfig
+from training.trainer import Trainer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("model", "base", ["base", "minilm"], "BERT-base, or MiniLM's size.")

@@ -15,7 +15,8 @@ from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.encoder import find_task_file
 from training import state
-from training.trainer import Trainer, TrainingConfig
+from training.config import TrainingConfig
+from training.trainer import Trainer
 
 _SMALLEST = 1e-30  # of a probability, for its logarithm
 

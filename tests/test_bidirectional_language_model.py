@@ -22,8 +22,9 @@ from modeling import ElmoConfig
 from optimization.optimizers import OptimizerConfig
 from systems.elmo import ElmoSystem
 from tasks.bidirectional_language_model import BidirectionalLanguageModelTask
+from training.config import TrainingConfig
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import Trainer, TrainingConfig
+from training.trainer import Trainer
 from vocabulary import Vocabulary
 
 pytestmark = pytest.mark.long

@@ -23,8 +23,9 @@ from optimization.optimizers import OptimizerConfig
 from systems.bert import BertSystem
 from tasks.classification import ClassificationConfig, ClassificationTask
 from tokenization_tf import FastTokenizer
+from training.config import TrainingConfig
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import Trainer, TrainingConfig
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.long
 

@@ -15,9 +15,10 @@ from data_pipeline import batching, tfrecord
 from optimization.optimizers import AdamWeightDecayOptimizer, OptimizerConfig
 from systems.bert import BertSystem
 from tasks.language_model import MaskedLanguageModelTask
+from training.config import TrainingConfig
 from training.step import StepConfig, TrainStep
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import Trainer, TrainingConfig
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.long
 

@@ -28,8 +28,9 @@ from systems.multitask_config import MultitaskConfig, PartConfig
 from tasks.classification import ClassificationTask
 from tasks.multitask import MultitaskTask
 from tasks.task import Records
+from training.config import TrainingConfig
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import Trainer, TrainingConfig
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.long
 

@@ -12,8 +12,9 @@ from optimization.groups import ParameterGroup
 from optimization.optimizers import OptimizerConfig
 from tasks.several import SeveralTasks
 from tasks.task import Records, Task
+from training.config import TrainingConfig
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import Trainer, TrainingConfig
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.long
 

@@ -20,9 +20,10 @@ from optimization.optimizers import OptimizerConfig
 from tasks.classification import ClassificationTask
 from tasks.encoder import find_task_file
 from training import state
+from training.config import TrainingConfig
 from training.run import Data, Run
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import BEST, Trainer, TrainingConfig
+from training.trainer import BEST, Trainer
 
 pytestmark = pytest.mark.long
 

@@ -27,8 +27,9 @@ from systems.system import make_system
 from tasks.classification import ClassificationTask
 from tasks.ulmfit import UlmfitTask
 from tokenization_ulmfit import MARKS_2018, SPECIAL, UlmfitTokenizer
+from training.config import TrainingConfig
 from training.strategy import DistributionConfig, make_strategy
-from training.trainer import Trainer, TrainingConfig
+from training.trainer import Trainer
 
 pytestmark = pytest.mark.long
 

@@ -17,9 +17,10 @@ from checkpoints.files import BEST_SEED, write_json
 from errors import UserError
 from tasks.task import Records, Task
 from training import layer_weights, state
+from training.config import TrainingConfig
 from training.progress import write_results
 from training.strategy import is_chief
-from training.trainer import BEST, Trainer, TrainingConfig
+from training.trainer import BEST, Trainer
 
 RESULTS_FILE = "eval_results.txt"
 Predictions = Mapping[str, np.ndarray]

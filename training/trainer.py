@@ -1,6 +1,5 @@
 """The training loop: update, evaluate, save, and stop when asked; resumes exactly."""
 
-import dataclasses
 import os
 import sys
 import time
@@ -16,10 +15,10 @@ from checkpoints.files import write_text
 from data_pipeline import record_faults
 from errors import UserError
 from modeling.layers import base
-from optimization.optimizers import OptimizerConfig
 from tasks.task import Records, Task
 from training import state
 from training.best import Best
+from training.config import TrainingConfig
 from training.evaluation import Evaluator, distribute
 from training.progress import Progress, write_results
 from training.signals import TERMINATED, StopSignal
@@ -27,7 +26,6 @@ from training.step import StepConfig, TrainStep
 from training.strategy import is_chief, num_workers
 
 BEST = state.BEST
-KEEP_OPTIMIZER = ("last", "all")
 _RESUMABLE = 2  # newest checkpoints of a training that goes on: one may get damaged
 _SECONDS_PER_CALL = 1.0
 _POLICIES = {
@@ -35,76 +33,6 @@ _POLICIES = {
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """How a run trains.
-
-    Attributes:
-      output_dir: where everything is written.
-      num_train_steps: updates in the whole run.
-      train_batch_size: examples in an update, over all replicas and micro-batches.
-      eval_batch_size: examples in an evaluation batch, over all replicas; 0: by
-        pieces, see batching.eval_batches.
-      optimizer: see OptimizerConfig.
-      gradient_accumulation_steps: micro-batches an update is computed in.
-      save_checkpoints_steps: updates between checkpoints.
-      eval_steps: updates between evaluations; 0 evaluates at the end only.
-      keep_checkpoint_max: newest checkpoints kept; 0 keeps all.
-      keep_optimizer: "last": only the two newest checkpoints keep the optimizer's
-        moments, and of a complete training the last but one; "all": all keep them.
-      early_stopping_patience: evaluations without a better score before the run
-        ends; 0 never ends early.
-      learning_rate_drops: how often the run then goes on instead, from its best
-        checkpoint and at a tenth of the rate.
-      mixed_precision: "off", "bfloat16" or "float16" (with dynamic loss scaling).
-      jit_compile: compiles forward and backward pass with XLA as a whole; otherwise
-        XLA compiles only the elementwise work between matrix products.
-      seed: of initial weights, data order and dropout.
-      iterations_per_loop: the most updates made in one call to the device.
-      profile_steps: first and last update to profile for TensorBoard, or None.
-      flags: the command's flags, one a line, kept in the folder as flags.txt.
-    """
-
-    output_dir: str
-    num_train_steps: int
-    train_batch_size: int = 32
-    eval_batch_size: int = 8
-    optimizer: OptimizerConfig = OptimizerConfig()
-    gradient_accumulation_steps: int = 1
-    save_checkpoints_steps: int = 1000
-    eval_steps: int = 1000
-    keep_checkpoint_max: int = 5
-    keep_optimizer: str = "last"
-    early_stopping_patience: int = 0
-    learning_rate_drops: int = 0
-    mixed_precision: str = "off"
-    jit_compile: bool = False
-    seed: int = 0
-    iterations_per_loop: int = 1000
-    profile_steps: tuple[int, int] | None = None
-    flags: str = ""
-
-    def settings(self) -> dict[str, Any]:
-        """Returns the fields that shape the weights, as JSON values."""
-        values = dataclasses.asdict(self)
-        for name in (
-            "output_dir",
-            "eval_batch_size",
-            "save_checkpoints_steps",
-            "eval_steps",
-            "keep_checkpoint_max",
-            "keep_optimizer",
-            "early_stopping_patience",
-            "iterations_per_loop",
-            "profile_steps",
-            "flags",
-        ):
-            del values[name]
-        if not self.optimizer.unfreeze_steps:  # younger than many folders
-            del values["optimizer"]["unfreeze_steps"]
-        return values
 
 
 class Trainer:
