@@ -27,7 +27,6 @@ from tasks import calibration
 from tasks.encoder import EncoderTask
 from tasks.task import Batch, Records
 
-_PARSED_AT_ONCE = 4096
 _ONE_OF_SEVERAL = ("single_label", "multiple_choice")
 
 
@@ -122,15 +121,14 @@ class ClassificationTask(EncoderTask):
             self.config.max_seq_length,
             cached.counted("dropped_tokens"),
         )
+        records = Records((cached.path,), cached.num_records)
         if split == "train":
-            self._tell_lengths(cached.path)
-        return Records((cached.path,), cached.num_records)
+            self._tell_lengths(records)
+        return records
 
-    def _tell_lengths(self, path):
+    def _tell_lengths(self, records):
         """Logs how long the examples are, as they were cut."""
-        batches = tf.data.TFRecordDataset(path).batch(_PARSED_AT_ONCE)
-        lengths = [self.feature_spec.parse(batch)[1].numpy() for batch in batches]
-        shares = np.percentile(np.concatenate(lengths), (0, 50, 95, 100))
+        shares = np.percentile(self.lengths(records), (0, 50, 95, 100))
         logging.info(
             "train: lengths %d to %d, half up to %d, 95 %% up to %d; "
             "--max_seq_length=%d",

@@ -18,6 +18,8 @@ from reports.results import Results
 
 __all__ = ["Batch", "Records", "Task"]
 
+_PARSED_AT_ONCE = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class Records:
@@ -81,6 +83,12 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def parameter_groups(self, config: OptimizerConfig) -> list[ParameterGroup]:
         """Says how each variable is trained."""
+
+    def lengths(self, records: Records) -> np.ndarray:
+        """Reads how long each record is, without padding: int32 [N]."""
+        batches = tf.data.TFRecordDataset(list(records.files)).batch(_PARSED_AT_ONCE)
+        found = [self.feature_spec.parse(batch)[1].numpy() for batch in batches]
+        return np.concatenate(found)
 
     def train_batches(
         self, records: Records, *, batch_size: int, seed: int, **kwargs
