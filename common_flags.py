@@ -77,7 +77,7 @@ def define_training_flags(max_seq_length: int = 128) -> None:
     flags.DEFINE_integer(
         "gradient_accumulation_steps",
         1,
-        "Pieces in which --train_batch_size is computed; the update is the same.",
+        "Parts in which an update's batch is computed; the update is the same.",
         1,
     )
     flags.DEFINE_enum(
@@ -198,6 +198,17 @@ def define_layer_mix_flag() -> None:
     )
 
 
+def define_batch_pieces_flag() -> None:
+    """Batches of similar work instead of equally many examples."""
+    flags.DEFINE_integer(
+        "train_batch_pieces",
+        None,
+        "Instead of --train_batch_size: fills each batch with about so many pieces, "
+        "whatever their number of examples; its loss stays their mean.",
+        1,
+    )
+
+
 def define_unfreezing_flag() -> None:
     """Which layers are trained when."""
     flags.DEFINE_bool(
@@ -250,11 +261,12 @@ def _training_problems():
     for name in ("max_grad_norm", "num_train_epochs"):
         if name in FLAGS and FLAGS[name].value == 0:
             yield f"--{name}=0: wanted more than 0"
-    pieces = FLAGS.gradient_accumulation_steps
-    if FLAGS.train_batch_size % pieces:
+    if _batch_pieces():
+        yield from _batch_pieces_problems()
+    elif FLAGS.train_batch_size % FLAGS.gradient_accumulation_steps:
         yield (
             f"--train_batch_size={FLAGS.train_batch_size} cannot be divided by "
-            f"--gradient_accumulation_steps={pieces}"
+            f"--gradient_accumulation_steps={FLAGS.gradient_accumulation_steps}"
         )
     has_decay = command_line.given("weight_decay") and FLAGS.weight_decay
     if FLAGS.optimizer == "adagrad" and has_decay:
@@ -274,6 +286,24 @@ def _training_problems():
         yield f"--profile_steps={steps}: wanted two ascending steps, as in 10,20"
     if "seeds" in FLAGS and FLAGS.seed < 2**31 < FLAGS.seed + FLAGS.seeds:
         yield f"--seed={FLAGS.seed} and --seeds={FLAGS.seeds} go beyond 32 bits"
+
+
+def _batch_pieces():
+    """The value of --train_batch_pieces; None where a script has no such flag."""
+    return FLAGS.train_batch_pieces if "train_batch_pieces" in FLAGS else None
+
+
+def _batch_pieces_problems():
+    """What does not go with batches by pieces."""
+    given = f"--train_batch_pieces={FLAGS.train_batch_pieces}"
+    if command_line.given("train_batch_size"):
+        yield f"{given} and --train_batch_size={FLAGS.train_batch_size} exclude"
+    if FLAGS.train_batch_pieces < FLAGS.max_seq_length:
+        length = f"--max_seq_length={FLAGS.max_seq_length}"
+        yield f"{given} is less than one example of {length}"
+    if static_shapes():
+        static = "--jit_compile" if FLAGS.jit_compile else "a TPU"
+        yield f"{given} and {static} exclude: its batches are of many shapes"
 
 
 def _evaluation_problems():
@@ -386,24 +416,35 @@ def flags_text():
     return "\n".join(sorted(value for value in values if value)) + "\n"
 
 
-def finetuning_config(num_examples: int) -> TrainingConfig:
+def finetuning_config(
+    num_examples: int, mean_length: float | None = None
+) -> TrainingConfig:
     """Reads the training flags for `num_train_epochs` over the training examples.
 
     Args:
       num_examples: 0 for a run that does not train.
+      mean_length: of the records, in pieces, where --train_batch_pieces is given: it
+        makes of that a mean number of examples, by which updates are counted.
 
     Raises:
       UserError: the examples are too few for a single update.
     """
-    steps = int(num_examples / FLAGS.train_batch_size * FLAGS.num_train_epochs)
+    batch_size, flag = FLAGS.train_batch_size, "train_batch_size"
+    if mean_length is not None:
+        batch_size, flag = FLAGS.train_batch_pieces / mean_length, "train_batch_pieces"
+        logging.info(
+            "--train_batch_pieces=%d: %.1f examples in a batch on average",
+            FLAGS.train_batch_pieces,
+            batch_size,
+        )
+    steps = int(num_examples / batch_size * FLAGS.num_train_epochs)
     if num_examples and steps < 1:
         raise UserError(
             f"{num_examples} training examples x --num_train_epochs="
-            f"{FLAGS.num_train_epochs} make no batch of --train_batch_size="
-            f"{FLAGS.train_batch_size}"
+            f"{FLAGS.num_train_epochs} make no batch of --{flag}={FLAGS[flag].value}"
         )
     if num_examples and steps < _FEW_UPDATES:
-        epochs = math.ceil(_ENOUGH_UPDATES * FLAGS.train_batch_size / num_examples)
+        epochs = math.ceil(_ENOUGH_UPDATES * batch_size / num_examples)
         logging.warning(
             "%d examples x --num_train_epochs=%g are only %d updates, which often are "
             "too few for a new head: --num_train_epochs=%d would make some %d",
@@ -416,8 +457,9 @@ def finetuning_config(num_examples: int) -> TrainingConfig:
     warmup = warmup_steps(FLAGS.learning_rate_decay, steps, FLAGS.warmup_proportion)
     unfreeze_steps = 0
     if "gradual_unfreezing" in FLAGS and FLAGS.gradual_unfreezing:
-        unfreeze_steps = max(1, round(num_examples / FLAGS.train_batch_size))
-    return training_config(steps, warmup, unfreeze_steps)
+        unfreeze_steps = max(1, round(num_examples / batch_size))
+    config = training_config(steps, warmup, unfreeze_steps)
+    return dataclasses.replace(config, train_batch_size=batch_size)
 
 
 def training_config(
@@ -443,6 +485,7 @@ def training_config(
     return _from_flags(
         TrainingConfig,
         num_train_steps=num_train_steps,
+        train_batch_pieces=_batch_pieces(),
         optimizer=optimizer,
         eval_steps=eval_steps,
         profile_steps=tuple(map(int, FLAGS.profile_steps)) or None,

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-import common_flags
 import task_runs
 from checkpoints.files import write_text
 from data_pipeline.readers import custom, splits, survey, text_files
@@ -262,7 +261,7 @@ def cross_validate(
             found.append((rows, predictions))
 
         run = task_runs.make_run(task, strategy, data, keep, **settings)
-        runs[name] = (run, common_flags.finetuning_config(len(train)))
+        runs[name] = (run, task_runs.training_config(task, records["train"]))
     scores = run_several(runs, folder)
     if is_chief(strategy):
         _report_out_of_fold(task, examples, found)

@@ -44,6 +44,7 @@ common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
 model_flags.define_word_flags()
 model_flags.define_word_rule_flags()
+common_flags.define_batch_pieces_flag()
 common_flags.define_unfreezing_flag()
 model_flags.define_language_flag()
 common_flags.define_layer_mix_flag()
@@ -461,7 +462,7 @@ def train_and_use(
         for split, sets in examples.items()
     }
     train = records["train"].get("")
-    training = common_flags.finetuning_config(train.num_examples if train else 0)
+    training = task_runs.training_config(task, train)
 
     def write(folder, name, predictions):
         found, told = examples["predict"][name], task.calibrated(predictions)

@@ -24,6 +24,7 @@ model_flags.define_model_flags()
 common_flags.define_training_flags(max_seq_length=384)
 common_flags.define_distribution_flags()
 common_flags.define_finetuning_flags()
+common_flags.define_batch_pieces_flag()
 flags.DEFINE_string("train_file", None, "Questions to learn from, as train-v1.1.json.")
 flags.DEFINE_string(
     "predict_file",
@@ -105,11 +106,11 @@ def main(_):
         raise UserError(
             f"--do_eval: {FLAGS.predict_file} has questions without answers"
         )
-    training = common_flags.finetuning_config(len(train_examples))
     common_flags.prepare_output_dir(strategy)
     train = records = None
     if train_examples:
         train = task.records("train", train_examples, FLAGS.output_dir)
+    training = task_runs.training_config(task, train, len(train_examples))
     if examples:
         records = task.records("predict", examples, FLAGS.output_dir)
     dev = {"": records} if scored else {}

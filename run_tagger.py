@@ -32,6 +32,7 @@ common_flags.define_finetuning_flags()
 model_flags.define_word_flags()
 model_flags.define_word_rule_flags()
 model_flags.define_language_flag()
+common_flags.define_batch_pieces_flag()
 common_flags.define_layer_mix_flag()
 flags.DEFINE_string("train_file", None, "Tagged sentences to learn from.")
 flags.DEFINE_string("dev_file", None, "Tagged sentences to score.")
@@ -206,7 +207,7 @@ def main(_):
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)
     train = records.get("train")
-    training = common_flags.finetuning_config(train.num_examples if train else 0)
+    training = task_runs.training_config(task, train)
     data = Data(
         train,
         {"": records["dev"]} if FLAGS.do_eval else {},

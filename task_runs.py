@@ -21,6 +21,7 @@ from reports.results import Results
 from systems.system import System
 from systems.task_config import Config
 from tasks.encoder import EncoderTask, find_task_file
+from tasks.task import Records
 from training import state
 from training.config import TrainingConfig
 from training.progress import write_results
@@ -99,6 +100,27 @@ def task_options() -> dict[str, bool]:
         "static_shapes": common_flags.static_shapes(),
         "frozen_encoder": not FLAGS.finetune_encoder,
     }
+
+
+def training_config(
+    task: EncoderTask, train: Records | None, num_examples: int | None = None
+) -> TrainingConfig:
+    """Reads the training flags, now that the records say how long they are.
+
+    Args:
+      task: what to learn.
+      train: the training set's records; None for a run that does not train.
+      num_examples: what an epoch is counted by; None: the records.
+
+    Raises:
+      UserError: see common_flags.finetuning_config.
+    """
+    if not train:
+        return common_flags.finetuning_config(0)
+    number = train.num_examples if num_examples is None else num_examples
+    by_pieces = FLAGS.train_batch_pieces is not None
+    mean_length = float(task.lengths(train).mean()) if by_pieces else None
+    return common_flags.finetuning_config(number, mean_length)
 
 
 def run(

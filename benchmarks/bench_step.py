@@ -57,6 +57,9 @@ flags.DEFINE_multi_enum(
     "mode", ["train", "inference"], ["train", "inference"], "What to time."
 )
 flags.DEFINE_integer("batch_size", 32, "Sequences a step.", 1)
+flags.DEFINE_integer(
+    "batch_pieces", None, "As run_classifier's --train_batch_pieces, of training.", 1
+)
 flags.DEFINE_integer("max_seq_length", 128, "Tokens a sequence, at most.", 3)
 flags.DEFINE_enum("mixed_precision", "off", ["off", "bfloat16"], "As run_classifier's.")
 flags.DEFINE_bool("jit_compile", False, "As run_classifier's.")
@@ -157,8 +160,9 @@ def write_records(task: ClassificationTask, path: str, lengths: np.ndarray) -> R
 
 
 class Shape(NamedTuple):
-    """What a step computes: `real` pieces, of batches [B, length], in so many rows."""
+    """What a step computes: `real` pieces, of [examples, length], in so many rows."""
 
+    examples: int
     real: int
     length: int
     rows: int
@@ -168,6 +172,7 @@ def shape_of(mask: tf.Tensor) -> Shape:
     """Returns the shape of the batch with that mask."""
     rows = packing.rows_of(mask, packed=not FLAGS.jit_compile).places
     return Shape(
+        mask.shape[0],
         int(tf.reduce_sum(mask)),
         mask.shape[1],
         mask.shape.num_elements() if rows is None else len(rows),
@@ -182,11 +187,11 @@ def products_seconds(shapes: list[Shape], mode: str) -> list[float]:
     dtype = tf.float32 if FLAGS.mixed_precision == "off" else tf.bfloat16
     config = BertConfig(vocab_size=VOCAB_SIZE, type_vocab_size=2, **SIZES[FLAGS.model])
     width, inner = config.hidden_size, config.intermediate_size
-    heads, batch = config.num_attention_heads, FLAGS.batch_size
+    heads = config.num_attention_heads
 
     def pairs(shape):
         rows, length = shape.rows, shape.length
-        parts, size = [batch, heads], width // heads
+        parts, size = [shape.examples, heads], width // heads
         yield [rows, width], [width, 3 * width]
         yield [*parts, length, size], [*parts, size, length]
         yield [*parts, length, length], [*parts, length, size]
@@ -234,16 +239,20 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
         output_dir=folder,
         num_train_steps=FLAGS.steps,
         train_batch_size=FLAGS.batch_size,
+        train_batch_pieces=FLAGS.batch_pieces,
         mixed_precision=FLAGS.mixed_precision,
         jit_compile=FLAGS.jit_compile,
     )
     trainer = Trainer(task, tf.distribute.get_strategy(), config)
     trainer.initialize()
     updates = trainer._make_updates() if mode == "train" else None
+    batch_size = FLAGS.batch_size
+    if FLAGS.batch_pieces:
+        batch_size = batching.ByPieces(FLAGS.batch_pieces / lengths.mean())
     stream = batching.train_batches(
         list(records.files),
         task.feature_spec,
-        batch_size=FLAGS.batch_size,
+        batch_size=batch_size,
         seed=0,
         buckets=task.buckets,
     )
@@ -276,18 +285,21 @@ def measure(folder: str, mode: str, lengths: np.ndarray) -> dict:
 def figures(mode: str, found: list[float], shapes: list[Shape]) -> dict:
     """Puts together what is printed of a mode's steps, their seconds given."""
     total, real = sum(found), sum(shape.real for shape in shapes)
-    places = FLAGS.batch_size * sum(shape.length for shape in shapes)
+    examples = sum(shape.examples for shape in shapes)
+    places = sum(shape.examples * shape.length for shape in shapes)
     products = products_seconds(shapes, mode)
     return {
         "model": FLAGS.model,
         "system": FLAGS.system,
         "mode": mode,
         "dtype": "float32" if FLAGS.mixed_precision == "off" else "bfloat16",
-        "batch_size": FLAGS.batch_size,
+        "batch": f"{FLAGS.batch_pieces} pieces"
+        if FLAGS.batch_pieces
+        else f"{FLAGS.batch_size} examples",
         "max_seq_length": FLAGS.max_seq_length,
         "lengths": "full" if FLAGS.lengths == "full" else "file, buckets",
         "step_seconds_median": round(statistics.median(found), 4),
-        "examples_per_second": round(len(found) * FLAGS.batch_size / total, 2),
+        "examples_per_second": round(examples / total, 2),
         "real_pieces_per_second": round(real / total, 1),
         "padding_of_batches": round(1 - real / places, 3),
         "padding_computed": round(1 - real / sum(s.rows for s in shapes), 3),

@@ -12,6 +12,7 @@ Everything runs in tf.data; no Python touches a record.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -30,6 +31,20 @@ _POOL_BY_PIECES = 16_384  # records
 def default_buckets(max_seq_length: int) -> tuple[int, ...]:
     """Lengths that batches are padded to, up to and including `max_seq_length`."""
     return (*(b for b in _BUCKETS if b < max_seq_length), max_seq_length)
+
+
+@dataclasses.dataclass(frozen=True)
+class ByPieces:
+    """Training batches of about equally many pieces each, instead of rows.
+
+    Attributes:
+      rows: of a global batch on average, at least 1: its pieces, by the records' mean
+        length.
+      micro_batches: a replica's rows are filled up to a multiple of it.
+    """
+
+    rows: float
+    micro_batches: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +77,7 @@ def train_batches(
     files: Sequence[str],
     spec: feature_spec.FeatureSpec,
     *,
-    batch_size: int,
+    batch_size: int | ByPieces,
     seed: int,
     start_step: int = 0,
     buckets: Sequence[int],
@@ -82,7 +97,10 @@ def train_batches(
     Args:
       files: TFRecord files.
       spec: what they hold.
-      batch_size: rows of a global batch, over all replicas of all workers.
+      batch_size: rows of a global batch, over all replicas of all workers. By pieces,
+        every pool is cut into as many batches as it would have of the mean number of
+        rows, and rows that fill one up for replicas and micro-batches repeat a real
+        one, with `is_real_example` 0.
       seed: any integer; another one gives another order.
       start_step: number of global batches to leave out, exactly those that the
         stream started at 0 would give first.
@@ -97,23 +115,26 @@ def train_batches(
         larger data sets are shuffled file by file and then in blocks of this size.
 
     Returns:
-      Dataset of dicts as `FeatureSpec.to_batch` makes them, with
-      `batch_size / num_replicas` rows: for every step this worker's replicas in
-      ascending order. `example_index` is what the record says, or -1.
+      Dataset of dicts as `FeatureSpec.to_batch` makes them, for every step this
+      worker's replicas in ascending order; all replicas have as many rows.
+      `example_index` is what the record says, or -1.
 
     Raises:
       UserError: no records, or arguments that do not fit together.
     """
-    slices = _Slices(batch_size, num_replicas, replica_offset, local_replicas)
+    by_pieces = isinstance(batch_size, ByPieces)
+    size = None if by_pieces else batch_size
+    slices = _Slices(size, num_replicas, replica_offset, local_replicas)
     buckets = _checked_buckets(buckets)
     if pool_batches < 1 or shuffle_records < 1 or start_step < 0:
         raise UserError(
             f"wanted pool_batches and shuffle_records of at least 1 and start_step "
             f"of at least 0, got {pool_batches}, {shuffle_records}, {start_step}"
         )
-    available = _count_up_to(files, pool_batches * batch_size)
-    pool_batches = max(1, min(pool_batches, available // batch_size))
-    pool_records = pool_batches * batch_size
+    rows = batch_size.rows if by_pieces else batch_size
+    available = _count_up_to(files, math.ceil(pool_batches * rows))
+    pool_batches = max(1, min(pool_batches, int(available / rows)))
+    pool_records = int(pool_batches * rows)
     first_pool, first_batch = divmod(start_step, pool_batches)
     stream = record_stream(
         files, seed, first_pool * pool_records, shuffle, shuffle_records
@@ -130,9 +151,16 @@ def train_batches(
             draw = draws.fold(seed, draws.BATCH_ORDER, pool_index)
             batches = draws.shuffled(batches, draw)
         skipped = tf.where(pool_index == first_pool, first_batch, 0)
-        starts = batches[skipped:] * batch_size
-        ends = starts + batch_size
-        places = starts, ends, ends
+        batches = batches[skipped:]
+        if by_pieces:
+            found = cuts.by_pieces(tf.gather(lengths, order), pool_batches)
+            starts, ends = (tf.gather(bounds, batches) for bounds in found)
+            fillers = (starts - ends) % (num_replicas * batch_size.micro_batches)
+            places = starts, ends, ends + fillers
+        else:
+            starts = batches * batch_size
+            ends = starts + batch_size
+            places = starts, ends, ends
         return _replica_batches(spec, columns, lengths, order, places, buckets, slices)
 
     # Of a stream that might end, tf.distribute forgets the number of rows.

@@ -91,13 +91,19 @@ class Task(abc.ABC):
         return np.concatenate(found)
 
     def train_batches(
-        self, records: Records, *, batch_size: int, seed: int, **kwargs
+        self,
+        records: Records,
+        *,
+        batch_size: int | batching.ByPieces,
+        seed: int,
+        **kwargs,
     ) -> tf.data.Dataset:
         """Makes the endless stream of training batches.
 
         Args:
           records: training examples.
-          batch_size: rows of a global batch.
+          batch_size: rows of a global batch; of tasks that carry no states from batch
+            to batch it may be by pieces.
           seed: of the order.
           **kwargs: `start_step` and a replica's share, see batching.train_batches.
         """

@@ -241,6 +241,75 @@ def test_several_replicas_know_their_rows_when_tracing(files):
     shapes()
 
 
+# Of 60 pieces on average, in pools of 45 records.
+BY_PIECES = batching.ByPieces(60 / LENGTHS.mean())
+
+
+@functools.cache
+def batches_by_pieces(*files):
+    """The first batches, which are not to be written to."""
+    return read(files, 25, batch_size=BY_PIECES)
+
+
+def pieces(batches):
+    """Returns the pieces of each batch, without the rows that fill it up."""
+    return np.array([np.sum(b["input_mask"].T * b["is_real_example"]) for b in batches])
+
+
+def test_training_by_pieces_rearranges_pools_into_equally_full_batches(files):
+    batches = batches_by_pieces(*files)
+    full = pieces(batches)
+    assert full.mean() == pytest.approx(60, rel=0.02)
+    assert full.std() < 0.4 * pieces(train(files, 25)).std()
+    stream = indices(train(files, 225, batch_size=1, pool_batches=1))
+    for pool in range(5):
+        inside = itertools.chain(*indices(batches[pool * 5 : pool * 5 + 5]))
+        expected = itertools.chain(*stream[pool * 45 : pool * 45 + 45])
+        assert sorted(inside) == sorted(expected)
+    for start in (5, 17):  # at the end of a pool, and in one of the next epoch
+        resumed = train(files, 4, batch_size=BY_PIECES, start_step=start)
+        assert_same(resumed, batches[start : start + 4])
+
+
+def test_replicas_and_micro_batches_leave_batches_by_pieces_as_they_are(files):
+    whole = batches_by_pieces(*files)[:5]
+    parted = batching.ByPieces(BY_PIECES.rows, micro_batches=3)
+    workers = [
+        train(files, 5, batch_size=parted, num_replicas=2, replica_offset=replica)
+        for replica in (0, 1)
+    ]
+    fillers = 0
+    for one, *parts in zip(whole, *workers, strict=True):
+        assert [len(part["label_ids"]) % 3 for part in parts] == [0, 0]
+        assert len(parts[0]["label_ids"]) == len(parts[1]["label_ids"])
+        for name, value in one.items():
+            joined = np.concatenate([part[name] for part in parts])
+            real = joined[: len(value)]
+            np.testing.assert_array_equal(real, value, err_msg=name)
+        filled = np.concatenate([part["is_real_example"] for part in parts])
+        assert not filled[len(one["label_ids"]) :].any()
+        fillers += np.sum(filled == 0)
+    assert fillers > 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batches", "ends"),
+    [
+        # Shares of 5.2: each end is as near to one as a row can be.
+        ([1, 1, 1, 2, 3, 3, 4, 5, 6], 5, [4, 6, 7, 8, 9]),
+        ([5, 5, 5], 1, [3]),
+        # Two rows have almost all; the others still get one each.
+        ([40, 40, 1, 1, 1], 5, [1, 2, 3, 4, 5]),
+        ([1, 1, 1, 40], 3, [2, 3, 4]),
+        # 9 rows would be best: 8 or 10 are of those that XLA compiles for.
+        ([1] * 27, 3, [8, 18, 27]),
+    ],
+)
+def test_rows_are_cut_where_equal_shares_end(lengths, batches, ends):
+    found = cuts.by_pieces(tf.constant(lengths), batches)
+    np.testing.assert_array_equal(found, [[0, *ends[:-1]], ends])
+
+
 @pytest.mark.parametrize("pool_batches", [1, 3, 50])
 def test_evaluation_sees_every_record_once_and_can_restore_the_order(
     files, pool_batches

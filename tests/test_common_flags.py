@@ -10,6 +10,7 @@ import tiny_xlm
 from absl import flags
 
 import command_line
+import common_flags
 import registry
 from errors import UserError
 from modeling.nnlm import NnlmConfig
@@ -75,6 +76,22 @@ def problems(script, *words):
             "--train_batch_size=32 cannot be divided by --gradient_accumulation_st",
         ),
         (
+            ["--do_train", "--train_batch_pieces=512", "--train_batch_size=32"],
+            "--train_batch_pieces=512 and --train_batch_size=32 exclude",
+        ),
+        (
+            ["--do_train", "--train_batch_pieces=127"],
+            "--train_batch_pieces=127 is less than one example of --max_seq_length=128",
+        ),
+        (
+            ["--do_train", "--train_batch_pieces=512", "--use_tpu"],
+            "--train_batch_pieces=512 and a TPU exclude: its batches are of many",
+        ),
+        (
+            ["--do_train", "--train_batch_pieces=512", "--jit_compile"],
+            "--train_batch_pieces=512 and --jit_compile exclude",
+        ),
+        (
             ["--do_train", "--profile_steps=3"],
             "--profile_steps=3: wanted two ascending",
         ),
@@ -127,10 +144,29 @@ def test_what_cannot_be_is_told_by_its_flags(words, message):
         ["--do_train", "--seed=2147483646", "--seeds=2", "--profile_steps=3,12"],
         ["--do_train", "--optimizer=adagrad", "--weight_decay=0"],
         ["--do_train", "--use_tpu", "--layer_decay=0.9"],
+        ["--do_train", "--train_batch_pieces=128", "--gradient_accumulation_steps=5"],
     ],
 )
 def test_what_can_be_is_taken(words):
     assert problems("run_classifier", *RUN, *words) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "mean_length"),
+    [(["--train_batch_size=16"], None), (["--train_batch_pieces=200"], 12.5)],
+)
+def test_batches_by_pieces_make_as_many_updates_of_an_epoch(words, mean_length):
+    scripts.load("run_classifier")
+    words += ["--gradual_unfreezing", "--num_train_epochs=2.5"]
+    flags.FLAGS(["run_classifier", "--output_dir=out", *words])
+    try:
+        config = common_flags.finetuning_config(1000, mean_length)
+    finally:
+        flags.FLAGS.unparse_flags()
+    assert config.num_train_steps == 156  # of 1000 x 2.5 examples, 16 each
+    assert config.train_batch_size == 16
+    assert config.optimizer.num_warmup_steps == pytest.approx(15, abs=1)
+    assert config.optimizer.unfreeze_steps == 62
 
 
 def test_all_problems_of_a_run_are_one_message():

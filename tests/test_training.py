@@ -192,6 +192,23 @@ def test_accumulated_pieces_draw_different_masks(run):
     assert any(not np.allclose(whole[n], split[n], atol=1e-4) for n in whole)
 
 
+def test_batches_by_pieces_resume_and_are_parted_as_others(run):
+    options = {
+        "num_train_steps": 3,
+        "train_batch_pieces": 70,
+        "train_batch_size": 70 / run.task.lengths(run.train).mean(),
+        "task": WithoutDropout(run.task),
+    }
+    kept = {"keep_checkpoint_max": 0, "keep_optimizer": "all"}
+    one = run.weights("one", save_checkpoints_steps=1, **kept, **options)
+    for file in (run.folder / "one").glob("model.ckpt-[23].*"):
+        file.unlink()
+    assert_equal(run.weights("one", **options), one)
+    mirrored = make_strategy(DistributionConfig("mirrored"))
+    options["gradient_accumulation_steps"] = 3
+    assert_close(run.weights("two", strategy=mirrored, **options), one, atol=2e-5)
+
+
 @pytest.mark.compiled
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(static):
     whole = static.trainer("whole", save_checkpoints_steps=1000)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from errors import UserError
 from optimization.optimizers import OptimizerConfig
 
 KEEP_OPTIMIZER = ("last", "all")
@@ -15,7 +16,10 @@ class TrainingConfig:
     Attributes:
       output_dir: where everything is written.
       num_train_steps: updates in the whole run.
-      train_batch_size: examples in an update, over all replicas and micro-batches.
+      train_batch_size: examples in an update, over all replicas and micro-batches; by
+        pieces, on average.
+      train_batch_pieces: pieces in an update, about; None: it has a fixed number of
+        examples. Either way the loss is a mean over its examples.
       eval_batch_size: examples in an evaluation batch, over all replicas; 0: by
         pieces, see batching.eval_batches.
       optimizer: see OptimizerConfig.
@@ -40,7 +44,8 @@ class TrainingConfig:
 
     output_dir: str
     num_train_steps: int
-    train_batch_size: int = 32
+    train_batch_size: float = 32
+    train_batch_pieces: int | None = None
     eval_batch_size: int = 8
     optimizer: OptimizerConfig = OptimizerConfig()
     gradient_accumulation_steps: int = 1
@@ -73,6 +78,41 @@ class TrainingConfig:
             "flags",
         ):
             del values[name]
-        if not self.optimizer.unfreeze_steps:  # younger than many folders
+        # Younger than many folders.
+        if not self.optimizer.unfreeze_steps:
             del values["optimizer"]["unfreeze_steps"]
+        if self.train_batch_pieces is None:
+            del values["train_batch_pieces"]
         return values
+
+    def check_batch(self, replicas: int, asks_replicas: bool) -> None:
+        """Checks that a batch can be divided.
+
+        Args:
+          replicas: in all.
+          asks_replicas: see Task.
+
+        Raises:
+          UserError: it cannot, over replicas and micro-batches; or one of these may
+            have a single row, of which there are no moments.
+        """
+        parts = self.gradient_accumulation_steps
+        accumulation = f"--gradient_accumulation_steps={parts}"
+        if self.train_batch_pieces:
+            if asks_replicas and parts > 1:
+                raise UserError(
+                    f"--train_batch_pieces={self.train_batch_pieces} in {accumulation} "
+                    "parts may leave one example to one: the model's batch "
+                    "normalization needs two"
+                )
+            return
+        size = f"--train_batch_size={self.train_batch_size}"
+        if self.train_batch_size % (replicas * parts):
+            raise UserError(
+                f"{size} cannot be divided over {replicas} replicas x {accumulation}"
+            )
+        if asks_replicas and self.train_batch_size // parts < 2:
+            raise UserError(
+                f"{size} in {accumulation} parts is one example at a time: the model's "
+                "batch normalization needs two"
+            )

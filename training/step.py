@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import modeling
 from errors import UserError
-from modeling.layers import graphs
+from modeling.layers import base, graphs
 from optimization.optimizers import Optimizer, backing_variable
 from tasks.task import Task
 
@@ -186,7 +186,7 @@ class TrainStep:
         )
         replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
         scale = self._loss_scale.read_value() if self.config.scale_loss else 1.0
-        rows = next(iter(batch.values())).shape[0]
+        rows, *_ = base.shape_list(next(iter(batch.values())))
         loss, gradients, after = self._accumulate(
             part,
             batch | part.rows(replica * rows, rows),
@@ -233,15 +233,17 @@ class TrainStep:
         pieces = self.config.gradient_accumulation_steps
         if pieces == 1:
             return part.forward_backward(batch, denominators, seed, scale)
-        rows = next(iter(batch.values())).shape[0] // pieces
+        rows, *_ = base.shape_list(next(iter(batch.values())))
+        rows //= pieces
 
         def body(piece, total, sums, carried):
             micro = {
                 name: value[piece * rows : (piece + 1) * rows]
                 for name, value in batch.items()
             }
-            for value in micro.values():
-                value.set_shape([rows, *value.shape[1:]])
+            if isinstance(rows, int):
+                for value in micro.values():
+                    value.set_shape([rows, *value.shape[1:]])
             # Micro-batches of one step draw different masks.
             micro_seed = [seed[0] * pieces + piece, seed[1]]
             loss, gradients, after = part.forward_backward(

@@ -13,6 +13,7 @@ from absl import logging
 import modeling
 from checkpoints.files import write_text
 from data_pipeline import record_faults
+from data_pipeline.batching import ByPieces
 from errors import UserError
 from modeling.layers import base
 from tasks.task import Records, Task
@@ -53,24 +54,9 @@ class Trainer:
           config: how to train.
 
         Raises:
-          UserError: the batch cannot be divided over replicas and micro-batches, or has
-            one row, of which there are no moments.
+          UserError: see TrainingConfig.check_batch.
         """
-        pieces = strategy.num_replicas_in_sync * config.gradient_accumulation_steps
-        if config.train_batch_size % pieces:
-            raise UserError(
-                f"--train_batch_size={config.train_batch_size} cannot be divided over "
-                f"{strategy.num_replicas_in_sync} replicas x "
-                f"--gradient_accumulation_steps={config.gradient_accumulation_steps}"
-            )
-        rows = config.train_batch_size // config.gradient_accumulation_steps
-        if task.asks_replicas and rows < 2:
-            raise UserError(
-                f"--train_batch_size={config.train_batch_size} in "
-                f"--gradient_accumulation_steps={config.gradient_accumulation_steps} "
-                "pieces is one example at a time: the model's batch normalization "
-                "needs two"
-            )
+        config.check_batch(strategy.num_replicas_in_sync, task.asks_replicas)
         self._task, self._strategy, self._config = task, strategy, config
         self._chief = is_chief(strategy)
         self._moments: Set[str] = frozenset()
@@ -247,9 +233,8 @@ class Trainer:
             scale_loss=config.mixed_precision == "float16",
             jit_compile=config.jit_compile,
         )
-        return TrainStep(
-            self._task, self.model, optimizer, step_config, config.train_batch_size
-        )
+        rows = 0 if config.train_batch_pieces else config.train_batch_size
+        return TrainStep(self._task, self.model, optimizer, step_config, rows)
 
     def _iterator(self, train, start_step):
         """Opens what the updates read; see TrainStep."""
@@ -273,10 +258,14 @@ class Trainer:
         )
 
     def _train_batches(self, train, start_step, task=None, **shard):
+        config = self._config
+        batch_size = config.train_batch_size
+        if config.train_batch_pieces:
+            batch_size = ByPieces(batch_size, config.gradient_accumulation_steps)
         return (task or self._task).train_batches(
             train,
-            batch_size=self._config.train_batch_size,
-            seed=self._config.seed,
+            batch_size=batch_size,
+            seed=config.seed,
             start_step=start_step,
             **shard,
         )
