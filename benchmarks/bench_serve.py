@@ -334,7 +334,7 @@ def waiting(server, texts):
     messages = single_messages(texts)
     ask = functools.partial(light_clients.over_zmq, server.ports, messages, _CLIENTS)
     every = 2 * timed(ask) / len(texts)
-    p99 = waited(server, texts, 8, every)[int(0.99 * _LATENCIES)]
+    p99 = waited(server, texts, _CLIENTS, every)[int(0.99 * _LATENCIES)]
     print(
         f"one text: {1e3 * alone:.1f} ms alone, p99 {1e3 * p99:.1f} ms at half load, "
         f"{p99 / alone:.1f} x",
@@ -361,7 +361,7 @@ def flooded(server, texts, every):
     flooding = threading.Thread(target=flood, args=(server, stop))
     flooding.start()
     try:
-        found = waited(server, texts, 8, every)
+        found = waited(server, texts, _CLIENTS, every)
     finally:
         stop.set()
         flooding.join()
