@@ -95,6 +95,7 @@ def run(toy, tmp_path, monkeypatch):
 FEW = ("--systems=skip_gram,bow", "--tasks=wordsim,bbc20", "--minutes=0.01")
 
 
+@pytest.mark.whole_steps
 def test_two_systems_from_text_to_report(run, capsys):
     work = run(*FEW, "--task_seeds=2", "--panels=none")
     rows = tables.read(work / "table.csv")
@@ -147,6 +148,7 @@ def test_speed_is_of_the_cpu_and_not_of_what_is_compiled(tmp_path, monkeypatch):
     assert calibration.seconds_each(str(tmp_path), units=3) == pytest.approx(8)
 
 
+@pytest.mark.whole_steps
 def test_a_second_run_trains_nothing_and_says_the_same(run, monkeypatch):
     few = (*FEW, "--panels=none", "--tasks=wordsim")
     work = run(*few)
@@ -162,6 +164,7 @@ def test_a_second_run_trains_nothing_and_says_the_same(run, monkeypatch):
     assert "difference" not in (work / "table.md").read_text()
 
 
+@pytest.mark.whole_steps
 def test_a_stage_that_fails_leaves_out_its_figures_alone(run, monkeypatch, tmp_path):
     monkeypatch.setattr(lineage_commands, "FAILING", {"skip_gram vectors"})
     with pytest.raises(SystemExit, match="1"):
