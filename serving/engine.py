@@ -255,12 +255,12 @@ class Engine:
 
         Its length is that of a request whose turn has come, no shorter than the first
         one's; shorter rows are padded to it, and so are too few of them to a size.
-        Threads that are free share what is waiting.
+        Threads that are free share what is waiting, if that is worth their calls.
         """
         head, now = self._jobs[0], time.monotonic()
         jobs = [job for job in self._jobs if job.work is head.work]
         jobs = [job for job in jobs if job.turn <= now] or jobs
-        share = -(-sum(job.num_waiting for job in jobs) // self._free)
+        share = -(-sum(job.num_waiting for job in jobs) // self._parts(jobs))
         lengths = {x for job in jobs for x in job.waiting if x >= max(head.waiting)}
         best = -1.0
         for length in sorted(lengths):
@@ -280,6 +280,15 @@ class Engine:
         for job, own, _ in rows:
             job.take(own)
         return [(job, place) for job, _, place in rows], length, size
+
+    def _parts(self, jobs):
+        """How many threads share what waits: each has what a call costs, or more."""
+        tokens = sum(
+            length * len(places)
+            for job in jobs
+            for length, places in job.waiting.items()
+        )
+        return max(1, min(self._free, tokens // _A_CALL))
 
     def _run(self, rows, length, size):
         """Computes a batch; where that fails, each of its requests for itself."""

@@ -120,15 +120,25 @@ def test_free_threads_share_a_request_and_its_values_keep_their_order():
     made = Engine(Limits(max_batch_size=8), num_threads=2)
     while made._free < 2:
         time.sleep(0.001)
-    assert made.submit(work, range(6), [8] * 6).result(20) == [0, 2, 4, 6, 8, 10]
+    assert made.submit(work, range(6), [80] * 6).result(20) == [0, 2, 4, 6, 8, 10]
     assert sorted(map(len, work.batches)) == [3, 3]
     assert (made.counters.batches, made.counters.rows) == (2, 6)
     with pytest.raises(ArithmeticError, match="bad numbers"):
-        made.submit(work, ["bad"] * 6, [8] * 6).result(20)
+        made.submit(work, ["bad"] * 6, [80] * 6).result(20)
     assert made.alive
     made.stop()
     assert made.counters.failed_batches == 2
     assert not made.alive
+
+
+def test_few_tokens_are_not_worth_a_second_call():
+    work = Together(1)
+    made = Engine(Limits(max_batch_size=8), num_threads=2)
+    while made._free < 2:
+        time.sleep(0.001)
+    made.submit(work, range(6), [8] * 6).result(20)
+    made.stop()
+    assert list(map(len, work.batches)) == [6]
 
 
 def test_those_who_are_answered_together_are_computed_together_again(busy, monkeypatch):
