@@ -416,6 +416,30 @@ def flags_text():
     return "\n".join(sorted(value for value in values if value)) + "\n"
 
 
+def check_an_update(num_examples: int) -> None:
+    """Refuses too few examples while nothing has been written, where that can be told.
+
+    Args:
+      num_examples: 0 for a run that does not train.
+
+    Raises:
+      UserError: they make no batch of --train_batch_size.
+    """
+    if "train_batch_pieces" not in FLAGS or FLAGS.train_batch_pieces is None:
+        _num_updates(num_examples, FLAGS.train_batch_size, "train_batch_size")
+
+
+def _num_updates(num_examples, batch_size, flag):
+    """Returns the updates of --num_train_epochs; there must be one if there are examples."""
+    steps = int(num_examples / batch_size * FLAGS.num_train_epochs)
+    if num_examples and steps < 1:
+        raise UserError(
+            f"{num_examples} training examples x --num_train_epochs="
+            f"{FLAGS.num_train_epochs} make no batch of --{flag}={FLAGS[flag].value}"
+        )
+    return steps
+
+
 def finetuning_config(
     num_examples: int, mean_length: float | None = None
 ) -> TrainingConfig:
@@ -437,12 +461,7 @@ def finetuning_config(
             FLAGS.train_batch_pieces,
             batch_size,
         )
-    steps = int(num_examples / batch_size * FLAGS.num_train_epochs)
-    if num_examples and steps < 1:
-        raise UserError(
-            f"{num_examples} training examples x --num_train_epochs="
-            f"{FLAGS.num_train_epochs} make no batch of --{flag}={FLAGS[flag].value}"
-        )
+    steps = _num_updates(num_examples, batch_size, flag)
     if num_examples and steps < _FEW_UPDATES:
         epochs = math.ceil(_ENOUGH_UPDATES * batch_size / num_examples)
         logging.warning(

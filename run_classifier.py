@@ -423,6 +423,7 @@ def main(_):
     check_kind(config)
     make_task = functools.partial(new_task, config, system, weights)
     task = make_task(examples["train"].get(""))
+    common_flags.check_an_update(len(examples["train"].get("", ())))
     common_flags.prepare_output_dir(strategy)
     own_data.look(strategy, processor, examples)
     settings = {**weights, "class_weights": FLAGS.class_weights}

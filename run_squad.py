@@ -106,6 +106,7 @@ def main(_):
         raise UserError(
             f"--do_eval: {FLAGS.predict_file} has questions without answers"
         )
+    common_flags.check_an_update(len(train_examples or ()))
     common_flags.prepare_output_dir(strategy)
     train = records = None
     if train_examples:

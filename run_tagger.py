@@ -204,6 +204,8 @@ def main(_):
         split = system.sentence_splitter.words
         texts["test"] = conll.read_raw(FLAGS.test_file, split)
     task = make_task(system, texts, trained)
+    if FLAGS.do_train:
+        common_flags.check_an_update(len(texts["train"].offsets) - 1)
     common_flags.prepare_output_dir(strategy)
     records, known = make_records(task, texts)
     train = records.get("train")

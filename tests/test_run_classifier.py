@@ -366,6 +366,7 @@ def test_impossible_flags_name_themselves(tmp_path, flags, message):
     command = tiny.classifier_command(tmp_path, tmp_path / "out", "--do_train", *flags)
     with pytest.raises(Exception, match=f"(?s){message}"):
         run_here([*command, "--num_train_epochs=1"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_vocabulary_of_another_model_is_refused(tmp_path):

@@ -190,6 +190,7 @@ def test_impossible_flags_name_themselves(tmp_path, flags, message):
     command = tiny_tagging.flags(tmp_path, tmp_path / "out")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(*command, "--do_train", *flags)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_scheme_of_the_files_is_never_guessed(tmp_path):
