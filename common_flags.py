@@ -430,7 +430,7 @@ def check_an_update(num_examples: int) -> None:
 
 
 def _num_updates(num_examples, batch_size, flag):
-    """Returns the updates of --num_train_epochs; there must be one if there are examples."""
+    """Returns the updates of --num_train_epochs, at least one of any examples."""
     steps = int(num_examples / batch_size * FLAGS.num_train_epochs)
     if num_examples and steps < 1:
         raise UserError(
