@@ -15,3 +15,9 @@ class MissingFile(UserError, FileNotFoundError):
 
 class MissingExtra(UserError, ImportError):
     """A package that is needed for what was asked for and is not installed."""
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuses what is no whole number of at least 1; `name` is what users call it."""
+    if not isinstance(value, int) or value < 1:
+        raise UserError(f"{name}={value!r}; wanted a whole number of at least 1")

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from errors import UserError
+from errors import UserError, check_count
 from modeling.layers import pooling
 from systems.system import System
 
 COMBINATIONS = ("separate", "mean", "concat")
 LONG = ("truncate", "window")
 WEIGHTINGS = ("idf", "sif")
+PRECISIONS = ("off", "bfloat16", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +77,22 @@ class ExtractionConfig:
                 f"--word_weighting={self.word_weighting} needs --pooling=mean, not "
                 f"{pooled}"
             )
-        for name, known in (("layer_combination", COMBINATIONS), ("long", LONG)):
+        for name in ("batch_size", "max_seq_length"):
+            check_count(f"--{name}", getattr(self, name))
+        if self.layers is not None and not (
+            self.layers and all(isinstance(layer, int) for layer in self.layers)
+        ):
+            raise UserError(f"--layers={self.layers}; wanted whole numbers, not none")
+        for name, known in (
+            ("layer_combination", COMBINATIONS),
+            ("long", LONG),
+            ("mixed_precision", PRECISIONS),
+            ("word_weighting", (None, *WEIGHTINGS)),
+        ):
             if getattr(self, name) not in known:
                 raise UserError(
-                    f"--{name}={getattr(self, name)}; wanted one of {', '.join(known)}"
+                    f"--{name}={getattr(self, name)}; wanted one of "
+                    f"{', '.join(filter(None, known))}"
                 )
 
 

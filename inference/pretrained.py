@@ -18,7 +18,7 @@ import registry
 from checkpoints import files, word_vectors
 from checkpoints.word_vectors import WordVectors
 from data_pipeline.features import lines
-from errors import UserError
+from errors import UserError, check_count
 from inference import trained
 from inference.extraction import FeatureExtractor
 from inference.extraction_config import ExtractionConfig
@@ -225,6 +225,9 @@ class Pretrained:
           UserError: there are no vectors of words, or not of this one.
         """
         self._check("nearest")
+        check_count("topn", topn)
+        if not isinstance(word, str):
+            raise UserError(f"nearest: got {word!r}; wanted a word")
         if word not in self._table:
             raise UserError(f"{self.path}: {self._table.unknown(word)}")
         return self._table.nearest(word, topn)
@@ -449,6 +452,7 @@ class Pretrained:
     def _ask(self, method, texts, one, batch_size):
         """Asks the trained model; of no texts, the answer to one is cut to none."""
         self._check(method)
+        check_count("batch_size", batch_size)
         asked = [texts] if one else list(texts)
         some = asked or [self._trained.asking("a")]
         found = self._trained.predict(some, batch_size)
@@ -497,8 +501,14 @@ class Pretrained:
     def _extractor(self, **options):
         if isinstance(options.get("layers"), int):
             options["layers"] = (options["layers"],)
-        elif options.get("layers"):
+        elif options.get("layers") is not None:
             options["layers"] = tuple(options["layers"])
+        weighting = options.get("word_weighting")
+        if weighting and "word_weighting" not in self._entry.reads:
+            raise UserError(
+                f"word_weighting={weighting}: only word vectors are weighted, not "
+                f"those of {self.model_type}"
+            )
         options = {"max_seq_length": self.longest, **options}
         config = ExtractionConfig(**options)
         if config in self._extractors:

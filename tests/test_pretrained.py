@@ -140,6 +140,26 @@ def test_weights_of_words_are_counted_in_the_texts(folders, tmp_path):
     assert not np.allclose(model.encode(TEXTS), found)
 
 
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda m: m.encode("good", batch_size=0), "batch_size=0; wanted a whole"),
+        (lambda m: m.encode("good", layers=[]), "layers=\\(\\); wanted whole numbers"),
+        (lambda m: m.encode("good", layers="x"), "layers=\\('x',\\); wanted whole"),
+        (
+            lambda m: m.encode("good", mixed_precision="zz"),
+            "wanted one of off, bfloat16",
+        ),
+        (lambda m: m.encode("good", word_weighting="sif"), "only word vectors are"),
+        (lambda m: m.nearest("good", topn=-1), "topn=-1; wanted a whole number"),
+        (lambda m: m.nearest(["good"]), "got .'good'.; wanted a word"),
+    ],
+)
+def test_impossible_options_name_themselves(folders, ask, message):
+    with pytest.raises(UserError, match=message):
+        ask(opened(folders("bert")))
+
+
 def test_pairs_are_read_as_pairs_and_a_separator_in_a_text_is_text(folders, tmp_path):
     lines = ["good word1 ||| bad", "good"]
     path = extracted(folders("bert"), tmp_path, lines, "--pooling=mean")
